@@ -1,0 +1,23 @@
+//! The words every part of voxgate shares.
+//!
+//! The relay, the media core, the providers, the client protocol and the policy do not know each other; they
+//! meet in the types of this crate. It holds no behaviour beyond constructors and arithmetic on its own types:
+//! no clock, no socket, no random source.
+//!
+//! - [`id`]: names of calls, items, responses and nodes.
+//! - [`audio`]: sample rates, sample counts and PCM.
+//! - [`conversation`]: items and their content.
+//! - [`settings`]: what a session is configured to do.
+//! - [`bridge`]: commands to and events from a speech provider.
+//! - [`session`]: commands from and events to a client, whatever protocol it speaks.
+//! - [`usage`]: what a provider says was used.
+//! - [`timeline`]: the hops of a turn and their durations.
+
+pub mod audio;
+pub mod bridge;
+pub mod conversation;
+pub mod id;
+pub mod session;
+pub mod settings;
+pub mod timeline;
+pub mod usage;

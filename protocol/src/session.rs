@@ -1,0 +1,222 @@
+//! Commands from and events to a client, whatever protocol it speaks.
+//!
+//! The session core sits between a provider ([`crate::bridge`]) and a client protocol. It consumes
+//! [`SessionCommand`]s and emits [`SessionEvent`]s; an adapter for a client protocol (OpenAI Realtime, later
+//! others) turns wire messages into the former and the latter into wire messages.
+
+use std::time::Duration;
+
+use crate::audio::Pcm;
+use crate::bridge::{Fault, OutputPart, ResponseStatus};
+use crate::conversation::{Item, ItemStatus, Position};
+use crate::id::{ItemId, ResponseId};
+use crate::settings::{ResponseOptions, SessionSettings};
+use crate::timeline::TurnTimeline;
+use crate::usage::{TokenUsage, TranscriptionUsage};
+
+/// What a client asks the session core to do. Already checked by the adapter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SessionCommand {
+    /// New settings; always the whole of them.
+    Configure(Box<SessionSettings>),
+    /// Audio of a client that sends PCM itself (WebSocket).
+    AppendAudio(Pcm),
+    /// End the turn by hand.
+    CommitInput,
+    /// Forget the audio since the last commit.
+    ClearInput,
+    /// Write an item.
+    CreateItem {
+        /// The item.
+        item: Item,
+        /// Where.
+        position: Position,
+    },
+    /// Remove an item.
+    DeleteItem {
+        /// The item.
+        item_id: ItemId,
+    },
+    /// The client says how much it has played (WebSocket clients keep the playout clock themselves).
+    Truncate {
+        /// The item.
+        item_id: ItemId,
+        /// The content part, counted from zero.
+        content_index: u32,
+        /// How much was heard.
+        heard: Duration,
+    },
+    /// Ask for an answer.
+    CreateResponse(Box<ResponseOptions>),
+    /// Stop the answer in progress.
+    CancelResponse {
+        /// Which; `None` is the one in progress.
+        response_id: Option<ResponseId>,
+    },
+    /// Stop playback and forget what has not been played (WebRTC only).
+    ClearOutput,
+    /// Latency figures only the client can measure.
+    ReportClient(ClientReport),
+}
+
+/// What a client measured of its own side (from `getStats`). All values are totals of the present moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientReport {
+    /// Round trip of the selected ICE pair.
+    pub round_trip: Option<Duration>,
+    /// Mean time a sample waits in the client's jitter buffer.
+    pub jitter_buffer: Option<Duration>,
+    /// Time from the jitter buffer to the loudspeaker.
+    pub playout: Option<Duration>,
+    /// Time from the microphone to the first byte on the network.
+    pub capture: Option<Duration>,
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// The client closed its connection.
+    ClientClosed,
+    /// The client was not heard for too long.
+    ClientLost,
+    /// The hang-up endpoint was called.
+    HungUp,
+    /// The provider is gone and cannot be replaced.
+    ProviderFailed,
+    /// The longest allowed duration was reached.
+    MaximumDuration,
+    /// The process is shutting down.
+    Drained,
+    /// The connection was never completed.
+    SetupTimeout,
+}
+
+impl EndReason {
+    /// The name used in logs and metric labels.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientClosed => "client_closed",
+            Self::ClientLost => "client_lost",
+            Self::HungUp => "hung_up",
+            Self::ProviderFailed => "provider_failed",
+            Self::MaximumDuration => "maximum_duration",
+            Self::Drained => "drained",
+            Self::SetupTimeout => "setup_timeout",
+        }
+    }
+}
+
+/// What the session core tells a client.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SessionEvent {
+    /// The caller began to speak.
+    SpeechStarted {
+        /// The name of the user item being spoken.
+        item_id: ItemId,
+        /// Position in the audio received so far, prefix padding included.
+        at: Duration,
+    },
+    /// The caller stopped speaking.
+    SpeechStopped {
+        /// The name of the user item.
+        item_id: ItemId,
+        /// Position in the audio received so far.
+        at: Duration,
+    },
+    /// The caller's audio became an item.
+    InputCommitted {
+        /// Its name.
+        item_id: ItemId,
+    },
+    /// The audio since the last commit was forgotten.
+    InputCleared,
+    /// A manual commit found no audio.
+    InputEmpty,
+    /// A piece of what the caller said.
+    InputTranscriptDelta {
+        /// The user item.
+        item_id: ItemId,
+        /// To be joined.
+        delta: String,
+    },
+    /// All of what the caller said.
+    InputTranscriptDone {
+        /// The user item.
+        item_id: ItemId,
+        /// The words.
+        transcript: String,
+        /// What the recognition used.
+        usage: Option<TranscriptionUsage>,
+    },
+    /// The caller's words could not be recognised.
+    InputTranscriptFailed {
+        /// The user item.
+        item_id: ItemId,
+        /// One sentence.
+        message: String,
+    },
+    /// An answer begins.
+    ResponseStarted {
+        /// Its name.
+        response_id: ResponseId,
+    },
+    /// Part of an answer. Audio is included for every client; adapters of WebRTC clients leave it out, since
+    /// it travels as RTP.
+    Output {
+        /// The answer.
+        response_id: ResponseId,
+        /// The item.
+        item_id: ItemId,
+        /// The piece.
+        part: OutputPart,
+    },
+    /// An item of an answer is complete (or cut off).
+    OutputItemDone {
+        /// The answer.
+        response_id: ResponseId,
+        /// The item.
+        item_id: ItemId,
+        /// Whether it reached its end.
+        status: ItemStatus,
+    },
+    /// An answer ended.
+    ResponseDone {
+        /// The answer.
+        response_id: ResponseId,
+        /// How.
+        status: ResponseStatus,
+        /// What it used.
+        usage: Option<TokenUsage>,
+    },
+    /// The first frame of an answer was sent to the caller (WebRTC only).
+    PlayoutStarted {
+        /// The answer.
+        response_id: ResponseId,
+    },
+    /// The last frame of an answer was sent and the answer is done (WebRTC only).
+    PlayoutStopped {
+        /// The answer.
+        response_id: ResponseId,
+    },
+    /// Playback was cut off (WebRTC only).
+    PlayoutCleared {
+        /// The answer.
+        response_id: ResponseId,
+    },
+    /// An item of the agent was cut to what was heard.
+    ItemTruncated {
+        /// The item.
+        item_id: ItemId,
+        /// The content part, counted from zero.
+        content_index: u32,
+        /// How much was heard.
+        heard: Duration,
+    },
+    /// A turn was measured.
+    TurnMeasured(Box<TurnTimeline>),
+    /// Something failed; the session goes on unless the fault is final.
+    Fault(Fault),
+    /// The session is over. Nothing follows.
+    Ended(EndReason),
+}

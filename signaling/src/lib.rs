@@ -1,1 +1,16 @@
-//! voxgate signaling
+//! The client-facing API: who is calling, what they want, where the call goes.
+//!
+//! HTTP, WebSocket upgrade and the book of secrets live here; sessions themselves run behind [`SessionHost`].
+//! Paths and shapes are those of the OpenAI Realtime GA API, so that existing SDKs connect by changing a base
+//! URL.
+//!
+//! - [`api`]: the router.
+//! - [`identity`]: API keys and client secrets.
+//! - [`host`]: the seam to the nodes that run sessions.
+//! - [`permit`]: a place among the running sessions, given back when dropped.
+
+pub mod api;
+pub mod host;
+pub mod identity;
+pub mod permit;
+mod reply;

@@ -1,1 +1,6 @@
-//! voxgate telemetry
+//! What an operator can see: the metric catalogue and its text form.
+//!
+//! Every metric of voxgate is declared in [`metrics`], with its unit and sentence, in base units and without
+//! session, user or key ids in labels.
+
+pub mod metrics;

@@ -1,0 +1,28 @@
+# voxgate: everything a person or a machine runs, by name. `make help` lists it.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: run
+run: ## Install what is missing, build the release binary, start everything in one process
+	@scripts/install run
+	cargo build --release --locked -p voxgate-gateway
+	target/release/voxgate standalone $(ARGS)
+
+.PHONY: test
+test: ## Everything the project promises: format, lints, unit, simulation, corpora, SDKs, browser
+	@scripts/install test
+	@scripts/test
+
+.PHONY: bench
+bench: ## Measure the gateway's own time and keep the record in load-tests/runs/
+	@scripts/install test
+	@scripts/bench
+
+.PHONY: fuzz
+fuzz: ## Fuzz every parser of outside bytes for a minute each (needs nightly and cargo-fuzz)
+	@scripts/fuzz

@@ -1,0 +1,175 @@
+//! The data channels of a call and what comes over them.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot, watch};
+use webrtc::data_channel::{DataChannel, DataChannelEvent};
+use webrtc::peer_connection::{PeerConnection, RTCPeerConnectionState, StatsSelector};
+
+use crate::call::is_over;
+use crate::ear::JitterWait;
+use crate::mouth::Spoken;
+use crate::timings::{Step, TimingCard};
+use crate::turn::{ClientReport, GatewayMessage, TurnMeasured};
+
+/// How often the gateway learns what the caller knows about its own side.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Something the other side said.
+#[derive(Clone, Debug)]
+pub enum CallNotice {
+    /// A Realtime API event.
+    Event(ServerEvent),
+    /// What a turn took, as a voxgate gateway measured it.
+    Turn(TurnMeasured),
+    /// The call is over, with what is known about why.
+    Ended(String),
+}
+
+/// A Realtime API event and when it came.
+#[derive(Clone, Debug)]
+pub struct ServerEvent {
+    /// When it was read.
+    pub received_at: Instant,
+    /// The event.
+    pub json: Value,
+}
+
+impl ServerEvent {
+    /// Its `type`; empty if it has none.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.json["type"].as_str().unwrap_or_default()
+    }
+}
+
+/// Where the tasks of a call put what they learn.
+#[derive(Clone, Debug)]
+pub(crate) struct Post {
+    pub(crate) notices: mpsc::Sender<CallNotice>,
+    pub(crate) timings: TimingCard,
+}
+
+impl Post {
+    /// Never waits: the engine delivers media and data from one loop, and an unread channel would stop both.
+    fn put(&self, notice: CallNotice) {
+        if self.notices.try_send(notice).is_err() {
+            tracing::warn!("a notice was dropped because nobody reads them");
+        }
+    }
+}
+
+/// Reads `oai-events` until it closes.
+pub(crate) async fn read_events(
+    channel: Arc<dyn DataChannel>,
+    post: Post,
+    open: oneshot::Sender<()>,
+    mut stopped: watch::Receiver<()>,
+) {
+    let mut open = Some(open);
+    loop {
+        let event = tokio::select! {
+            event = channel.poll() => event,
+            _ = stopped.changed() => return,
+        };
+        match event {
+            Some(DataChannelEvent::OnOpen) => {
+                post.timings.stamp(Step::ChannelOpen, Instant::now());
+                open.take().map(|open| open.send(()));
+            }
+            Some(DataChannelEvent::OnMessage(message)) => {
+                let received_at = Instant::now();
+                post.timings.stamp(Step::FirstEvent, received_at);
+                match serde_json::from_slice(&message.data) {
+                    Ok(json) => post.put(CallNotice::Event(ServerEvent { received_at, json })),
+                    Err(_) => tracing::warn!("an event that is not JSON was left out"),
+                }
+            }
+            Some(DataChannelEvent::OnClose) | None => {
+                return post.put(CallNotice::Ended("the event channel was closed".to_owned()));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// Tells when the connection is lost for good.
+pub(crate) async fn watch_connection(
+    mut state: watch::Receiver<RTCPeerConnectionState>,
+    post: Post,
+    mut stopped: watch::Receiver<()>,
+) {
+    tokio::select! {
+        lost = state.wait_for(|state| is_over(*state)) => {
+            let reason = lost.map_or_else(|_| "the connection is gone".to_owned(), |state| format!("the connection is {}", *state));
+            post.put(CallNotice::Ended(reason));
+        }
+        _ = stopped.changed() => {}
+    }
+}
+
+/// What the reports of the caller are made of.
+pub(crate) struct Reporter {
+    pub(crate) channel: Arc<dyn DataChannel>,
+    pub(crate) connection: Arc<dyn PeerConnection>,
+    pub(crate) jitter_wait: JitterWait,
+    pub(crate) last_spoken: Arc<Mutex<Option<Spoken>>>,
+}
+
+/// Reads `voxgate` and reports on it each second, until it closes.
+pub(crate) async fn read_voxgate(reporter: Reporter, post: Post, mut stopped: watch::Receiver<()>) {
+    let mut ticks = tokio::time::interval(REPORT_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut open = false;
+    loop {
+        let event = tokio::select! {
+            event = reporter.channel.poll() => event,
+            _ = ticks.tick(), if open => {
+                reporter.report().await;
+                continue;
+            }
+            _ = stopped.changed() => return,
+        };
+        match event {
+            Some(DataChannelEvent::OnOpen) => open = true,
+            Some(DataChannelEvent::OnMessage(message)) => {
+                if let Ok(GatewayMessage::TurnMeasured(turn)) = serde_json::from_slice(&message.data) {
+                    post.put(CallNotice::Turn(turn));
+                }
+            }
+            Some(DataChannelEvent::OnClose) | None => return,
+            Some(_) => {}
+        }
+    }
+}
+
+impl Reporter {
+    async fn report(&self) {
+        let stats = self.connection.get_stats(Instant::now(), StatsSelector::None).await;
+        let round_trip = stats
+            .candidate_pairs()
+            .filter(|pair| pair.current_round_trip_time > 0.0)
+            .max_by_key(|pair| pair.bytes_sent)
+            .map(|pair| pair.current_round_trip_time * 1_000.0);
+        let capture =
+            self.last_spoken.lock().ok().and_then(|spoken| spoken.and_then(|spoken| spoken.capture_wait));
+        let report = ClientReport {
+            round_trip_ms: round_trip,
+            jitter_buffer_ms: self.jitter_wait.take_mean().map(milliseconds),
+            // What arrives is heard at once: there is no loudspeaker.
+            playout_ms: Some(0.0),
+            capture_ms: capture.map(milliseconds),
+        };
+        if let Ok(text) = serde_json::to_string(&report)
+            && let Err(error) = self.channel.send_text(&text).await
+        {
+            tracing::debug!(%error, "a report could not be sent");
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
+}

@@ -1,0 +1,38 @@
+//! A headless caller for any gateway that speaks the OpenAI Realtime API over WebRTC.
+//!
+//! It knows the gateway over the wire only. [`Call`] is one call: it sends microphone sound without a pause, plays
+//! [`Speech`] into it, hands out events and keeps a [`Recording`] with the real times of arrival, so that the time
+//! from mouth to ear is measured outside the gateway. [`run`] is the behaviour of `voxgate call`.
+//!
+//! - pure: [`pacing`], [`reorder`], [`recording`], [`audible`], [`report`];
+//! - with sockets and tasks: [`Call`] and everything below it.
+
+mod answer;
+pub mod audible;
+mod call;
+mod channels;
+mod dial;
+mod ear;
+mod error;
+mod microphone;
+mod mouth;
+pub mod pacing;
+mod peer;
+pub mod recording;
+pub mod reorder;
+pub mod report;
+mod run;
+mod speech;
+mod timings;
+mod turn;
+
+pub use call::{Call, CallOptions, Playing};
+pub use channels::{CallNotice, ServerEvent};
+pub use ear::Heard;
+pub use error::CallError;
+pub use mouth::Spoken;
+pub use recording::Recording;
+pub use run::{RunOptions, RunSummary, run};
+pub use speech::{SPEECH_RATE, Speech, SpeechError};
+pub use timings::{CallTimings, Step};
+pub use turn::{HopMeasured, TurnMeasured};

@@ -1,0 +1,97 @@
+//! The gateway's account of a turn, as it comes on the data channel `voxgate`.
+
+use serde::{Deserialize, Serialize};
+
+/// One hop of a turn.
+///
+/// Names are kept as they come, so that an older caller shows what a newer gateway measures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HopMeasured {
+    /// Which; the names of [`voxgate_protocol::timeline::Hop`].
+    pub hop: String,
+    /// Who can make it shorter; the names of [`voxgate_protocol::timeline::HopOwner`].
+    pub owner: String,
+    /// `measured` or `estimated`.
+    pub certainty: String,
+    /// Milliseconds.
+    pub duration_ms: f64,
+}
+
+impl HopMeasured {
+    /// Whether the duration was derived and not measured.
+    #[must_use]
+    pub fn is_estimated(&self) -> bool {
+        self.certainty != "measured"
+    }
+}
+
+/// The waterfall of one turn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TurnMeasured {
+    /// The number of the turn in its session, from 1.
+    pub turn: u32,
+    /// From the caller's last word to the caller's ear, as the gateway knows it, in milliseconds.
+    pub mouth_to_ear_ms: f64,
+    /// The hops in order; they sum to `mouth_to_ear_ms`.
+    pub hops: Vec<HopMeasured>,
+}
+
+/// A message on the channel `voxgate`, as far as a caller understands it.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type")]
+pub(crate) enum GatewayMessage {
+    #[serde(rename = "turn.measured")]
+    TurnMeasured(TurnMeasured),
+    #[serde(other)]
+    Unknown,
+}
+
+/// What a caller tells the gateway about its own side each second; what it does not know is left out.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "client.report")]
+pub(crate) struct ClientReport {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) round_trip_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) jitter_buffer_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) playout_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) capture_ms: Option<f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_measured_turn_is_understood_and_unknown_fields_and_hops_are_no_obstacle() {
+        let text = r#"{"type":"turn.measured","turn":3,"mouth_to_ear_ms":812.4,"call":"rtc_1","hops":[
+            {"hop":"teleport","owner":"provider","certainty":"estimated","duration_ms":812.4}]}"#;
+        let GatewayMessage::TurnMeasured(turn) = serde_json::from_str(text).unwrap() else {
+            panic!("not a turn")
+        };
+        assert_eq!(
+            (turn.turn, turn.hops[0].hop.as_str(), turn.hops[0].is_estimated()),
+            (3, "teleport", true)
+        );
+    }
+
+    #[test]
+    fn other_messages_are_left_alone() {
+        let message = serde_json::from_str(r#"{"type":"turn.planned","turn":1}"#).unwrap();
+        assert!(matches!(message, GatewayMessage::Unknown));
+    }
+
+    #[test]
+    fn a_report_leaves_out_what_is_not_known() {
+        let report = ClientReport {
+            round_trip_ms: Some(1.5),
+            jitter_buffer_ms: None,
+            playout_ms: Some(0.0),
+            capture_ms: None,
+        };
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(text, r#"{"type":"client.report","round_trip_ms":1.5,"playout_ms":0.0}"#);
+    }
+}

@@ -1,0 +1,233 @@
+// One WebRTC call to the gateway, from the microphone to the two data channels.
+import { createCall, createSecret, hangUp } from "./api.js";
+import { CallFailure, eventFailure, microphoneFailure } from "./errors.js";
+import { readTurn } from "./hops.js";
+import { StatsReader, clientReport } from "./report.js";
+
+const CONNECT_PATIENCE_MS = 15_000;
+
+/** What the page can lack before any request is made. */
+export function missingSupport() {
+  if (!window.isSecureContext) return new CallFailure("insecure_context");
+  if (!window.RTCPeerConnection || !navigator.mediaDevices?.getUserMedia)
+    return new CallFailure("unsupported");
+  return null;
+}
+
+/**
+ * States: `connecting`, `connected`, `reconnecting`, then `ended` or `failed`, which are final.
+ *
+ * `on` holds the listeners: state(state, step), event(serverEvent), turn(turn, message), stats(measured),
+ * streams({microphone} or {remote}), failure(failure).
+ */
+export class Call {
+  state = "connecting";
+  #key;
+  #wishes;
+  #on;
+  #connection = null;
+  #microphone = null;
+  #events = null;
+  #extension = null;
+  #reader = null;
+  #location = null;
+  #deadline = null;
+
+  constructor(key, wishes, on) {
+    this.#key = key;
+    this.#wishes = wishes;
+    this.#on = on;
+  }
+
+  /** Resolves once the offer is answered; media follows. Failures go to `on.failure`. */
+  async start() {
+    try {
+      const missing = missingSupport();
+      if (missing) throw missing;
+      this.#enter("connecting", "Checking the key");
+      const secret = await createSecret(this.#key, sessionRequest(this.#wishes));
+      this.#enter("connecting", "Waiting for the microphone");
+      await this.#openMicrophone();
+      this.#enter("connecting", "Calling");
+      await this.#offer(secret);
+    } catch (failure) {
+      this.#fail(failure);
+    }
+  }
+
+  /** Sends a Realtime API client event; false if there is no open call. */
+  send(event) {
+    return sendOn(this.#events, event);
+  }
+
+  set muted(muted) {
+    for (const track of this.#microphone?.getAudioTracks() ?? []) track.enabled = !muted;
+  }
+
+  /** The order matters: no new audio first, then silence for what is already on its way. */
+  stopAgent(responding) {
+    if (responding) this.send({ type: "response.cancel" });
+    this.send({ type: "output_audio_buffer.clear" });
+  }
+
+  say(id, text) {
+    const content = [{ type: "input_text", text }];
+    this.send({ type: "conversation.item.create", item: { id, type: "message", role: "user", content } });
+    this.send({ type: "response.create" });
+  }
+
+  end() {
+    this.#close("ended");
+  }
+
+  async #openMicrophone() {
+    try {
+      this.#microphone = await navigator.mediaDevices.getUserMedia({
+        audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true },
+      });
+    } catch (exception) {
+      throw microphoneFailure(exception);
+    }
+    if (this.#isOver()) return this.#release();
+    const [track] = this.#microphone.getAudioTracks();
+    track.addEventListener("ended", () => this.#on.failure(new CallFailure("microphone_lost")));
+    this.#on.streams({ microphone: this.#microphone });
+  }
+
+  async #offer(secret) {
+    if (this.#isOver()) return;
+    const connection = new RTCPeerConnection();
+    this.#connection = connection;
+    const [track] = this.#microphone.getAudioTracks();
+    connection.addTrack(track, this.#microphone);
+    this.#openChannels(connection);
+    connection.addEventListener("track", ({ streams, track: remote }) =>
+      this.#on.streams({ remote: streams[0] ?? new MediaStream([remote]) }),
+    );
+    connection.addEventListener("connectionstatechange", () => this.#follow(connection.connectionState));
+    await connection.setLocalDescription();
+    const { answer, location } = await createCall(secret, connection.localDescription.sdp);
+    this.#location = location;
+    if (this.#isOver()) return this.#hangUp();
+    await connection.setRemoteDescription({ type: "answer", sdp: answer });
+    this.#deadline = setTimeout(() => this.#fail(new CallFailure("no_media_path")), CONNECT_PATIENCE_MS);
+  }
+
+  #openChannels(connection) {
+    this.#events = connection.createDataChannel("oai-events");
+    this.#events.addEventListener("open", () => this.#opened());
+    this.#events.addEventListener("message", ({ data }) => this.#receive(parse(data)));
+    this.#events.addEventListener("close", () => {
+      if (!this.#isOver()) this.#close("ended", new CallFailure("ended_by_gateway"));
+    });
+    this.#extension = connection.createDataChannel("voxgate");
+    this.#extension.addEventListener("message", ({ data }) => {
+      const message = parse(data);
+      const turn = readTurn(message);
+      if (turn) this.#on.turn(turn, message);
+    });
+  }
+
+  #opened() {
+    clearTimeout(this.#deadline);
+    this.#enter("connected");
+    const [track] = this.#microphone.getAudioTracks();
+    this.#reader = new StatsReader(this.#connection, track, (measured) => {
+      sendOn(this.#extension, clientReport(measured));
+      this.#on.stats(measured);
+    });
+    this.#reader.read();
+  }
+
+  #receive(event) {
+    if (!event) return;
+    if (event.type === "session.created") {
+      const update = sessionUpdate(event.session, this.#wishes);
+      if (update) this.send({ type: "session.update", session: update });
+    }
+    // The client's hops of a turn are those of the moment its answer begins to be heard, and of its end.
+    if (event.type === "output_audio_buffer.started" || event.type === "response.done") this.#reader?.read();
+    this.#on.event(event);
+    if (event.type === "error" && event.error?.code === "session_expired") {
+      this.#close("ended", eventFailure(event.error));
+    }
+  }
+
+  #follow(connectionState) {
+    if (this.#isOver()) return;
+    if (connectionState === "connected" && this.state === "reconnecting") this.#enter("connected");
+    if (connectionState === "disconnected" && this.state === "connected") this.#enter("reconnecting");
+    if (connectionState === "failed") {
+      const wasOpen = this.state !== "connecting";
+      this.#fail(new CallFailure(wasOpen ? "connection_lost" : "no_media_path"));
+    }
+  }
+
+  #enter(state, step = "") {
+    this.state = state;
+    this.#on.state(state, step);
+  }
+
+  #fail(failure) {
+    this.#close("failed", failure);
+  }
+
+  #close(state, failure = null) {
+    if (this.#isOver()) return;
+    this.state = state;
+    clearTimeout(this.#deadline);
+    this.#reader?.stop();
+    this.#hangUp();
+    this.#release();
+    this.#connection?.close();
+    if (failure) this.#on.failure(failure);
+    this.#on.state(state, "");
+  }
+
+  #hangUp() {
+    if (this.#location) hangUp(this.#key, this.#location);
+    this.#location = null;
+  }
+
+  #release() {
+    for (const track of this.#microphone?.getTracks() ?? []) track.stop();
+  }
+
+  #isOver() {
+    return this.state === "ended" || this.state === "failed";
+  }
+}
+
+/** What the secret is asked for: the model decides the provider, so it cannot wait until the call is open. */
+export function sessionRequest({ model }) {
+  return model ? { type: "realtime", model } : { type: "realtime" };
+}
+
+/**
+ * What is still to be set once the session exists, or null. The words of the caller are wanted for the
+ * transcript.
+ */
+export function sessionUpdate(session, { instructions, voice }) {
+  const audio = {};
+  if (!session?.audio?.input?.transcription)
+    audio.input = { transcription: { model: "gpt-4o-mini-transcribe" } };
+  if (voice) audio.output = { voice };
+  const update = { type: "realtime" };
+  if (Object.keys(audio).length > 0) update.audio = audio;
+  if (instructions) update.instructions = instructions;
+  return Object.keys(update).length > 1 ? update : null;
+}
+
+function sendOn(channel, message) {
+  if (channel?.readyState !== "open") return false;
+  channel.send(JSON.stringify(message));
+  return true;
+}
+
+function parse(data) {
+  try {
+    return JSON.parse(data);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,110 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { axisTicks, formatMs, layoutTurn, medianTotal, ownerShares, readTurn, verdict } from "./hops.js";
+
+const message = (hops, total = hops.reduce((sum, [, , ms]) => sum + ms, 0)) => ({
+  type: "turn.measured",
+  turn: 1,
+  mouth_to_ear_ms: total,
+  hops: hops.map(([hop, owner, duration_ms, certainty = "measured"]) => ({
+    hop,
+    owner,
+    certainty,
+    duration_ms,
+  })),
+});
+const sample = message([
+  ["uplink", "network", 12.5, "estimated"],
+  ["endpointing", "setting", 500.1],
+  ["model", "provider", 240.3],
+  ["playout", "client", 59.5, "estimated"],
+]);
+
+test("bars follow each other without gap or overlap and fill the axis", () => {
+  const { bars, sumMs, gapMs } = layoutTurn(readTurn(sample));
+  let end = 0;
+  for (const bar of bars) {
+    assert.ok(Math.abs(bar.left - end) < 1e-9);
+    end = bar.left + bar.width;
+  }
+  assert.ok(Math.abs(end - 100) < 1e-9);
+  assert.ok(Math.abs(sumMs - 812.4) < 1e-9);
+  assert.ok(Math.abs(gapMs) < 1e-9);
+});
+
+test("hops keep the order in which they came", () => {
+  assert.deepEqual(
+    layoutTurn(readTurn(sample)).bars.map((bar) => bar.hop),
+    ["uplink", "endpointing", "model", "playout"],
+  );
+});
+
+test("a total that contradicts the hops is drawn to scale and reported", () => {
+  const { bars, gapMs } = layoutTurn(readTurn(message([["model", "provider", 300]], 400)));
+  assert.equal(bars[0].width, 75);
+  assert.equal(gapMs, 100);
+  assert.equal(layoutTurn(readTurn(message([["model", "provider", 400]], 300))).bars[0].width, 100);
+});
+
+test("estimated hops are told from measured ones", () => {
+  assert.deepEqual(
+    readTurn(sample).hops.map((hop) => hop.estimated),
+    [true, false, false, true],
+  );
+});
+
+test("shares by owner are sorted and sum to one", () => {
+  const shares = ownerShares(readTurn(sample));
+  assert.equal(shares[0].owner, "setting");
+  assert.ok(Math.abs(shares.reduce((sum, { share }) => sum + share, 0) - 1) < 1e-9);
+});
+
+test("ticks are round, start at zero and stay on the axis", () => {
+  for (const axisMs of [0.4, 7, 99, 812.4, 1000, 12345]) {
+    const ticks = axisTicks(axisMs);
+    assert.equal(ticks[0].valueMs, 0);
+    assert.ok(ticks.length >= 3 && ticks.length <= 7, `${axisMs}: ${ticks.length}`);
+    assert.ok(ticks.at(-1).left <= 100 + 1e-6);
+  }
+  assert.deepEqual(
+    axisTicks(812.4).map((tick) => tick.valueMs),
+    [0, 200, 400, 600, 800],
+  );
+});
+
+test("a message that is not a measured turn is refused", () => {
+  assert.equal(readTurn(null), null);
+  assert.equal(readTurn({ type: "other" }), null);
+  assert.equal(readTurn({ ...sample, turn: "1" }), null);
+  assert.equal(readTurn({ ...sample, mouth_to_ear_ms: null }), null);
+  assert.equal(readTurn({ ...sample, hops: undefined }), null);
+  assert.equal(readTurn(message([["model", "provider", -1]])), null);
+  assert.equal(readTurn(message([["model", "provider", NaN]])), null);
+});
+
+test("an unknown owner does not borrow the words of another", () => {
+  assert.equal(readTurn(message([["model", "constructor", 5]])).hops[0].owner, "other");
+});
+
+test("a turn without hops draws an empty axis instead of failing", () => {
+  const turn = readTurn(message([]));
+  assert.deepEqual(layoutTurn(turn).bars, []);
+  assert.equal(verdict(turn), "");
+});
+
+test("the verdict names the longest hop", () => {
+  assert.equal(verdict(readTurn(sample)), "Longest: endpointing, 500 ms (62 %).");
+});
+
+test("the median of an even count is the mean of the middle", () => {
+  assert.equal(medianTotal([{ totalMs: 3 }, { totalMs: 1 }, { totalMs: 2 }, { totalMs: 10 }]), 2.5);
+  assert.equal(medianTotal([]), null);
+});
+
+test("milliseconds are shown as precisely as they matter", () => {
+  assert.equal(formatMs(0), "0.0 ms");
+  assert.equal(formatMs(0.02), "<0.1 ms");
+  assert.equal(formatMs(9.94), "9.9 ms");
+  assert.equal(formatMs(9.97), "10 ms");
+  assert.equal(formatMs(1234.5), "1\u2009235 ms");
+});

@@ -1,0 +1,189 @@
+// Draws where the milliseconds of a turn went.
+import { element } from "./element.js";
+import {
+  OWNERS,
+  formatMs,
+  groupThousands,
+  hopLabel,
+  hopMeaning,
+  layoutTurn,
+  ownerOf,
+  verdict,
+} from "./hops.js";
+
+/** Replaces the content of `root` by the waterfall of `turn`. */
+export function drawWaterfall(root, turn) {
+  const layout = layoutTurn(turn);
+  root.dataset.turn = turn.turn;
+  root.replaceChildren(
+    headline(turn),
+    summaryBar(layout),
+    legend(layout),
+    figure(turn, layout),
+    ...(layout.bars.some((bar) => bar.estimated) ? [hatchKey()] : []),
+    ...(Math.abs(layout.gapMs) > 1 ? [contradiction(turn, layout)] : []),
+    table(turn, layout),
+  );
+}
+
+function headline(turn) {
+  return element(
+    "div",
+    { class: "headline" },
+    element(
+      "p",
+      { class: "total", "data-testid": "turn-total" },
+      element("strong", { text: groupThousands(Math.round(turn.totalMs)) }),
+      element("span", { text: " ms" }),
+    ),
+    element(
+      "p",
+      { class: "total-meaning" },
+      element("span", { text: `Turn ${turn.turn}: from your last word to hearing the answer.` }),
+      " ",
+      element("span", { class: "verdict", text: verdict(turn) }),
+    ),
+  );
+}
+
+function summaryBar({ bars }) {
+  const segments = bars.map((bar) => {
+    const segment = element("span", { class: barClass(bar), title: tooltip(bar) });
+    segment.style.width = `${bar.width}%`;
+    return segment;
+  });
+  return element("div", { class: "summary-bar", "aria-hidden": "true" }, ...segments);
+}
+
+function legend({ owners }) {
+  const items = owners.map(({ owner, durationMs, share }) =>
+    element(
+      "li",
+      {},
+      marker(owner),
+      element("span", { text: ownerOf(owner).label }),
+      element("b", { text: formatMs(durationMs) }),
+      element("span", { class: "share", text: `${Math.round(share * 100)} %` }),
+    ),
+  );
+  return element("ul", { class: "legend", "aria-label": "Time by owner" }, ...items);
+}
+
+function figure(turn, layout) {
+  const rows = layout.bars.map((bar) => row(bar));
+  const label = `Waterfall of turn ${turn.turn}, ${formatMs(turn.totalMs)}. The table below has the same figures.`;
+  return element("div", { class: "falls", role: "img", "aria-label": label }, axis(layout), ...rows);
+}
+
+function axis({ ticks }) {
+  const marks = ticks.map(({ valueMs, left }, index) => {
+    const mark = element(
+      "span",
+      { class: "tick" },
+      element("span", { text: tickText(valueMs, index, ticks) }),
+    );
+    if (left > 94) mark.classList.add("tick-end");
+    mark.style.left = `${left}%`;
+    return mark;
+  });
+  return element("div", { class: "axis" }, ...marks);
+}
+
+const tickText = (valueMs, index, ticks) =>
+  index === ticks.length - 1 ? `${groupThousands(valueMs)} ms` : groupThousands(valueMs);
+
+function row(bar) {
+  const drawn = element("span", { class: barClass(bar) });
+  drawn.style.left = `${bar.left}%`;
+  drawn.style.width = `${bar.width}%`;
+  const time = element("span", { class: "bar-time", text: formatMs(bar.durationMs) });
+  placeTime(time, bar);
+  return element(
+    "div",
+    { class: bar.durationMs < 1 ? "fall fall-small" : "fall", title: tooltip(bar), "data-hop": bar.hop },
+    element("span", { class: "hop-name" }, marker(bar.owner), hopLabel(bar.hop)),
+    element("span", { class: "lane" }, drawn, time),
+  );
+}
+
+/** Beside the bar on the side that has room, on the bar if it leaves none. */
+function placeTime(time, { left, width }) {
+  const end = left + width;
+  if (end < 80) time.style.left = `${end}%`;
+  else if (left > 20) time.style.right = `${100 - left}%`;
+  else {
+    time.classList.add("on-bar");
+    time.style.left = `${left}%`;
+  }
+}
+
+function hatchKey() {
+  return element(
+    "p",
+    { class: "hatch-key" },
+    element("span", { class: "bar estimated hatch-sample", "aria-hidden": "true" }),
+    "Hatched: estimated from a round trip or a browser report. Solid: measured.",
+  );
+}
+
+function contradiction(turn, { sumMs }) {
+  const text = `The hops sum to ${formatMs(sumMs)}, the turn is stated as ${formatMs(turn.totalMs)}.`;
+  return element("p", { class: "contradiction", text });
+}
+
+function table(turn, { bars }) {
+  const lines = bars.map((bar) =>
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row", text: hopLabel(bar.hop), title: hopMeaning(bar.hop) }),
+      element("td", { text: ownerOf(bar.owner).label }),
+      element("td", { text: bar.estimated ? "estimated" : "measured" }),
+      element("td", { class: "number", text: bar.startMs.toFixed(1) }),
+      element("td", { class: "number", text: bar.durationMs.toFixed(1) }),
+    ),
+  );
+  const heads = ["Hop", "Owner", "Known by", "Starts, ms", "Takes, ms"].map((text) =>
+    element("th", { scope: "col", text, class: text.endsWith("ms") ? "number" : null }),
+  );
+  const total = element(
+    "tr",
+    { class: "total-row" },
+    element("th", { scope: "row", colspan: "4", text: "Mouth to ear" }),
+    element("td", { class: "number", text: turn.totalMs.toFixed(1) }),
+  );
+  return element(
+    "details",
+    { class: "as-table" },
+    element("summary", { text: "Show as a table" }),
+    element(
+      "table",
+      {},
+      element("caption", { text: `Hops of turn ${turn.turn} in the order of time` }),
+      element("thead", {}, element("tr", {}, ...heads)),
+      element("tbody", {}, ...lines),
+      element("tfoot", {}, total),
+    ),
+  );
+}
+
+function tooltip(bar) {
+  const meaning = hopMeaning(bar.hop);
+  const known = bar.estimated ? "estimated" : "measured";
+  return `${hopLabel(bar.hop)}: ${formatMs(bar.durationMs)}, ${known}, ${ownerOf(bar.owner).label}. ${meaning}`.trim();
+}
+
+export const marker = (owner) =>
+  element("span", { class: `marker owner-${owner} shape-${ownerOf(owner).shape}`, "aria-hidden": "true" });
+
+const barClass = (bar) => `bar owner-${bar.owner}${bar.estimated ? " estimated" : ""}`;
+
+/** The colours and shapes before there is a turn to explain them. */
+export const ownerKey = () =>
+  element(
+    "ul",
+    { class: "legend" },
+    ...Object.entries(OWNERS).map(([owner, { label }]) =>
+      element("li", {}, marker(owner), element("span", { text: label })),
+    ),
+  );

@@ -1,0 +1,171 @@
+//! Opens a bridge to the provider a route names.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use voxgate_policy::routing::Route;
+use voxgate_protocol::settings::SessionSettings;
+use voxgate_providers::Secret;
+use voxgate_providers::bridge::{Bridge, Wake};
+use voxgate_protocol::timeline::TurnTimeline;
+use voxgate_providers::local::{self, LastTimeline, LocalCall, LocalConfig, LocalEngine, LocalError};
+use voxgate_providers::openai_realtime::{self, OpenAiTarget, TargetError};
+use voxgate_realtime::ApiError;
+
+use crate::config::{Provider, ProviderKind};
+
+/// Every configured provider, ready to be called.
+pub(crate) struct Bridges {
+    providers: BTreeMap<String, Ready>,
+}
+
+enum Ready {
+    Local(LocalEngine),
+    OpenAi(Box<OpenAiTarget>),
+}
+
+/// Why a provider cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BridgesError {
+    /// The local provider lacks something.
+    #[error("the provider {name:?} cannot start: {source}")]
+    Local {
+        /// Its name in the configuration.
+        name: String,
+        /// What and where.
+        source: LocalError,
+    },
+    /// The target of a cloud provider makes no sense.
+    #[error("the provider {name:?} cannot be reached: {source}")]
+    Target {
+        /// Its name in the configuration.
+        name: String,
+        /// What and where.
+        source: TargetError,
+    },
+}
+
+impl Bridges {
+    /// Sets every provider up. Local models load in the background.
+    pub(crate) fn start(providers: &BTreeMap<String, Provider>) -> Result<Self, BridgesError> {
+        let ready = providers.iter().map(|(name, provider)| Ok((name.clone(), start(name, &provider.kind)?)));
+        Ok(Self { providers: ready.collect::<Result<_, BridgesError>>()? })
+    }
+
+    /// Opens a bridge that calls `ring` when it has something to say. Returns at once; connecting happens behind it.
+    pub(crate) fn open(
+        &self,
+        route: &Route,
+        settings: &SessionSettings,
+        seed: u64,
+        ring: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Connected, ApiError> {
+        let (ringer, wake) = Ringer::new(ring);
+        let last_turn = LastTurn::default();
+        let bridge = self.connect(route, settings, seed, wake, last_turn.clone())?;
+        Ok(Connected { bridge, ringer, last_turn })
+    }
+
+    fn connect(
+        &self,
+        route: &Route,
+        settings: &SessionSettings,
+        seed: u64,
+        wake: Wake,
+        last_turn: LastTurn,
+    ) -> Result<Bridge, ApiError> {
+        let unknown = || ApiError::model_not_found(&settings.model);
+        let mut settings = settings.clone();
+        if let Some(model) = &route.provider_model {
+            settings.model.clone_from(model);
+        }
+        match self.providers.get(&route.provider).ok_or_else(unknown)? {
+            Ready::Local(engine) => {
+                let last_timeline: LastTimeline = Arc::new(move || last_turn.get());
+                let call = LocalCall { settings, seed, wake, last_timeline: Some(last_timeline) };
+                Ok(local::connect(engine, call))
+            }
+            Ready::OpenAi(target) => {
+                let target = OpenAiTarget { model: settings.model.clone(), ..(**target).clone() };
+                Ok(openai_realtime::connect(target, settings, wake))
+            }
+        }
+    }
+}
+
+fn start(name: &str, kind: &ProviderKind) -> Result<Ready, BridgesError> {
+    match kind {
+        ProviderKind::Local { decoders } => {
+            let config = LocalConfig { decoders: *decoders, ..LocalConfig::default() };
+            let engine = LocalEngine::start(&config)
+                .map_err(|source| BridgesError::Local { name: name.to_owned(), source })?;
+            Ok(Ready::Local(engine))
+        }
+        ProviderKind::OpenAiRealtime { base_url, api_key, turn_owner, connect_timeout, stall_timeout } => {
+            let target = OpenAiTarget {
+                base_url: base_url.clone(),
+                api_key: api_key.clone().unwrap_or_else(|| Secret::new("")),
+                model: String::new(),
+                turn_owner: *turn_owner,
+                connect_timeout: *connect_timeout,
+                stall_timeout: *stall_timeout,
+                headers: Vec::new(),
+            };
+            target.url().map_err(|source| BridgesError::Target { name: name.to_owned(), source })?;
+            Ok(Ready::OpenAi(Box::new(target)))
+        }
+    }
+}
+
+/// A bridge with what its session needs around it.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    pub(crate) bridge: Bridge,
+    pub(crate) ringer: Ringer,
+    pub(crate) last_turn: LastTurn,
+}
+
+/// A wake-up that calls `act` once until [`Ringer::answered`], however often it is rung.
+///
+/// A provider that sends faster than real time would otherwise fill the loop's queue with one command per event.
+#[derive(Clone, Debug)]
+pub(crate) struct Ringer {
+    is_ringing: Arc<AtomicBool>,
+}
+
+impl Ringer {
+    /// Wakes through `act`.
+    fn new(act: impl Fn() + Send + Sync + 'static) -> (Self, Wake) {
+        let is_ringing = Arc::new(AtomicBool::new(false));
+        let shared = Arc::clone(&is_ringing);
+        let wake: Wake = Arc::new(move || {
+            if !shared.swap(true, Ordering::AcqRel) {
+                act();
+            }
+        });
+        (Self { is_ringing }, wake)
+    }
+
+    /// From now on the next ring counts. Call before reading the queue, or an event may be missed.
+    pub(crate) fn answered(&self) {
+        self.is_ringing.store(false, Ordering::Release);
+    }
+}
+
+/// The waterfall of a session's last turn, for a provider that is asked about it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LastTurn {
+    timeline: Arc<Mutex<Option<TurnTimeline>>>,
+}
+
+impl LastTurn {
+    pub(crate) fn set(&self, timeline: TurnTimeline) {
+        *self.timeline.lock().unwrap_or_else(PoisonError::into_inner) = Some(timeline);
+    }
+
+    fn get(&self) -> Option<TurnTimeline> {
+        self.timeline.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

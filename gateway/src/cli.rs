@@ -1,0 +1,157 @@
+//! The command line.
+
+mod call;
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{self, Checked, ConfigError, Written};
+use crate::standalone;
+
+/// A configuration or a machine that does not fit (sysexits.h `EX_CONFIG`).
+const EXIT_CONFIG: u8 = 78;
+
+/// Real-time voice AI gateway: browsers and Realtime API clients on one side, speech providers on the other.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:\n  \
+    voxgate standalone                          everything in one process, key-free local voice\n  \
+    voxgate check --config voxgate.yaml         every problem of a configuration at once\n  \
+    voxgate call --wav question.wav --save answer.wav\n                                              \
+    call a gateway from the terminal and see where the milliseconds went\n\n\
+    Logs go to standard error; VOXGATE_LOG sets what is logged (default `info`), for example\n\
+    VOXGATE_LOG=debug or VOXGATE_LOG=voxgate=debug,info."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run every role in one process: signaling, relay, transceiver and, by default, the key-free local voice.
+    Standalone(Settings),
+    /// Validate a configuration and list every problem at once. Exits with 0 if there is none, with 78 otherwise.
+    Check(Settings),
+    /// Call a gateway: play a WAV as the caller's voice, save the answer, print transcript and latency waterfall.
+    Call(Box<call::CallArguments>),
+}
+
+/// Settings that win over the configuration file.
+#[derive(Clone, Debug, clap::Args)]
+struct Settings {
+    /// Configuration file (YAML). Without it every setting has its default; `deploy/voxgate.example.yaml` shows all.
+    #[arg(long, env = "VOXGATE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder for keys, certificates and stores. Default: `data`.
+    #[arg(long, env = "VOXGATE_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Address and port of plain HTTP. Default: 127.0.0.1:8080.
+    #[arg(long, env = "VOXGATE_HTTP", value_name = "ADDR:PORT")]
+    http: Option<SocketAddr>,
+    /// Address and port of HTTPS. Default: 127.0.0.1:8443.
+    #[arg(long, env = "VOXGATE_HTTPS", value_name = "ADDR:PORT")]
+    https: Option<SocketAddr>,
+    /// Address and port of the relay's one public UDP socket. Default: 127.0.0.1:3478.
+    #[arg(long, env = "VOXGATE_RELAY", value_name = "ADDR:PORT")]
+    relay: Option<SocketAddr>,
+    /// Address clients reach the relay at, where it differs from --relay.
+    #[arg(long, env = "VOXGATE_RELAY_ADVERTISE", value_name = "ADDR:PORT")]
+    relay_advertise: Option<SocketAddr>,
+}
+
+impl Settings {
+    fn load(&self) -> Result<Checked, ConfigError> {
+        let mut written = match &self.config {
+            Some(path) => config::read(path)?,
+            None => Written::default(),
+        };
+        if let Some(data_dir) = &self.data_dir {
+            written.data_dir.clone_from(data_dir);
+        }
+        for (given, place) in [
+            (self.http, &mut written.http.listen),
+            (self.https, &mut written.https.listen),
+            (self.relay, &mut written.relay.listen),
+        ] {
+            if let Some(given) = given {
+                *place = given;
+            }
+        }
+        written.relay.advertise = self.relay_advertise.or(written.relay.advertise);
+        config::check(&written, &|name| std::env::var(name).ok())
+    }
+}
+
+/// Runs what the command line asks for.
+pub(crate) fn run() -> ExitCode {
+    match Cli::parse().command {
+        Task::Standalone(settings) => {
+            start_logging();
+            match settings.load() {
+                Ok(checked) => exit_code(standalone::run(checked)),
+                Err(error) => complain(&error.to_string(), EXIT_CONFIG),
+            }
+        }
+        Task::Check(settings) => match settings.load() {
+            Ok(_) => {
+                say("the configuration is valid");
+                ExitCode::SUCCESS
+            }
+            Err(error) => complain(&error.to_string(), EXIT_CONFIG),
+        },
+        Task::Call(arguments) => call::run(*arguments),
+    }
+}
+
+fn exit_code(result: Result<(), standalone::StartError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&error.to_string(), 1),
+    }
+}
+
+/// One clear line for the person at the terminal.
+fn complain(message: &str, code: u8) -> ExitCode {
+    // There is nowhere left to report that standard error is closed.
+    let _ = writeln!(std::io::stderr(), "voxgate: {message}");
+    ExitCode::from(code)
+}
+
+/// One line for the person at the terminal.
+pub(crate) fn say(message: &str) {
+    // A closed standard output ends nothing: the process is a server first.
+    let _ = writeln!(std::io::stdout(), "{message}");
+}
+
+fn start_logging() {
+    let filter = EnvFilter::try_from_env("VOXGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_default() {
+        let cli = Cli::parse_from(["voxgate", "check", "--http", "127.0.0.1:9", "--data-dir", "/x"]);
+        let Task::Check(settings) = cli.command else { panic!("another task") };
+        let checked = settings.load().unwrap();
+        assert_eq!(checked.http.port(), 9);
+        assert_eq!(checked.data_dir, PathBuf::from("/x"));
+    }
+}

@@ -1,0 +1,61 @@
+//! The configuration: YAML as written, then checked, every problem reported at once.
+
+mod checked;
+mod written;
+
+pub(crate) use checked::{Checked, Provider, ProviderKind, check};
+pub(crate) use written::Written;
+
+use std::path::Path;
+
+use thiserror::Error;
+
+/// What can be wrong with a configuration.
+#[derive(Debug, Error)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Unreadable {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not YAML, or with a key that does not exist.
+    #[error("the configuration {path} cannot be understood: {reason}")]
+    Malformed {
+        /// Which file.
+        path: String,
+        /// What and where.
+        reason: String,
+    },
+    /// Understood, but not meaningful.
+    #[error("the configuration has {} problem(s):\n{}", .0.len(), list(.0))]
+    Problems(Vec<String>),
+}
+
+fn list(problems: &[String]) -> String {
+    problems.iter().map(|problem| format!("  - {problem}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Reads a configuration file.
+///
+/// # Errors
+/// [`ConfigError::Unreadable`] or [`ConfigError::Malformed`].
+pub(crate) fn read(path: &Path) -> Result<Written, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Unreadable { path: path.display().to_string(), source })?;
+    parse(&text)
+        .map_err(|reason| ConfigError::Malformed { path: path.display().to_string(), reason })
+}
+
+/// Understands the text of a configuration.
+pub(crate) fn parse(text: &str) -> Result<Written, String> {
+    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        return Ok(Written::default());
+    }
+    serde_saphyr::from_str(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,250 @@
+//! The configuration after every check.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use voxgate_media::encode::EncoderConfig;
+use voxgate_policy::admission::SessionLimits;
+use voxgate_policy::key::KeyHash;
+use voxgate_policy::routing::{ModelPattern, Route, RouteTable};
+use voxgate_protocol::bridge::TurnOwner;
+use voxgate_providers::Secret;
+
+use super::ConfigError;
+use super::written::{self, TurnSide, Written};
+
+/// Shortest and longest session anybody may configure.
+const SESSION_DURATIONS: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(10)..=Duration::from_secs(24 * 3600);
+
+/// A configuration that means something.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) http: SocketAddr,
+    pub(crate) https: SocketAddr,
+    pub(crate) relay_listen: SocketAddr,
+    pub(crate) relay_advertise: Option<SocketAddr>,
+    pub(crate) sessions: SessionLimits,
+    pub(crate) limits: written::Limits,
+    pub(crate) encoder: EncoderConfig,
+    pub(crate) providers: BTreeMap<String, Provider>,
+    pub(crate) routes: RouteTable,
+    pub(crate) default_model: String,
+    pub(crate) key_hashes: Vec<KeyHash>,
+}
+
+/// A provider and what it needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Provider {
+    pub(crate) kind: ProviderKind,
+}
+
+/// What a provider is.
+#[derive(Clone, Debug)]
+pub(crate) enum ProviderKind {
+    /// On this machine.
+    Local {
+        /// Recognisers in memory.
+        decoders: usize,
+    },
+    /// The OpenAI Realtime WebSocket protocol.
+    OpenAiRealtime {
+        /// Beginning of the API's URLs.
+        base_url: String,
+        /// The vendor's key; a server on this machine may need none.
+        api_key: Option<Secret>,
+        /// Who ends the caller's turn.
+        turn_owner: TurnOwner,
+        /// Longest wait for the connection.
+        connect_timeout: Duration,
+        /// Longest silence inside an answer.
+        stall_timeout: Duration,
+    },
+}
+
+/// Checks everything and reports every problem together. Secrets are looked up by name in `environment`.
+///
+/// # Errors
+/// [`ConfigError::Problems`] with all of them.
+pub(crate) fn check(
+    written: &Written,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Checked, ConfigError> {
+    let mut problems = Vec::new();
+    let providers = written
+        .providers
+        .iter()
+        .filter_map(|(name, provider)| {
+            let kind = check_provider(name, provider, environment, &mut problems)?;
+            Some((name.clone(), Provider { kind }))
+        })
+        .collect();
+    let routes = check_routes(written, &mut problems);
+    let key_hashes = check_keys(written, &mut problems);
+    check_limits(written, &mut problems);
+    check_relay(written, &mut problems);
+    if !problems.is_empty() {
+        return Err(ConfigError::Problems(problems));
+    }
+    Ok(Checked {
+        data_dir: written.data_dir.clone(),
+        http: written.http.listen,
+        https: written.https.listen,
+        relay_listen: written.relay.listen,
+        relay_advertise: written.relay.advertise,
+        sessions: SessionLimits {
+            total: written.limits.sessions,
+            per_key: written.limits.sessions_per_key,
+        },
+        limits: written.limits.clone(),
+        encoder: encoder(&written.audio),
+        providers,
+        routes,
+        default_model: written.default_model.clone(),
+        key_hashes,
+    })
+}
+
+fn check_provider(
+    name: &str,
+    provider: &written::Provider,
+    environment: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Vec<String>,
+) -> Option<ProviderKind> {
+    match provider {
+        written::Provider::Local { decoders } => {
+            if !(1..=64).contains(decoders) {
+                problems.push(format!("providers.{name}.decoders is {decoders}; it must be 1 to 64"));
+            }
+            Some(ProviderKind::Local { decoders: *decoders })
+        }
+        written::Provider::OpenaiRealtime {
+            base_url,
+            api_key_env,
+            api_key_file,
+            turn_detection,
+            connect_timeout,
+            stall_timeout,
+        } => {
+            let schemes = ["http://", "https://", "ws://", "wss://"];
+            if !schemes.iter().any(|scheme| base_url.starts_with(scheme)) {
+                problems.push(format!(
+                    "providers.{name}.base_url is {base_url:?}; it must begin with http://, https://, ws:// or wss://"
+                ));
+            }
+            let api_key = match (api_key_env, api_key_file) {
+                (Some(_), Some(_)) => {
+                    problems.push(format!("providers.{name} has both api_key_env and api_key_file; keep one"));
+                    return None;
+                }
+                (Some(variable), None) => environment(variable).or_else(|| {
+                    problems.push(format!(
+                        "providers.{name}.api_key_env names {variable}, which is not set in the environment"
+                    ));
+                    None
+                }),
+                (None, Some(file)) => match std::fs::read_to_string(file) {
+                    Ok(key) => Some(key.trim().to_owned()),
+                    Err(error) => {
+                        problems.push(format!(
+                            "providers.{name}.api_key_file {} cannot be read: {error}",
+                            file.display()
+                        ));
+                        None
+                    }
+                },
+                (None, None) => None,
+            };
+            Some(ProviderKind::OpenAiRealtime {
+                base_url: base_url.clone(),
+                api_key: api_key.map(Secret::new),
+                turn_owner: match turn_detection {
+                    TurnSide::Provider => TurnOwner::Provider,
+                    TurnSide::Gateway => TurnOwner::Gateway,
+                },
+                connect_timeout: *connect_timeout,
+                stall_timeout: *stall_timeout,
+            })
+        }
+    }
+}
+
+fn check_routes(written: &Written, problems: &mut Vec<String>) -> RouteTable {
+    if written.routes.is_empty() {
+        problems.push("routes is empty; at least one model must lead to a provider".to_owned());
+    }
+    let routes = written.routes.iter().enumerate().filter_map(|(index, route)| {
+        if !written.providers.contains_key(&route.provider) {
+            problems.push(format!(
+                "routes[{index}] leads to the provider {:?}, which is not among providers",
+                route.provider
+            ));
+        }
+        match ModelPattern::parse(&route.model) {
+            Ok(pattern) => Some(Route {
+                pattern,
+                provider: route.provider.clone(),
+                provider_model: route.provider_model.clone(),
+            }),
+            Err(error) => {
+                problems.push(format!("routes[{index}]: {error}"));
+                None
+            }
+        }
+    });
+    RouteTable::new(routes.collect())
+}
+
+fn check_keys(written: &Written, problems: &mut Vec<String>) -> Vec<KeyHash> {
+    let keys = written.key_hashes.iter().enumerate().filter_map(|(index, text)| {
+        KeyHash::from_hex(text)
+            .map_err(|error| problems.push(format!("key_hashes[{index}]: {error}")))
+            .ok()
+    });
+    keys.collect()
+}
+
+fn check_limits(written: &Written, problems: &mut Vec<String>) {
+    let limits = &written.limits;
+    if !SESSION_DURATIONS.contains(&limits.session_duration) {
+        problems.push("limits.session_duration must be 10s to 24h".to_owned());
+    }
+    if limits.sessions == 0 || limits.sessions_per_key == 0 {
+        problems.push("limits.sessions and limits.sessions_per_key must be at least 1".to_owned());
+    }
+    let audio = &written.audio;
+    if !(6_000..=256_000).contains(&audio.bitrate) {
+        problems.push(format!("audio.bitrate is {}; it must be 6000 to 256000", audio.bitrate));
+    }
+    if audio.complexity > 10 {
+        problems.push(format!("audio.complexity is {}; it must be 0 to 10", audio.complexity));
+    }
+    if audio.expected_loss_percent > 100 {
+        problems.push("audio.expected_loss_percent must be 0 to 100".to_owned());
+    }
+}
+
+fn check_relay(written: &Written, problems: &mut Vec<String>) {
+    let relay = &written.relay;
+    if relay.advertise.is_none() && relay.listen.ip().is_unspecified() {
+        problems.push(
+            "relay.listen is an unspecified address; set relay.advertise to the address clients reach it at"
+                .to_owned(),
+        );
+    }
+    if relay.advertise.is_some_and(|address| address.ip().is_unspecified() || address.port() == 0) {
+        problems.push("relay.advertise must be an address and port clients can send to".to_owned());
+    }
+}
+
+fn encoder(audio: &written::Audio) -> EncoderConfig {
+    EncoderConfig {
+        bitrate: audio.bitrate,
+        complexity: audio.complexity,
+        fec: audio.fec,
+        expected_loss_percent: audio.expected_loss_percent,
+    }
+}

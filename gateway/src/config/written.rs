@@ -1,0 +1,208 @@
+//! The configuration as it is written. Unknown keys are errors.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// The whole file. Every part may be left out.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Written {
+    /// Where keys, certificates and stores live. Default `data`, below the folder voxgate was started in, so
+    /// that a first run leaves nothing elsewhere.
+    pub(crate) data_dir: PathBuf,
+    /// Plain HTTP.
+    pub(crate) http: Listener,
+    /// HTTPS with a certificate of voxgate's own CA (`tls/ca.pem` in the data folder).
+    pub(crate) https: Listener,
+    /// The UDP edge.
+    pub(crate) relay: Relay,
+    /// What a session may take.
+    pub(crate) limits: Limits,
+    /// How answers are coded.
+    pub(crate) audio: Audio,
+    /// Where speech comes from, by name. Default: one provider `local`.
+    pub(crate) providers: BTreeMap<String, Provider>,
+    /// Which model name leads to which provider; the narrowest pattern wins. Default: every name to `local`.
+    pub(crate) routes: Vec<Route>,
+    /// The model of a client that names none. Default `gpt-realtime`, what SDKs ask for.
+    pub(crate) default_model: String,
+    /// SHA-256 hashes (64 hexadecimal digits) of further API keys. The key in the data folder always works.
+    pub(crate) key_hashes: Vec<String>,
+}
+
+impl Default for Written {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("data"),
+            http: Listener { listen: loopback(8080) },
+            https: Listener { listen: loopback(8443) },
+            relay: Relay::default(),
+            limits: Limits::default(),
+            audio: Audio::default(),
+            providers: BTreeMap::from([("local".to_owned(), Provider::Local { decoders: default_decoders() })]),
+            routes: vec![Route { model: "*".to_owned(), provider: "local".to_owned(), provider_model: None }],
+            default_model: "gpt-realtime".to_owned(),
+            key_hashes: Vec::new(),
+        }
+    }
+}
+
+/// A TCP listener.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Listener {
+    /// Address and port. The default is on loopback: a gateway opens itself to a network only when told to.
+    pub(crate) listen: SocketAddr,
+}
+
+/// The UDP edge.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Relay {
+    /// Address and port of the one public UDP socket. Default 127.0.0.1:3478, the port of STUN (RFC 8489
+    /// section 18.6), which firewalls know.
+    pub(crate) listen: SocketAddr,
+    /// Address clients reach the relay at, where it differs from `listen` (NAT, 0.0.0.0). Default: `listen`.
+    pub(crate) advertise: Option<SocketAddr>,
+}
+
+impl Default for Relay {
+    fn default() -> Self {
+        Self { listen: loopback(3478), advertise: None }
+    }
+}
+
+/// What a session may take.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Limits {
+    /// Sessions at once. Default 100: what two cores transcode with room to spare.
+    pub(crate) sessions: u32,
+    /// Sessions of one key at once. Default 100: no smaller than the whole, since a first installation has one key.
+    pub(crate) sessions_per_key: u32,
+    /// Longest session. Default 60 min, the limit of the OpenAI Realtime API.
+    #[serde(with = "humantime_serde")]
+    pub(crate) session_duration: Duration,
+    /// Time a caller has to complete ICE and DTLS after the SDP answer. Default 15 s.
+    #[serde(with = "humantime_serde")]
+    pub(crate) setup_timeout: Duration,
+    /// Silence on the network after which a caller counts as gone. Default 15 s: longer than a change of
+    /// network, shorter than anyone keeps talking to nobody.
+    #[serde(with = "humantime_serde")]
+    pub(crate) silence_timeout: Duration,
+    /// After SIGTERM, how long running sessions may go on. Default 30 s, the grace period of Kubernetes.
+    #[serde(with = "humantime_serde")]
+    pub(crate) drain_deadline: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions: 100,
+            sessions_per_key: 100,
+            session_duration: Duration::from_secs(60 * 60),
+            setup_timeout: Duration::from_secs(15),
+            silence_timeout: Duration::from_secs(15),
+            drain_deadline: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How answers are coded.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Audio {
+    /// Opus bits per second. Default 32000: transparent for one voice (RFC 7587 section 3.1.1).
+    pub(crate) bitrate: u32,
+    /// Opus complexity, 0 to 10. Default 5: half the CPU of 10 for a difference few hear in speech.
+    pub(crate) complexity: u8,
+    /// In-band forward error correction, for callers that lose packets. Default true; costs a third more CPU.
+    pub(crate) fec: bool,
+    /// Loss the error correction is laid out for, in percent. Default 10.
+    pub(crate) expected_loss_percent: u8,
+}
+
+impl Default for Audio {
+    fn default() -> Self {
+        Self { bitrate: 32_000, complexity: 5, fec: true, expected_loss_percent: 10 }
+    }
+}
+
+/// Where speech comes from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Provider {
+    /// Key-free recognition, script and voice on this machine.
+    Local {
+        /// Recognisers held in memory, about 100 MB each. One serves one caller at a time, for the length of a
+        /// turn. Default 2.
+        #[serde(default = "default_decoders")]
+        decoders: usize,
+    },
+    /// OpenAI and everything that speaks its Realtime WebSocket protocol.
+    OpenaiRealtime {
+        /// Beginning of the API's URLs. Default `https://api.openai.com/v1`.
+        #[serde(default = "default_openai_url")]
+        base_url: String,
+        /// Name of the environment variable that holds the key.
+        api_key_env: Option<String>,
+        /// File that holds the key.
+        api_key_file: Option<PathBuf>,
+        /// Who finds the end of the caller's turn. Default `provider`.
+        #[serde(default)]
+        turn_detection: TurnSide,
+        /// Longest wait for the connection. Default 10 s.
+        #[serde(with = "humantime_serde", default = "default_connect_timeout")]
+        connect_timeout: Duration,
+        /// Longest silence of the provider inside an answer before it counts as stalled. Default 15 s.
+        #[serde(with = "humantime_serde", default = "default_stall_timeout")]
+        stall_timeout: Duration,
+    },
+}
+
+/// Who finds the end of the caller's turn.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TurnSide {
+    /// The provider, from the audio it hears.
+    #[default]
+    Provider,
+    /// voxgate's own voice activity.
+    Gateway,
+}
+
+/// A model name and where it leads.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Route {
+    /// A name, or a beginning followed by `*`.
+    pub(crate) model: String,
+    /// The name of a provider.
+    pub(crate) provider: String,
+    /// The name the provider knows the model by. Default: the client's name.
+    pub(crate) provider_model: Option<String>,
+}
+
+const fn default_decoders() -> usize {
+    2
+}
+
+fn default_openai_url() -> String {
+    "https://api.openai.com/v1".to_owned()
+}
+
+const fn default_connect_timeout() -> Duration {
+    Duration::from_secs(10)
+}
+
+const fn default_stall_timeout() -> Duration {
+    Duration::from_secs(15)
+}
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}

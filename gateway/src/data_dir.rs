@@ -1,0 +1,155 @@
+//! The data folder: the hash of the first key and voxgate's own CA.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+use voxgate_policy::key::KeyHash;
+
+/// What can go wrong with the data folder.
+#[derive(Debug, Error)]
+pub(crate) enum DataError {
+    /// A file or folder cannot be made or read.
+    #[error("cannot use the data folder: {path}: {source}; choose another one with --data-dir")]
+    Unusable {
+        /// Which file or folder.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The stored hash is damaged.
+    #[error("{path} is damaged; delete it and the next start makes a new key")]
+    Damaged {
+        /// Which file.
+        path: String,
+    },
+    /// A certificate could not be made.
+    #[error("cannot make a certificate: {0}")]
+    Certificate(#[from] rcgen::Error),
+    /// The system gave no random numbers.
+    #[error("the operating system gave no random numbers")]
+    Random,
+}
+
+/// The data folder of one process.
+#[derive(Clone, Debug)]
+pub(crate) struct DataDir {
+    root: PathBuf,
+}
+
+/// The first key: its hash, and the key itself if it was made just now.
+#[derive(Debug)]
+pub(crate) struct FirstKey {
+    pub(crate) hash: KeyHash,
+    pub(crate) fresh: Option<String>,
+}
+
+impl DataDir {
+    /// Opens the folder and makes it if needed; only its owner may read it.
+    pub(crate) fn open(root: &Path) -> Result<Self, DataError> {
+        fs::create_dir_all(root).map_err(|source| unusable(root, source))?;
+        fs::set_permissions(root, fs::Permissions::from_mode(0o700)).map_err(|source| unusable(root, source))?;
+        Ok(Self { root: root.to_owned() })
+    }
+
+    /// A file of the folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// The first key. `chosen` replaces the generated one for this start and is not stored.
+    pub(crate) fn first_key(&self, chosen: Option<&str>) -> Result<FirstKey, DataError> {
+        if let Some(chosen) = chosen {
+            return Ok(FirstKey { hash: KeyHash::of(chosen), fresh: None });
+        }
+        let path = self.path("admin-key.sha256");
+        if path.exists() {
+            let text = fs::read_to_string(&path).map_err(|source| unusable(&path, source))?;
+            let hash = KeyHash::from_hex(&text)
+                .map_err(|_| DataError::Damaged { path: path.display().to_string() })?;
+            return Ok(FirstKey { hash, fresh: None });
+        }
+        let mut random = [0_u8; 24];
+        getrandom::fill(&mut random).map_err(|_| DataError::Random)?;
+        let key = format!("vg_{}", random.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        let hash = KeyHash::of(&key);
+        self.write_private("admin-key.sha256", hash.to_hex().as_bytes())?;
+        Ok(FirstKey { hash, fresh: Some(key) })
+    }
+
+    /// Writes a file only its owner may read, whole or not at all.
+    pub(crate) fn write_private(&self, name: &str, content: &[u8]) -> Result<(), DataError> {
+        let path = self.path(name);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(|source| unusable(folder, source))?;
+        }
+        let draft = path.with_extension("new");
+        let write = || {
+            let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+            file.write_all(content)?;
+            file.sync_all()?;
+            fs::rename(&draft, &path)
+        };
+        write().map_err(|source| unusable(&path, source))
+    }
+
+    /// Reads a file of the folder; `None` if there is none.
+    pub(crate) fn read(&self, name: &str) -> Result<Option<String>, DataError> {
+        let path = self.path(name);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(unusable(&path, source)),
+        }
+    }
+}
+
+fn unusable(path: &Path, source: std::io::Error) -> DataError {
+    DataError::Unusable { path: path.display().to_string(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("voxgate-data-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        path
+    }
+
+    #[test]
+    fn the_key_is_shown_once_and_stored_only_as_a_hash() {
+        let root = folder("key");
+        let data = DataDir::open(&root).unwrap();
+        let first = data.first_key(None).unwrap();
+        let key = first.fresh.unwrap();
+        let stored = fs::read_to_string(root.join("admin-key.sha256")).unwrap();
+        assert!(!stored.contains(&key));
+        let again = data.first_key(None).unwrap();
+        assert!(again.fresh.is_none());
+        assert_eq!(again.hash, KeyHash::of(&key));
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_chosen_key_replaces_the_generated_one_without_being_stored() {
+        let root = folder("chosen");
+        let data = DataDir::open(&root).unwrap();
+        assert_eq!(data.first_key(Some("vg_mine")).unwrap().hash, KeyHash::of("vg_mine"));
+        assert!(!root.join("admin-key.sha256").exists());
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn private_files_are_readable_by_their_owner_only() {
+        let root = folder("mode");
+        let data = DataDir::open(&root).unwrap();
+        data.write_private("tls/key.pem", b"x").unwrap();
+        let mode = fs::metadata(root.join("tls/key.pem")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        fs::remove_dir_all(root).unwrap();
+    }
+}

@@ -1,0 +1,157 @@
+//! Runs the sessions signaling admits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use axum::extract::ws::WebSocket;
+use futures_util::future::BoxFuture;
+use tokio::sync::{RwLock, mpsc, oneshot, watch};
+use voxgate_media::encode::EncoderConfig;
+use voxgate_protocol::id::{CallId, NodeIndex};
+use voxgate_realtime::ApiError;
+use voxgate_relay::ufrag::{Route as UfragRoute, UfragKey, seal, session_end_minutes};
+use voxgate_signaling::host::{SessionHost, SessionRequest};
+use voxgate_telemetry::metrics::Metrics;
+
+use crate::bridges::Bridges;
+use crate::socket;
+use crate::transceiver::{Command, Start};
+
+/// How signaling names this node in sealed ufrags.
+pub(crate) struct Sealing {
+    pub(crate) key: UfragKey,
+    pub(crate) node: NodeIndex,
+    pub(crate) node_epoch: u8,
+}
+
+/// The transceiver and the WebSocket sessions of this process.
+pub(crate) struct LocalHost {
+    pub(crate) bridges: Bridges,
+    pub(crate) transceiver: mpsc::UnboundedSender<Command>,
+    pub(crate) sealing: Sealing,
+    pub(crate) encoder: EncoderConfig,
+    pub(crate) max_session: Duration,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Turns to the time at which sessions have to end, once the process shuts down.
+    pub(crate) drain: watch::Receiver<Option<Instant>>,
+    /// Held for reading by every WebSocket session; whoever gets it for writing knows that all have ended.
+    pub(crate) sockets: Arc<RwLock<()>>,
+    pub(crate) slots: AtomicU64,
+}
+
+impl LocalHost {
+    async fn start(
+        &self,
+        call_id: CallId,
+        offer: String,
+        request: SessionRequest,
+    ) -> Result<String, ApiError> {
+        let began = Instant::now();
+        let slot = self.slots.fetch_add(1, Ordering::Relaxed);
+        let seed = random_word()?;
+        let transceiver = self.transceiver.clone();
+        let ring = move || {
+            // A loop that has ended needs no waking.
+            let _ = transceiver.send(Command::BridgeReady(slot));
+        };
+        let bridge = self.bridges.open(&request.route, &request.settings, seed, ring)?;
+        let (reply, answer) = oneshot::channel();
+        let tag = random_word()? as u32 | 1;
+        let start = Start {
+            slot,
+            call_id,
+            offer,
+            request,
+            bridge,
+            expires_at_unix: self.expires_at_unix(),
+            ends_at: began + self.max_session,
+            seed,
+            ufrag: self.seal_ufrag(tag)?,
+            tag,
+            password: password()?,
+            reply,
+        };
+        let gone = || ApiError::service_unavailable("This gateway is shutting down and takes no new sessions.");
+        self.transceiver.send(Command::Start(Box::new(start))).map_err(|_| gone())?;
+        let answer = answer.await.map_err(|_| gone())??;
+        Metrics::observe(&self.metrics.answer_seconds, began.elapsed());
+        Ok(answer)
+    }
+
+    fn expires_at_unix(&self) -> u64 {
+        (since_unix_epoch() + self.max_session).as_secs()
+    }
+
+    fn seal_ufrag(&self, tag: u32) -> Result<String, ApiError> {
+        let route = UfragRoute {
+            cell: 0,
+            node: self.sealing.node,
+            node_epoch: self.sealing.node_epoch,
+            session_end_minutes: session_end_minutes(since_unix_epoch() + self.max_session),
+            random: tag,
+            flags: 0,
+        };
+        seal(&self.sealing.key, &route)
+            .map(|ufrag| ufrag.as_str().to_owned())
+            .map_err(|_| ApiError::server_error("The gateway could not name the call; report this."))
+    }
+}
+
+impl SessionHost for LocalHost {
+    fn answer(
+        &self,
+        call_id: CallId,
+        offer: String,
+        request: SessionRequest,
+    ) -> BoxFuture<'_, Result<String, ApiError>> {
+        Box::pin(self.start(call_id, offer, request))
+    }
+
+    fn hang_up(&self, call_id: CallId) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            self.transceiver.send(Command::HangUp(call_id, reply)).is_ok() && answer.await.unwrap_or(false)
+        })
+    }
+
+    fn serve_socket(&self, socket: WebSocket, request: SessionRequest) -> BoxFuture<'static, ()> {
+        let config = socket::SocketConfig {
+            encoder: self.encoder,
+            expires_at_unix: self.expires_at_unix(),
+            max_session: self.max_session,
+            metrics: Arc::clone(&self.metrics),
+            drain: self.drain.clone(),
+        };
+        let ringing = Arc::new(tokio::sync::Notify::new());
+        let shared = Arc::clone(&ringing);
+        let opened = random_word().and_then(|seed| {
+            Ok((seed, self.bridges.open(&request.route, &request.settings, seed, move || shared.notify_one())?))
+        });
+        let sockets = Arc::clone(&self.sockets);
+        Box::pin(async move {
+            let _runs = sockets.read_owned().await;
+            match opened {
+                Ok((seed, bridge)) => {
+                    socket::serve(socket, request, bridge, seed, &ringing, config).await;
+                }
+                Err(error) => socket::refuse(socket, &error).await,
+            }
+        })
+    }
+}
+
+pub(crate) fn since_unix_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn random_word() -> Result<u64, ApiError> {
+    getrandom::u64()
+        .map_err(|_| ApiError::service_unavailable("The operating system gave no random numbers; try again."))
+}
+
+/// An ICE password: 128 bits or more of the ice-char alphabet (RFC 8839 section 5.4).
+fn password() -> Result<String, ApiError> {
+    let words = [random_word()?, random_word()?, random_word()?];
+    Ok(words.iter().map(|word| format!("{word:016x}")).collect())
+}

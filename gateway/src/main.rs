@@ -1,0 +1,20 @@
+//! The voxgate binary.
+
+mod bridges;
+mod cli;
+mod config;
+mod data_dir;
+mod dialogue;
+mod host;
+mod operations;
+mod pages;
+mod socket;
+mod standalone;
+mod tls;
+mod transceiver;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -1,0 +1,164 @@
+//! A session on a client's WebSocket.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::sync::{Notify, watch};
+use voxgate_media::encode::EncoderConfig;
+use voxgate_media::session::Leg;
+use voxgate_protocol::session::EndReason;
+use voxgate_realtime::ApiError;
+use voxgate_signaling::host::SessionRequest;
+use voxgate_telemetry::metrics::Metrics;
+
+use crate::bridges::Connected;
+use crate::dialogue::{Dialogue, DialogueConfig, DialogueOutput};
+
+/// Between two pings: shorter than the idle timeouts of the proxies people put in front (60 s and more).
+const PING_EVERY: Duration = Duration::from_secs(15);
+
+/// A client that takes longer to accept a message is gone.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a WebSocket session needs from its host.
+pub(crate) struct SocketConfig {
+    pub(crate) encoder: EncoderConfig,
+    pub(crate) expires_at_unix: u64,
+    pub(crate) max_session: Duration,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) drain: watch::Receiver<Option<Instant>>,
+}
+
+/// Tells a client why its session cannot start, and closes.
+pub(crate) async fn refuse(mut socket: WebSocket, error: &ApiError) {
+    let event = serde_json::json!({
+        "type": "error",
+        "event_id": "event_refused",
+        "error": error.to_json()["error"],
+    });
+    // A client that is gone needs no reason.
+    let _ = socket.send(Message::Text(event.to_string().into())).await;
+    let _ = socket.send(close_frame(EndReason::ProviderFailed)).await;
+}
+
+/// Runs the session until either side ends it.
+pub(crate) async fn serve(
+    socket: WebSocket,
+    request: SessionRequest,
+    bridge: Connected,
+    seed: u64,
+    ringing: &Notify,
+    config: SocketConfig,
+) {
+    let dialogue = Dialogue::new(
+        request,
+        bridge,
+        DialogueConfig {
+            leg: Leg::Pcm,
+            encoder: config.encoder,
+            expires_at_unix: config.expires_at_unix,
+            seed,
+            metrics: config.metrics,
+        },
+    );
+    match dialogue {
+        Ok(dialogue) => {
+            let ends_at = Instant::now() + config.max_session;
+            let session = SocketSession { dialogue, ends_at, drain: config.drain };
+            session.run(socket, ringing).await;
+        }
+        Err(error) => refuse(socket, &ApiError::server_error(error.to_string())).await,
+    }
+}
+
+struct SocketSession {
+    dialogue: Dialogue,
+    ends_at: Instant,
+    drain: watch::Receiver<Option<Instant>>,
+}
+
+impl SocketSession {
+    async fn run(mut self, socket: WebSocket, ringing: &Notify) {
+        let (mut to_client, mut from_client) = socket.split();
+        let mut pings = tokio::time::interval(PING_EVERY);
+        let mut outputs = Vec::new();
+        self.dialogue.open();
+        loop {
+            self.dialogue.drain(Instant::now(), None, &mut outputs);
+            for output in outputs.drain(..) {
+                let (message, is_last) = match output {
+                    DialogueOutput::Text(text) => (Message::Text(text.into()), false),
+                    DialogueOutput::Ended(reason) => (close_frame(reason), true),
+                    // A message client plays by itself: it has no RTP and no measured ear.
+                    DialogueOutput::Audio { .. } | DialogueOutput::Turn(_) => continue,
+                };
+                let sent = tokio::time::timeout(SEND_TIMEOUT, to_client.send(message)).await;
+                if is_last {
+                    return;
+                }
+                if !matches!(sent, Ok(Ok(()))) {
+                    self.dialogue.end(EndReason::ClientLost);
+                    return;
+                }
+            }
+            tokio::select! {
+                message = from_client.next() => self.take(message),
+                () = ringing.notified() => self.dialogue.handle_bridge(Instant::now()),
+                () = tokio::time::sleep_until(self.deadline().into()) => self.handle_timeout(Instant::now()),
+                changed = self.drain.changed() => {
+                    if changed.is_err() {
+                        self.dialogue.end(EndReason::Drained);
+                    }
+                }
+                _ = pings.tick() => {
+                    if to_client.send(Message::Ping(Vec::new().into())).await.is_err() {
+                        self.dialogue.end(EndReason::ClientLost);
+                    }
+                }
+            }
+        }
+    }
+
+    fn take<E>(&mut self, message: Option<Result<Message, E>>) {
+        match message {
+            Some(Ok(Message::Text(text))) => self.dialogue.handle_text(text.as_str()),
+            // The API is text only; what a binary frame means is not defined.
+            Some(Ok(Message::Binary(_))) => self.dialogue.handle_text(""),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Close(_))) | None => self.dialogue.end(EndReason::ClientClosed),
+            Some(Err(_)) => self.dialogue.end(EndReason::ClientLost),
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let drained = *self.drain.borrow();
+        let session = self.dialogue.poll_timeout(Instant::now());
+        [session, drained].into_iter().flatten().fold(self.ends_at, Instant::min)
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        let drained = *self.drain.borrow();
+        if drained.is_some_and(|at| at <= now) {
+            self.dialogue.end(EndReason::Drained);
+        }
+        if self.ends_at <= now {
+            self.dialogue.end(EndReason::MaximumDuration);
+        }
+        self.dialogue.handle_timeout(now);
+    }
+}
+
+/// Close codes as the API uses them: 1001 when the server ends the session, 1011 when the provider is gone.
+fn close_frame(reason: EndReason) -> Message {
+    let (code, text) = match reason {
+        EndReason::ClientClosed | EndReason::ClientLost => (close_code::NORMAL, "The client ended the session."),
+        EndReason::HungUp => (close_code::NORMAL, "The call was hung up."),
+        EndReason::MaximumDuration => (close_code::AWAY, "Your session hit its maximum duration."),
+        EndReason::Drained => (close_code::AWAY, "The gateway is shutting down."),
+        EndReason::ProviderFailed => (close_code::ERROR, "The speech provider ended the session."),
+        EndReason::SetupTimeout => (close_code::POLICY, "The session was not set up in time."),
+    };
+    Message::Close(Some(CloseFrame { code, reason: text.into() }))
+}

@@ -1,0 +1,248 @@
+//! The agent's way out: answers to packets.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use voxgate_protocol::audio::{Pcm, SampleRate};
+use voxgate_protocol::bridge::ResponseStatus;
+use voxgate_protocol::id::{ItemId, ResponseId};
+
+use crate::encode::{DTX_FRAME, Encoder, EncoderConfig};
+use crate::playout::{Playout, PlayoutConfig, PlayoutEvent, Queued};
+use crate::resample::Resampler;
+
+use super::{Leg, SessionError};
+
+/// Cancelled answers whose late pieces are still expected. More than a provider ever has under way.
+const REMEMBERED_CANCELS: usize = 16;
+
+/// An item the caller did not hear to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Interrupted {
+    pub(super) item_id: ItemId,
+    pub(super) heard: Duration,
+}
+
+/// One packet for the caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Packet {
+    pub(super) payload: Vec<u8>,
+    pub(super) timestamp: u32,
+    pub(super) marker: bool,
+    /// For the first packet of an answer: when its samples came from the provider.
+    pub(super) first_received: Option<Instant>,
+    pub(super) lateness: Duration,
+}
+
+/// What the way out has for the caller or the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Spoken {
+    Packet(Packet),
+    Started(ResponseId),
+    Stopped(ResponseId),
+    Cleared(ResponseId),
+}
+
+#[derive(Debug)]
+struct Speaker {
+    playout: Playout,
+    encoder: Encoder,
+    /// The rate of queue and encoder.
+    coded: SampleRate,
+    /// Where the provider's rate is not native to Opus.
+    resampler: Option<Resampler>,
+}
+
+/// What is known of the answer being generated and played.
+#[derive(Debug)]
+pub(super) struct Answer {
+    speaker: Option<Speaker>,
+    /// From the provider's rate to the PCM rate of message clients.
+    resampler: Option<Resampler>,
+    generating: Option<ResponseId>,
+    cancelled: VecDeque<(ResponseId, ResponseStatus)>,
+}
+
+impl Answer {
+    pub(super) fn new(
+        leg: Leg,
+        rate: SampleRate,
+        encoder: &EncoderConfig,
+        rtp_start: u32,
+    ) -> Result<Self, SessionError> {
+        let speaker = match leg {
+            Leg::Rtp => Some(Speaker::new(rate, encoder, rtp_start)?),
+            Leg::Pcm => None,
+        };
+        let resampler = match leg {
+            Leg::Pcm if rate != SampleRate::HZ_24000 => Some(resampler(rate, SampleRate::HZ_24000)?),
+            Leg::Pcm | Leg::Rtp => None,
+        };
+        Ok(Self { speaker, resampler, generating: None, cancelled: VecDeque::new() })
+    }
+
+    pub(super) fn started(&mut self, response_id: ResponseId) {
+        self.generating = Some(response_id);
+    }
+
+    pub(super) const fn is_generating(&self) -> bool {
+        self.generating.is_some()
+    }
+
+    pub(super) fn generating(&self) -> Option<ResponseId> {
+        self.generating.clone()
+    }
+
+    pub(super) fn is_audible(&self) -> bool {
+        self.speaker.as_ref().is_some_and(|speaker| speaker.playout.is_active())
+    }
+
+    /// Whether pieces of this answer still count.
+    pub(super) fn wants(&self, response_id: &ResponseId) -> bool {
+        !self.cancelled.iter().any(|(cancelled, _)| cancelled == response_id)
+    }
+
+    /// From now on pieces of the answer in progress are dropped; it ends with the given status.
+    pub(super) fn cancel(&mut self, status: ResponseStatus) {
+        let Some(response_id) = self.generating.clone() else { return };
+        if self.wants(&response_id) {
+            self.cancelled.push_back((response_id, status));
+            if self.cancelled.len() > REMEMBERED_CANCELS {
+                self.cancelled.pop_front();
+            }
+        }
+    }
+
+    /// The provider finished an answer. Gives the status the client should see: the reason of a cancel is known
+    /// here, not at the provider.
+    pub(super) fn done(&mut self, response_id: &ResponseId, status: ResponseStatus) -> ResponseStatus {
+        if self.generating.as_ref() == Some(response_id) {
+            self.generating = None;
+        }
+        if let Some(speaker) = &mut self.speaker {
+            speaker.playout.finish(response_id);
+        }
+        let is_cancel =
+            matches!(status, ResponseStatus::CancelledByClient | ResponseStatus::CancelledByTurn);
+        let asked = self.cancelled.iter().find(|(cancelled, _)| cancelled == response_id);
+        match asked {
+            Some((_, asked)) if is_cancel => asked.clone(),
+            _ => status,
+        }
+    }
+
+    /// Queues samples; false if the queue is full.
+    pub(super) fn push(
+        &mut self,
+        response_id: &ResponseId,
+        item_id: &ItemId,
+        pcm: &Pcm,
+        received: Instant,
+    ) -> bool {
+        match &mut self.speaker {
+            Some(speaker) => speaker.push(response_id, item_id, pcm, received),
+            None => true,
+        }
+    }
+
+    /// The samples as a message client gets them: at 24 kHz, the only PCM rate of the Realtime API.
+    pub(super) fn for_client(&mut self, pcm: Pcm) -> Pcm {
+        match &mut self.resampler {
+            Some(resampler) => {
+                Pcm { rate: SampleRate::HZ_24000, samples: resampler.push(&pcm.samples) }
+            }
+            None => pcm,
+        }
+    }
+
+    /// Stops playback at once and says what was cut off.
+    pub(super) fn clear(&mut self, now: Instant, client_buffer: Duration) -> Vec<Interrupted> {
+        let Some(speaker) = &mut self.speaker else { return Vec::new() };
+        let cut = speaker.playout.clear();
+        cut.into_iter()
+            .filter(|item| !item.fully_played)
+            .map(|item| {
+                // What left a moment ago is still on its way to the ear.
+                let at_ear = speaker.playout.heard_at_ear(&item.item_id, now, client_buffer);
+                Interrupted { heard: at_ear.unwrap_or(item.heard).min(item.received), item_id: item.item_id }
+            })
+            .collect()
+    }
+
+    /// A client may not claim to have heard more than was sent.
+    pub(super) fn clamp(&self, item_id: &ItemId, heard: Duration) -> Duration {
+        let sent = self.speaker.as_ref().and_then(|speaker| speaker.playout.heard(item_id));
+        sent.map_or(heard, |sent| heard.min(sent))
+    }
+
+    /// The next packet or event, in order.
+    pub(super) fn poll(&mut self, now: Instant) -> Option<Spoken> {
+        self.speaker.as_mut()?.poll(now)
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.speaker.as_ref()?.playout.poll_timeout()
+    }
+
+    pub(super) fn underruns(&self) -> u64 {
+        self.speaker.as_ref().map_or(0, |speaker| speaker.playout.stats().underruns)
+    }
+}
+
+impl Speaker {
+    fn new(rate: SampleRate, config: &EncoderConfig, rtp_start: u32) -> Result<Self, SessionError> {
+        let audio = |error: &dyn std::fmt::Display| SessionError::Audio(error.to_string());
+        let coded = if rate.is_native_to_opus() { rate } else { SampleRate::HZ_24000 };
+        let resampler = if coded == rate { None } else { Some(resampler(rate, coded)?) };
+        let playout = PlayoutConfig { rtp_start, ..PlayoutConfig::default() };
+        Ok(Self {
+            playout: Playout::new(coded, playout).map_err(|error| audio(&error))?,
+            encoder: Encoder::new(coded, *config).map_err(|error| audio(&error))?,
+            coded,
+            resampler,
+        })
+    }
+
+    /// False if the queue cannot take any more.
+    fn push(&mut self, response_id: &ResponseId, item_id: &ItemId, pcm: &Pcm, received: Instant) -> bool {
+        let samples = match &mut self.resampler {
+            Some(resampler) => resampler.push(&pcm.samples),
+            None => pcm.samples.clone(),
+        };
+        let pcm = Pcm { rate: self.coded, samples };
+        matches!(self.playout.push(response_id, item_id, pcm, received), Ok(Queued::Yes | Queued::Dropped))
+    }
+
+    fn poll(&mut self, now: Instant) -> Option<Spoken> {
+        loop {
+            if let Some(event) = self.playout.poll_event() {
+                return Some(match event {
+                    PlayoutEvent::Started(response_id) => Spoken::Started(response_id),
+                    PlayoutEvent::Stopped(response_id) => Spoken::Stopped(response_id),
+                    PlayoutEvent::Cleared(response_id) => Spoken::Cleared(response_id),
+                    PlayoutEvent::TalkspurtEnd { rtp_timestamp } => Spoken::Packet(Packet {
+                        payload: DTX_FRAME.to_vec(),
+                        timestamp: rtp_timestamp,
+                        marker: false,
+                        first_received: None,
+                        lateness: Duration::ZERO,
+                    }),
+                });
+            }
+            let frame = self.playout.poll_frame(now)?;
+            // A frame of the wrong length is impossible here; a lost frame is better than a lost call.
+            let Ok(payload) = self.encoder.encode(&frame.samples) else { continue };
+            return Some(Spoken::Packet(Packet {
+                payload,
+                timestamp: frame.rtp_timestamp,
+                marker: frame.marker,
+                first_received: frame.first_of_response.map(|(_, received)| received),
+                lateness: frame.lateness,
+            }));
+        }
+    }
+}
+
+fn resampler(from: SampleRate, to: SampleRate) -> Result<Resampler, SessionError> {
+    Resampler::new(from, to).map_err(|error| SessionError::Audio(error.to_string()))
+}

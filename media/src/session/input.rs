@@ -1,0 +1,299 @@
+//! The caller's way in: audio to turns.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use voxgate_protocol::audio::{Pcm, SampleCount, SampleRate};
+use voxgate_protocol::bridge::{BridgeTraits, TurnOwner};
+use voxgate_protocol::settings::TurnDetection;
+
+use crate::resample::Resampler;
+use crate::turn::{TurnEvent, TurnMachine};
+use crate::uplink::{RtpAudio, Uplink, UplinkFrame};
+use crate::voice::VoiceActivity;
+
+use super::{Leg, SessionError};
+
+/// How far back arrivals are remembered: longer than any configured pause plus the start of a turn.
+const ARRIVAL_MEMORY: Duration = Duration::from_secs(12);
+
+/// Audio kept before speech is detected, so that the provider hears the beginning of the first word: the
+/// longest prefix padding a client may ask for plus the detection time.
+const MAX_PREFIX: Duration = Duration::from_millis(2_500);
+
+/// Time the detector needs to be sure, in addition to the prefix padding.
+const DETECTION_LAG: Duration = Duration::from_millis(120);
+
+/// When a stretch of the caller's audio came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Arrival {
+    end: SampleCount,
+    /// From the network.
+    pub(super) received: Instant,
+    /// How long it waited for packets before it.
+    pub(super) waited: Duration,
+    /// When its samples were ready.
+    pub(super) decoded: Instant,
+}
+
+/// What the input path found out.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum InputEvent {
+    /// Audio the provider has to hear.
+    Audio(Pcm),
+    /// Speech began (gateway's own detection).
+    SpeechStarted {
+        /// Position, prefix padding included.
+        at: Duration,
+    },
+    /// The turn is over (gateway's own detection).
+    SpeechStopped {
+        /// Position.
+        at: Duration,
+        /// When the last speech sample came in.
+        arrival: Option<Arrival>,
+    },
+    /// The caller stayed silent after the answer.
+    IdleTimeout,
+}
+
+/// What reaches the provider while nobody speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gate {
+    /// Everything: the provider or the client decides about turns.
+    Open,
+    /// Only turns, with their prefix.
+    Turns {
+        /// Whether a turn is being spoken.
+        is_speaking: bool,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Input {
+    rate: SampleRate,
+    owner: TurnOwner,
+    uplink: Option<Uplink>,
+    /// From the PCM rate of message clients to the provider's.
+    resampler: Option<Resampler>,
+    voice: VoiceActivity,
+    turn: Option<TurnMachine>,
+    gate: Gate,
+    prefix: VecDeque<i16>,
+    prefix_length: SampleCount,
+    position: SampleCount,
+    uncommitted: SampleCount,
+    arrivals: VecDeque<Arrival>,
+    events: VecDeque<InputEvent>,
+    concealed: u64,
+}
+
+impl Input {
+    pub(super) fn new(leg: Leg, traits: BridgeTraits) -> Result<Self, SessionError> {
+        let rate = traits.input_rate;
+        let audio = |error: &dyn std::fmt::Display| SessionError::Audio(error.to_string());
+        let uplink = match leg {
+            Leg::Rtp => Some(Uplink::new(rate).map_err(|error| audio(&error))?),
+            Leg::Pcm => None,
+        };
+        let resampler = match leg {
+            Leg::Pcm if rate != SampleRate::HZ_24000 => {
+                Some(Resampler::new(SampleRate::HZ_24000, rate).map_err(|error| audio(&error))?)
+            }
+            Leg::Pcm | Leg::Rtp => None,
+        };
+        Ok(Self {
+            rate,
+            owner: traits.turn_owner,
+            uplink,
+            resampler,
+            voice: VoiceActivity::new(rate).map_err(|error| audio(&error))?,
+            turn: None,
+            gate: Gate::Open,
+            prefix: VecDeque::new(),
+            prefix_length: SampleCount(0),
+            position: SampleCount(0),
+            uncommitted: SampleCount(0),
+            arrivals: VecDeque::new(),
+            events: VecDeque::new(),
+            concealed: 0,
+        })
+    }
+
+    pub(super) fn configure(&mut self, detection: Option<&TurnDetection>) {
+        let (TurnOwner::Gateway, Some(detection)) = (self.owner, detection) else {
+            self.turn = None;
+            self.gate = Gate::Open;
+            return;
+        };
+        match &mut self.turn {
+            Some(turn) => turn.reconfigure(detection),
+            None => {
+                self.turn = Some(TurnMachine::new(detection, self.rate));
+                self.gate = Gate::Turns { is_speaking: false };
+            }
+        }
+        let padding = match detection {
+            TurnDetection::ServerVad(vad) => vad.prefix_padding,
+            TurnDetection::Semantic(_) => Duration::from_millis(300),
+        };
+        self.prefix_length = self.rate.samples_in((padding + DETECTION_LAG).min(MAX_PREFIX));
+    }
+
+    pub(super) fn handle_rtp(&mut self, now: Instant, packet: RtpAudio<'_>) {
+        if let Some(uplink) = &mut self.uplink {
+            uplink.push(now, packet);
+        }
+        self.take_frames(now);
+    }
+
+    pub(super) fn handle_pcm(&mut self, now: Instant, pcm: &Pcm) {
+        let samples = match &mut self.resampler {
+            Some(resampler) => resampler.push(&pcm.samples),
+            None => pcm.samples.clone(),
+        };
+        if !samples.is_empty() {
+            self.take(now, now, Duration::ZERO, Pcm { rate: self.rate, samples });
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if let Some(uplink) = &mut self.uplink {
+            uplink.handle_timeout(now);
+        }
+        self.take_frames(now);
+        if let Some(turn) = &mut self.turn {
+            turn.handle_timeout(now);
+        }
+        self.take_turn_events();
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let uplink = self.uplink.as_ref().and_then(Uplink::poll_timeout);
+        let turn = self.turn.as_ref().and_then(TurnMachine::poll_timeout);
+        uplink.into_iter().chain(turn).min()
+    }
+
+    pub(super) fn poll_event(&mut self) -> Option<InputEvent> {
+        self.events.pop_front()
+    }
+
+    pub(super) fn playback_started(&mut self) {
+        if let Some(turn) = &mut self.turn {
+            turn.playback_started();
+        }
+    }
+
+    pub(super) fn playback_ended(&mut self, now: Instant) {
+        if let Some(turn) = &mut self.turn {
+            turn.playback_ended(now);
+        }
+    }
+
+    pub(super) const fn concealed_frames(&self) -> u64 {
+        self.concealed
+    }
+
+    /// Forgets the audio since the last commit.
+    pub(super) fn clear(&mut self) {
+        self.uncommitted = SampleCount(0);
+        self.prefix.clear();
+        if let Some(turn) = &mut self.turn {
+            turn.discard();
+            self.gate = Gate::Turns { is_speaking: false };
+        }
+    }
+
+    /// The arrival of the last sample, if there is audio to commit.
+    pub(super) fn take_uncommitted(&mut self) -> Option<Arrival> {
+        let taken = std::mem::take(&mut self.uncommitted);
+        if taken == SampleCount(0) { None } else { self.arrivals.back().copied() }
+    }
+
+    /// The arrival of the sample at a position.
+    pub(super) fn arrival_at(&self, position: Duration) -> Option<Arrival> {
+        self.arrival_of(self.rate.samples_in(position))
+    }
+
+    fn arrival_of(&self, sample: SampleCount) -> Option<Arrival> {
+        let index = self.arrivals.partition_point(|arrival| arrival.end < sample);
+        self.arrivals.get(index).or_else(|| self.arrivals.back()).copied()
+    }
+
+    fn take_frames(&mut self, now: Instant) {
+        while let Some(UplinkFrame { pcm, arrived, jitter_wait, concealed }) =
+            self.uplink.as_mut().and_then(Uplink::poll)
+        {
+            self.concealed += u64::from(concealed);
+            self.take(now, arrived, jitter_wait, pcm);
+        }
+    }
+
+    fn take(&mut self, now: Instant, received: Instant, waited: Duration, pcm: Pcm) {
+        self.position += pcm.len();
+        self.remember(Arrival { end: self.position, received, waited, decoded: now });
+        if self.turn.is_some() {
+            let frames = self.voice.push(&pcm.samples);
+            self.forward(pcm);
+            if let Some(turn) = &mut self.turn {
+                for frame in frames {
+                    turn.push(frame);
+                }
+            }
+            self.take_turn_events();
+        } else {
+            self.forward(pcm);
+        }
+    }
+
+    fn remember(&mut self, arrival: Arrival) {
+        self.arrivals.push_back(arrival);
+        let oldest = self.position.0.saturating_sub(self.rate.samples_in(ARRIVAL_MEMORY).0);
+        while self.arrivals.front().is_some_and(|arrival| arrival.end.0 < oldest) {
+            self.arrivals.pop_front();
+        }
+    }
+
+    fn forward(&mut self, pcm: Pcm) {
+        if self.gate == (Gate::Turns { is_speaking: false }) {
+            self.prefix.extend(&pcm.samples);
+            let excess = self.prefix.len().saturating_sub(self.prefix_length.0 as usize);
+            self.prefix.drain(..excess);
+        } else {
+            self.uncommitted += pcm.len();
+            self.events.push_back(InputEvent::Audio(pcm));
+        }
+    }
+
+    fn take_turn_events(&mut self) {
+        while let Some(event) = self.turn.as_mut().and_then(TurnMachine::poll_event) {
+            match event {
+                TurnEvent::SpeechStarted { at, .. } => self.open_gate(at),
+                TurnEvent::SpeechStopped { at, last_speech } => {
+                    self.gate = Gate::Turns { is_speaking: false };
+                    self.uncommitted = SampleCount(0);
+                    let arrival = self.arrival_of(last_speech);
+                    self.events.push_back(InputEvent::SpeechStopped { at, arrival });
+                }
+                TurnEvent::IdleTimeout { .. } => self.events.push_back(InputEvent::IdleTimeout),
+            }
+        }
+    }
+
+    fn open_gate(&mut self, at: Duration) {
+        self.events.push_back(InputEvent::SpeechStarted { at });
+        self.gate = Gate::Turns { is_speaking: true };
+        let samples: Vec<i16> = self.prefix.drain(..).collect();
+        if !samples.is_empty() {
+            self.forward(Pcm { rate: self.rate, samples });
+        }
+    }
+}
+
+/// The pause that ends a turn under these settings, for providers that report the end only.
+pub(super) fn configured_pause(detection: Option<&TurnDetection>) -> Duration {
+    match detection {
+        Some(TurnDetection::ServerVad(vad)) => vad.silence,
+        Some(TurnDetection::Semantic(_)) | None => Duration::ZERO,
+    }
+}

@@ -1,0 +1,209 @@
+//! Measures the turns of a session.
+
+use std::time::{Duration, Instant};
+
+use voxgate_protocol::bridge::TurnStage;
+use voxgate_protocol::session::ClientReport;
+use voxgate_protocol::timeline::{Certainty, Hop, TurnTimeline};
+
+use crate::timeline::TurnClock;
+
+use super::input::Arrival;
+
+/// Time a packet waits in the client before it is heard, as long as the client has not said otherwise: one frame
+/// of jitter buffer and one of device buffer.
+const DEFAULT_CLIENT_BUFFER: Duration = Duration::from_millis(60);
+
+/// One packet's worth of microphone audio has to be there before the client can send it (RFC 7587: 20 ms frames).
+const DEFAULT_CAPTURE: Duration = Duration::from_millis(20);
+
+/// What the network added, as far as the shell knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NetworkTimes {
+    /// Relay receive to transceiver receive of the last audio packet.
+    pub relay_in: Duration,
+    /// Transceiver send to relay send, from the tunnel's echoed timestamps.
+    pub relay_out: Option<Duration>,
+    /// Round trip between client and transceiver (ICE or RTCP).
+    pub round_trip: Option<Duration>,
+}
+
+/// How far the answer of a turn has come. Starts anew with every response, since a tool call takes two.
+#[derive(Debug, Default)]
+struct Progress {
+    has_token: bool,
+    has_requested_speech: bool,
+    has_audio: bool,
+}
+
+#[derive(Debug)]
+struct OpenTurn {
+    clock: TurnClock,
+    is_recognised: bool,
+    /// A response of this turn ended without audio: a tool is at work.
+    waits_for_tool: bool,
+    progress: Progress,
+    /// Set when the first packet of the answer was polled; the next [`TurnMeter::sent`] completes the turn.
+    is_polled: bool,
+}
+
+impl OpenTurn {
+    fn stage(&mut self, at: Instant, stage: TurnStage) {
+        let (seen, hop) = match stage {
+            TurnStage::Recognised => (&mut self.is_recognised, Hop::Stt),
+            TurnStage::FirstToken => (&mut self.progress.has_token, Hop::Model),
+            TurnStage::SpeechRequested => (&mut self.progress.has_requested_speech, Hop::Aggregation),
+        };
+        // Only the first time counts: later pieces of the same answer are not waited for.
+        if !std::mem::replace(seen, true) {
+            self.clock.mark(hop, at);
+        }
+    }
+
+    /// A voice behind a model is a hop of its own; a model that speaks is not.
+    fn audio(&mut self, at: Instant) {
+        if !std::mem::replace(&mut self.progress.has_audio, true) {
+            let hop = if self.progress.has_requested_speech { Hop::Tts } else { Hop::Model };
+            self.clock.mark(hop, at);
+        }
+    }
+}
+
+/// Measures the turns of a session.
+#[derive(Debug, Default)]
+pub(super) struct TurnMeter {
+    open: Option<OpenTurn>,
+    turns: u32,
+    client: ClientReport,
+    network: NetworkTimes,
+}
+
+impl TurnMeter {
+    pub(super) const fn report(&mut self, report: ClientReport) {
+        self.client = report;
+    }
+
+    pub(super) const fn note_network(&mut self, times: NetworkTimes) {
+        self.network = times;
+    }
+
+    pub(super) const fn turns(&self) -> u32 {
+        self.turns
+    }
+
+    /// How long a sent sample takes until it is heard.
+    pub(super) fn client_buffer(&self) -> Duration {
+        self.ear_side().into_iter().map(|(_, duration, _)| duration).sum()
+    }
+
+    /// A new turn begins; an unanswered one is no turn.
+    pub(super) fn speech_started(&mut self) {
+        self.open = None;
+    }
+
+    /// The end of the turn was decided at `decided`; the last speech sample came with `arrival`.
+    pub(super) fn speech_ended(&mut self, arrival: Option<Arrival>, decided: Instant) {
+        let Some(arrival) = arrival else { return };
+        let mut clock = TurnClock::start(arrival.received);
+        clock.mark(Hop::Jitter, arrival.received + arrival.waited);
+        clock.mark(Hop::Decode, arrival.decoded);
+        clock.mark(Hop::Endpointing, decided);
+        self.open = Some(OpenTurn {
+            clock,
+            is_recognised: false,
+            waits_for_tool: false,
+            progress: Progress::default(),
+            is_polled: false,
+        });
+    }
+
+    /// The client asked for an answer by hand: what passed since the end of the turn was its own doing.
+    pub(super) fn asked(&mut self, now: Instant) {
+        self.mark(Hop::Unattributed, now);
+    }
+
+    pub(super) fn stage(&mut self, at: Instant, stage: TurnStage) {
+        if let Some(open) = &mut self.open {
+            open.stage(at, stage);
+        }
+    }
+
+    /// A second answer within a turn: the time between the two was the client's tool.
+    pub(super) fn response_started(&mut self, at: Instant) {
+        if let Some(open) = &mut self.open
+            && std::mem::take(&mut open.waits_for_tool)
+        {
+            open.clock.mark(Hop::Unattributed, at);
+            open.progress = Progress::default();
+        }
+    }
+
+    /// An answer without audio ended: the model worked until here, a tool works from here.
+    pub(super) fn response_done(&mut self, at: Instant) {
+        if let Some(open) = &mut self.open
+            && !open.progress.has_audio
+        {
+            open.clock.mark(Hop::Model, at);
+            open.waits_for_tool = true;
+        }
+    }
+
+    /// The first samples of the answer arrived.
+    pub(super) fn first_audio(&mut self, at: Instant) {
+        if let Some(open) = &mut self.open {
+            open.audio(at);
+        }
+    }
+
+    /// The first packet of an answer leaves the queue.
+    pub(super) fn polled(&mut self, received: Instant, now: Instant) {
+        if let Some(open) = &mut self.open
+            && !std::mem::replace(&mut open.is_polled, true)
+        {
+            open.audio(received);
+            open.clock.mark(Hop::Pacing, now);
+        }
+    }
+
+    /// The packet is on the network: the turn is measured.
+    pub(super) fn sent(&mut self, now: Instant) -> Option<TurnTimeline> {
+        let mut open = self.open.take_if(|open| open.is_polled)?;
+        open.clock.mark(Hop::Encode, now);
+        for (hop, duration, certainty) in self.mouth_side().into_iter().chain(self.ear_side()) {
+            open.clock.add(hop, duration, certainty);
+        }
+        self.turns += 1;
+        Some(open.clock.finish(self.turns))
+    }
+
+    fn mark(&mut self, hop: Hop, at: Instant) {
+        if let Some(open) = &mut self.open {
+            open.clock.mark(hop, at);
+        }
+    }
+
+    fn one_way(&self) -> Duration {
+        self.client.round_trip.or(self.network.round_trip).unwrap_or_default() / 2
+    }
+
+    fn mouth_side(&self) -> [(Hop, Duration, Certainty); 3] {
+        [
+            (Hop::Capture, self.client.capture.unwrap_or(DEFAULT_CAPTURE), Certainty::Estimated),
+            (Hop::Uplink, self.one_way(), Certainty::Estimated),
+            (Hop::RelayIn, self.network.relay_in, Certainty::Measured),
+        ]
+    }
+
+    fn ear_side(&self) -> [(Hop, Duration, Certainty); 3] {
+        let heard_after = match (self.client.jitter_buffer, self.client.playout) {
+            (None, None) => DEFAULT_CLIENT_BUFFER,
+            (jitter, playout) => jitter.unwrap_or_default() + playout.unwrap_or_default(),
+        };
+        let relay_out = self.network.relay_out.unwrap_or(self.network.relay_in);
+        [
+            (Hop::RelayOut, relay_out, Certainty::Estimated),
+            (Hop::Downlink, self.one_way(), Certainty::Estimated),
+            (Hop::Playout, heard_after, Certainty::Estimated),
+        ]
+    }
+}

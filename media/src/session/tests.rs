@@ -1,0 +1,334 @@
+use std::time::{Duration, Instant};
+
+use voxgate_protocol::audio::{Pcm, SampleRate};
+use voxgate_protocol::bridge::{
+    BridgeCommand, BridgeEvent, BridgeTraits, Fault, FaultOwner, OutputPart, ResponseStatus, TurnOwner, TurnStage,
+};
+use voxgate_protocol::id::{ItemId, ResponseId};
+use voxgate_protocol::session::{EndReason, SessionCommand, SessionEvent};
+use voxgate_protocol::settings::{InputSettings, ServerVad, SessionSettings, TurnDetection};
+use voxgate_protocol::timeline::Hop;
+
+use super::*;
+use crate::encode::Encoder;
+use crate::speech_fixture::speech_at;
+use crate::uplink::RtpAudio;
+
+const MS: Duration = Duration::from_millis(1);
+const FRAME: Duration = Duration::from_millis(20);
+
+/// A session in virtual time with a caller who sends RTP.
+struct Stage {
+    session: Session,
+    encoder: Encoder,
+    now: Instant,
+    sequence: u16,
+    outputs: Vec<SessionOutput>,
+}
+
+impl Stage {
+    fn new(owner: TurnOwner) -> Self {
+        let settings = SessionSettings {
+            input: InputSettings {
+                turn_detection: Some(TurnDetection::ServerVad(ServerVad::default())),
+                ..InputSettings::default()
+            },
+            ..SessionSettings::default()
+        };
+        let traits = BridgeTraits {
+            input_rate: SampleRate::HZ_16000,
+            output_rate: SampleRate::HZ_24000,
+            turn_owner: owner,
+            truncates: true,
+        };
+        let session = Session::new(SessionConfig {
+            traits,
+            settings,
+            leg: Leg::Rtp,
+            encoder: EncoderConfig::default(),
+            seed: 11,
+        });
+        Self {
+            session: session.unwrap(),
+            encoder: Encoder::new(SampleRate::HZ_48000, EncoderConfig::default()).unwrap(),
+            now: Instant::now(),
+            sequence: 100,
+            outputs: Vec::new(),
+        }
+    }
+
+    /// Lets 20 ms pass, with one packet of the caller at their end, and every deadline in between.
+    fn step(&mut self, samples: &[i16]) {
+        let until = self.now + FRAME;
+        while let Some(at) = self.session.poll_timeout().filter(|at| *at < until) {
+            self.now = at.max(self.now);
+            self.session.handle_timeout(self.now);
+            self.drain();
+        }
+        self.now = until;
+        self.session.handle_timeout(self.now);
+        let payload = self.encoder.encode(samples).unwrap();
+        let packet = RtpAudio {
+            sequence: self.sequence,
+            timestamp: u32::from(self.sequence) * 960,
+            marker: false,
+            payload: &payload,
+            arrived: self.now,
+        };
+        self.session.handle_rtp(self.now, packet);
+        self.sequence += 1;
+        self.drain();
+    }
+
+    fn say(&mut self, speech: &Pcm) {
+        for frame in speech.samples.chunks_exact(960) {
+            self.step(frame);
+        }
+    }
+
+    fn silence(&mut self, duration: Duration) {
+        for _ in 0..duration.as_millis() / 20 {
+            self.step(&[0; 960]);
+        }
+    }
+
+    fn bridge(&mut self, event: BridgeEvent) {
+        self.session.handle_bridge(self.now, self.now, event);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.session.poll_output() {
+            let is_audio = matches!(output, SessionOutput::Audio { .. });
+            self.outputs.push(output);
+            if is_audio {
+                self.session.handle_sent(self.now);
+            }
+        }
+    }
+
+    fn answer(&mut self, seconds: u64) {
+        self.bridge(BridgeEvent::ResponseStarted { response_id: ResponseId::from("resp_1") });
+        for _ in 0..seconds * 10 {
+            self.bridge(audio("resp_1"));
+        }
+    }
+
+    fn events(&self) -> Vec<&SessionEvent> {
+        let events = self.outputs.iter().filter_map(|output| match output {
+            SessionOutput::Event(event) => Some(event),
+            _ => None,
+        });
+        events.collect()
+    }
+
+    fn commands(&self) -> Vec<&BridgeCommand> {
+        let commands = self.outputs.iter().filter_map(|output| match output {
+            SessionOutput::Bridge(command) => Some(command),
+            _ => None,
+        });
+        commands.collect()
+    }
+
+    fn position(&self, wanted: impl Fn(&SessionEvent) -> bool) -> usize {
+        self.events().iter().position(|event| wanted(event)).unwrap_or_else(|| panic!("{:#?}", self.events()))
+    }
+}
+
+fn audio(response: &str) -> BridgeEvent {
+    BridgeEvent::Output {
+        response_id: ResponseId::from(response),
+        item_id: ItemId::from("item_answer"),
+        part: OutputPart::Audio(Pcm { rate: SampleRate::HZ_24000, samples: vec![900; 2_400] }),
+    }
+}
+
+fn done(response: &str, status: ResponseStatus) -> BridgeEvent {
+    BridgeEvent::ResponseDone { response_id: ResponseId::from(response), status, usage: None }
+}
+
+fn ask(stage: &mut Stage) {
+    stage.silence(400 * MS);
+    stage.say(&speech_at(SampleRate::HZ_48000));
+    stage.silence(900 * MS);
+}
+
+#[test]
+fn a_spoken_turn_reaches_the_provider_whole_and_asks_for_an_answer() {
+    let mut stage = Stage::new(TurnOwner::Gateway);
+    ask(&mut stage);
+    let started = stage.position(|event| matches!(event, SessionEvent::SpeechStarted { .. }));
+    let committed = stage.position(|event| matches!(event, SessionEvent::InputCommitted { .. }));
+    assert!(started < committed);
+    let heard: Duration = stage
+        .commands()
+        .iter()
+        .filter_map(|command| match command {
+            BridgeCommand::Audio(pcm) => Some(pcm.duration()),
+            _ => None,
+        })
+        .sum();
+    assert!(heard > Duration::from_secs(3), "{heard:?}");
+    let commits =
+        stage.commands().iter().filter(|command| matches!(command, BridgeCommand::CommitInput { .. })).count();
+    let asks =
+        stage.commands().iter().filter(|command| matches!(command, BridgeCommand::CreateResponse(_))).count();
+    assert_eq!((commits, asks), (1, 1));
+}
+
+#[test]
+fn silence_costs_the_provider_nothing() {
+    let mut stage = Stage::new(TurnOwner::Gateway);
+    stage.silence(Duration::from_secs(5));
+    assert_eq!(stage.commands(), Vec::<&BridgeCommand>::new());
+}
+
+#[test]
+fn a_provider_that_owns_the_turns_hears_everything() {
+    let mut stage = Stage::new(TurnOwner::Provider);
+    stage.silence(Duration::from_secs(2));
+    let frames = stage.commands().len();
+    assert!(frames >= 95, "{frames}");
+}
+
+#[test]
+fn speech_over_an_answer_stops_it_everywhere_and_in_the_documented_order() {
+    let mut stage = Stage::new(TurnOwner::Gateway);
+    ask(&mut stage);
+    stage.answer(20);
+    stage.silence(1_000 * MS);
+    stage.outputs.clear();
+    stage.say(&speech_at(SampleRate::HZ_48000));
+    let started = stage.position(|event| matches!(event, SessionEvent::SpeechStarted { .. }));
+    let cleared = stage.position(|event| matches!(event, SessionEvent::PlayoutCleared { .. }));
+    let truncated = stage.position(|event| matches!(event, SessionEvent::ItemTruncated { .. }));
+    assert!(started < cleared && cleared < truncated);
+    assert!(stage.commands().iter().any(|command| matches!(command, BridgeCommand::CancelResponse { .. })));
+    let SessionEvent::ItemTruncated { heard, .. } = stage.events()[truncated] else { panic!("not a cut") };
+    assert!(*heard > 500 * MS && *heard < Duration::from_secs(4), "{heard:?}");
+    assert_eq!(stage.session.stats().interruptions, 1);
+
+    stage.outputs.clear();
+    stage.bridge(audio("resp_1"));
+    assert!(stage.outputs.is_empty(), "a late delta got through: {:?}", stage.outputs);
+    stage.bridge(done("resp_1", ResponseStatus::CancelledByClient));
+    let expected = SessionEvent::ResponseDone {
+        response_id: ResponseId::from("resp_1"),
+        status: ResponseStatus::CancelledByTurn,
+        usage: None,
+    };
+    assert_eq!(stage.events(), [&expected]);
+}
+
+#[test]
+fn an_answer_that_is_generated_but_still_playing_is_cut_to_what_was_heard() {
+    let mut stage = Stage::new(TurnOwner::Provider);
+    stage.silence(200 * MS);
+    stage.answer(10);
+    stage.bridge(done("resp_1", ResponseStatus::Completed));
+    stage.silence(2_000 * MS);
+    stage.outputs.clear();
+    stage.bridge(BridgeEvent::SpeechStarted { item_id: ItemId::from("item_user"), at: 3_000 * MS });
+    let cut = stage.commands().into_iter().find_map(|command| match command {
+        BridgeCommand::Truncate { item_id, heard, .. } => Some((item_id.clone(), *heard)),
+        _ => None,
+    });
+    let (item, heard) = cut.expect("the provider was not told what was heard");
+    assert_eq!(item, ItemId::from("item_answer"));
+    // Two seconds have left; the default client buffer and the relay are still on the way to the ear.
+    assert!(heard > 1_800 * MS && heard <= 2_000 * MS, "{heard:?}");
+    let cancels =
+        stage.commands().iter().filter(|command| matches!(command, BridgeCommand::CancelResponse { .. })).count();
+    assert_eq!(cancels, 0, "there was nothing left to cancel");
+}
+
+#[test]
+fn a_provider_lost_inside_an_answer_leaves_no_answer_open() {
+    let mut stage = Stage::new(TurnOwner::Gateway);
+    stage.answer(1);
+    stage.outputs.clear();
+    stage.bridge(BridgeEvent::Fault(Fault {
+        owner: FaultOwner::Provider,
+        code: "provider_closed".to_owned(),
+        message: "The provider closed the connection.".to_owned(),
+        may_retry: true,
+        may_switch: true,
+        is_final: true,
+    }));
+    let failed = stage.position(|event| {
+        matches!(event, SessionEvent::ResponseDone { status: ResponseStatus::Failed { .. }, .. })
+    });
+    let fault = stage.position(|event| matches!(event, SessionEvent::Fault(_)));
+    let ended =
+        stage.position(|event| matches!(event, SessionEvent::Ended(EndReason::ProviderFailed)));
+    assert!(failed < fault && fault < ended);
+    assert_eq!(stage.session.poll_timeout(), None);
+}
+
+#[test]
+fn the_waterfall_of_a_turn_names_where_the_time_went() {
+    let mut stage = Stage::new(TurnOwner::Gateway);
+    ask(&mut stage);
+    stage.bridge(BridgeEvent::ResponseStarted { response_id: ResponseId::from("resp_1") });
+    stage.silence(100 * MS);
+    stage.bridge(BridgeEvent::Stage(TurnStage::Recognised));
+    stage.silence(200 * MS);
+    stage.bridge(BridgeEvent::Stage(TurnStage::FirstToken));
+    stage.bridge(BridgeEvent::Stage(TurnStage::SpeechRequested));
+    stage.silence(60 * MS);
+    stage.bridge(audio("resp_1"));
+    stage.silence(40 * MS);
+    let measured = stage.position(|event| matches!(event, SessionEvent::TurnMeasured(_)));
+    let SessionEvent::TurnMeasured(timeline) = stage.events()[measured] else { panic!("no turn") };
+    let hop = |wanted| timeline.hops.iter().find(|hop| hop.hop == wanted).map(|hop| hop.duration);
+    assert_eq!(hop(Hop::Model), Some(200 * MS));
+    assert_eq!(hop(Hop::Tts), Some(60 * MS));
+    assert_eq!(hop(Hop::Pacing), Some(Duration::ZERO));
+    let endpointing = hop(Hop::Endpointing).unwrap();
+    assert!(endpointing >= 450 * MS && endpointing <= 600 * MS, "{endpointing:?}");
+    let sum: Duration = timeline.hops.iter().map(|hop| hop.duration).sum();
+    assert_eq!(sum, timeline.mouth_to_ear());
+}
+
+#[test]
+fn an_answer_is_started_once_and_stopped_once() {
+    let mut stage = Stage::new(TurnOwner::Provider);
+    stage.answer(1);
+    stage.bridge(done("resp_1", ResponseStatus::Completed));
+    stage.silence(2_000 * MS);
+    let count = |wanted: fn(&SessionEvent) -> bool| stage.events().into_iter().filter(|event| wanted(event)).count();
+    assert_eq!(count(|event| matches!(event, SessionEvent::PlayoutStarted { .. })), 1);
+    assert_eq!(count(|event| matches!(event, SessionEvent::PlayoutStopped { .. })), 1);
+    assert_eq!(count(|event| matches!(event, SessionEvent::PlayoutCleared { .. })), 0);
+    let packets =
+        stage.outputs.iter().filter(|output| matches!(output, SessionOutput::Audio { .. })).count();
+    assert_eq!(packets, 51, "fifty frames of speech and the one that ends the talkspurt");
+}
+
+#[test]
+fn a_muted_caller_without_any_packet_still_ends_the_turn() {
+    let mut stage = Stage::new(TurnOwner::Gateway);
+    stage.silence(400 * MS);
+    stage.say(&speech_at(SampleRate::HZ_48000));
+    let until = stage.now + Duration::from_secs(3);
+    while let Some(at) = stage.session.poll_timeout().filter(|at| *at <= until) {
+        stage.now = at.max(stage.now);
+        stage.session.handle_timeout(stage.now);
+        stage.drain();
+    }
+    stage.position(|event| matches!(event, SessionEvent::SpeechStopped { .. }));
+}
+
+#[test]
+fn a_manual_commit_without_audio_is_reported_as_empty() {
+    let mut stage = Stage::new(TurnOwner::Gateway);
+    let settings = SessionSettings::default();
+    stage.session.handle_command(stage.now, SessionCommand::Configure(Box::new(settings)));
+    stage.session.handle_command(stage.now, SessionCommand::CommitInput);
+    stage.drain();
+    stage.position(|event| matches!(event, SessionEvent::InputEmpty));
+    stage.silence(100 * MS);
+    stage.session.handle_command(stage.now, SessionCommand::CommitInput);
+    stage.drain();
+    assert!(stage.commands().iter().any(|command| matches!(command, BridgeCommand::CommitInput { .. })));
+}

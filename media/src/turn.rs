@@ -1,0 +1,289 @@
+//! When the caller begins and ends to speak.
+//!
+//! Speech is timed by the samples alone, so a replayed call has the same turns; only the idle timeout looks at the
+//! clock. Audio that ends or is muted is silence and ends a turn like any other.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use voxgate_protocol::audio::{SampleCount, SampleRate};
+use voxgate_protocol::settings::{Eagerness, TurnDetection};
+
+use crate::voice::{VOICE_FRAME, VoiceFrame};
+
+/// Frames of speech that begin a turn, about 50 ms; a click is shorter.
+const START_FRAMES: usize = 3;
+
+/// The frames among which [`START_FRAMES`] have to lie.
+const START_WINDOW: usize = 4;
+
+/// How far below the threshold speech in progress may fall.
+const HYSTERESIS: f32 = 0.15;
+
+/// What `semantic_vad` takes over from `server_vad`, for it has no such settings of its own.
+const SEMANTIC_THRESHOLD: f32 = 0.5;
+const SEMANTIC_PREFIX: Duration = Duration::from_millis(300);
+
+/// From this probability on the words are taken to be complete.
+const COMPLETE: f32 = 0.5;
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TurnEvent {
+    /// The caller began to speak.
+    SpeechStarted {
+        /// Where the turn's audio begins: the onset of speech less the prefix padding, never inside the turn before.
+        at: Duration,
+        /// How far the input had been heard when this was decided.
+        detected_at: SampleCount,
+    },
+    /// The caller's turn is over.
+    SpeechStopped {
+        /// Where the turn's audio ends, the pause included.
+        at: Duration,
+        /// Where the last speech ended.
+        last_speech: SampleCount,
+    },
+    /// Nobody spoke for the idle timeout after the agent's last word.
+    IdleTimeout {
+        /// The input position when playback ended.
+        from: Duration,
+        /// The input position now.
+        to: Duration,
+    },
+}
+
+/// How long a pause ends a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PauseRule {
+    /// Always the same pause.
+    Fixed(Duration),
+    /// A pause if the words may be complete, a longer one if an estimate says they are not.
+    Adaptive {
+        /// Without an estimate, or if the words are complete.
+        pause: Duration,
+        /// If the words are not complete.
+        maximum: Duration,
+    },
+}
+
+impl PauseRule {
+    fn of(detection: &TurnDetection) -> Self {
+        match detection {
+            TurnDetection::ServerVad(vad) => Self::Fixed(vad.silence),
+            TurnDetection::Semantic(vad) => {
+                let (pause, maximum) = match vad.eagerness {
+                    Eagerness::High => (300, 2_000),
+                    Eagerness::Medium | Eagerness::Auto => (600, 4_000),
+                    Eagerness::Low => (1_200, 8_000),
+                };
+                Self::Adaptive {
+                    pause: Duration::from_millis(pause),
+                    maximum: Duration::from_millis(maximum),
+                }
+            }
+        }
+    }
+
+    fn pause(self, complete: Option<f32>) -> Duration {
+        match self {
+            Self::Fixed(pause) => pause,
+            Self::Adaptive { maximum, .. } if complete.is_some_and(|p| p < COMPLETE) => maximum,
+            Self::Adaptive { pause, .. } => pause,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Parameters {
+    threshold: f32,
+    prefix: Duration,
+    rule: PauseRule,
+    idle_timeout: Option<Duration>,
+}
+
+impl Parameters {
+    fn of(detection: &TurnDetection) -> Self {
+        let rule = PauseRule::of(detection);
+        match detection {
+            TurnDetection::ServerVad(vad) => Self {
+                threshold: vad.threshold.clamp(0.01, 1.0),
+                prefix: vad.prefix_padding,
+                rule,
+                idle_timeout: vad.idle_timeout,
+            },
+            TurnDetection::Semantic(_) => {
+                Self { threshold: SEMANTIC_THRESHOLD, prefix: SEMANTIC_PREFIX, rule, idle_timeout: None }
+            }
+        }
+    }
+}
+
+/// Finds the turns of one stream of [`VoiceFrame`]s.
+#[derive(Debug)]
+pub struct TurnMachine {
+    parameters: Parameters,
+    rate: SampleRate,
+    position: SampleCount,
+    /// The last frames before speech: where each began and whether it was speech.
+    window: VecDeque<(SampleCount, bool)>,
+    /// Where the last speech ended, while the caller speaks.
+    last_speech: Option<SampleCount>,
+    /// Where the turn before ended: the next cannot begin earlier.
+    floor: SampleCount,
+    complete: Option<f32>,
+    idle: Option<(Instant, SampleCount)>,
+    events: VecDeque<TurnEvent>,
+}
+
+impl TurnMachine {
+    /// A machine for frames whose positions count samples of the given rate.
+    #[must_use]
+    pub fn new(detection: &TurnDetection, rate: SampleRate) -> Self {
+        Self {
+            parameters: Parameters::of(detection),
+            rate,
+            position: SampleCount(0),
+            window: VecDeque::with_capacity(START_WINDOW),
+            last_speech: None,
+            floor: SampleCount(0),
+            complete: None,
+            idle: None,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Changes the rules from the next frame on. Speech in progress goes on under the new ones.
+    pub fn reconfigure(&mut self, detection: &TurnDetection) {
+        self.parameters = Parameters::of(detection);
+        if self.parameters.idle_timeout.is_none() {
+            self.idle = None;
+        }
+    }
+
+    /// Takes the verdict on the next frame.
+    pub fn push(&mut self, frame: VoiceFrame) {
+        let begin = self.position;
+        self.position = frame.end.max(begin);
+        if self.last_speech.is_some() {
+            self.continue_speech(frame.probability);
+        } else {
+            self.look_for_speech(begin, frame.probability);
+        }
+    }
+
+    /// Ends speech in progress because no more audio will come.
+    pub fn end_of_stream(&mut self) {
+        if let Some(last_speech) = self.last_speech.take() {
+            self.stop(last_speech);
+        }
+        self.window.clear();
+    }
+
+    /// Forgets speech in progress without an event: the client took the turn into its own hands.
+    pub fn discard(&mut self) {
+        self.last_speech = None;
+        self.complete = None;
+        self.window.clear();
+        self.floor = self.position;
+    }
+
+    /// Tells how likely the words heard so far are a complete turn, 0 to 1. Valid until the caller speaks on; only
+    /// [`PauseRule::Adaptive`] uses it.
+    pub fn estimate_complete(&mut self, probability: f32) {
+        self.complete = Some(probability);
+    }
+
+    /// The agent is audible: the idle timeout stops.
+    pub fn playback_started(&mut self) {
+        self.idle = None;
+    }
+
+    /// The agent's last word was heard: the idle timeout starts, if one is set and the caller is silent.
+    pub fn playback_ended(&mut self, now: Instant) {
+        if let Some(timeout) = self.parameters.idle_timeout
+            && self.last_speech.is_none()
+        {
+            self.idle = now.checked_add(timeout).map(|deadline| (deadline, self.position));
+        }
+    }
+
+    /// Fires the idle timeout if it is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let Some((deadline, from)) = self.idle else { return };
+        if deadline <= now {
+            self.idle = None;
+            let (from, to) = (from.duration_at(self.rate), self.position.duration_at(self.rate));
+            self.events.push_back(TurnEvent::IdleTimeout { from, to });
+        }
+    }
+
+    /// When [`TurnMachine::handle_timeout`] wants to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.idle.map(|(deadline, _)| deadline)
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<TurnEvent> {
+        self.events.pop_front()
+    }
+
+    /// Whether the caller is speaking.
+    #[must_use]
+    pub const fn is_speaking(&self) -> bool {
+        self.last_speech.is_some()
+    }
+
+    /// How far the input has been heard.
+    #[must_use]
+    pub const fn position(&self) -> SampleCount {
+        self.position
+    }
+
+    fn look_for_speech(&mut self, begin: SampleCount, probability: f32) {
+        if self.window.len() == START_WINDOW {
+            self.window.pop_front();
+        }
+        self.window.push_back((begin, probability >= self.parameters.threshold));
+        if self.window.iter().filter(|(_, speech)| *speech).count() < START_FRAMES {
+            return;
+        }
+        let onset = self.window.iter().find(|(_, speech)| *speech).map_or(begin, |(at, _)| *at);
+        let prefix = self.rate.samples_in(self.parameters.prefix);
+        let at = SampleCount(onset.0.saturating_sub(prefix.0)).max(self.floor);
+        self.window.clear();
+        self.last_speech = Some(self.position);
+        self.complete = None;
+        self.idle = None;
+        self.events.push_back(TurnEvent::SpeechStarted {
+            at: at.duration_at(self.rate),
+            detected_at: self.position,
+        });
+    }
+
+    fn continue_speech(&mut self, probability: f32) {
+        let Some(last_speech) = self.last_speech else { return };
+        if probability >= (self.parameters.threshold - HYSTERESIS).max(0.01) {
+            self.last_speech = Some(self.position);
+            self.complete = None;
+            return;
+        }
+        let paused = SampleCount(self.position.0 - last_speech.0).duration_at(self.rate);
+        // A pause shorter than a frame would end every turn at once.
+        if paused >= self.parameters.rule.pause(self.complete).max(VOICE_FRAME) {
+            self.last_speech = None;
+            self.stop(last_speech);
+        }
+    }
+
+    fn stop(&mut self, last_speech: SampleCount) {
+        self.floor = self.position;
+        self.complete = None;
+        let at = self.position.duration_at(self.rate);
+        self.events.push_back(TurnEvent::SpeechStopped { at, last_speech });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,380 @@
+use voxgate_protocol::audio::SampleCount;
+use voxgate_protocol::bridge::{BridgeEvent, FaultOwner, OutputPart, ResponseStatus, TurnStage};
+use voxgate_protocol::conversation::{Content, Item, ItemKind, ItemStatus, Role};
+use voxgate_protocol::id::ToolCallId;
+use voxgate_protocol::settings::{ResponseOptions, ServerVad, Tool, ToolChoice, TurnDetection};
+use voxgate_protocol::usage::{TokenUsage, TranscriptionUsage};
+
+use super::*;
+
+fn settings() -> SessionSettings {
+    let mut settings = SessionSettings {
+        model: "gpt-realtime-2.1".into(),
+        instructions: Some("Be brief.".into()),
+        voice: Some("marin".into()),
+        speed_percent: Some(125),
+        tools: vec![Tool { name: "weather".into(), description: None, parameters: json!({"type": "object"}) }],
+        tool_choice: ToolChoice::Function("weather".into()),
+        ..SessionSettings::default()
+    };
+    settings.input.turn_detection =
+        Some(TurnDetection::ServerVad(ServerVad { threshold: 0.3, ..ServerVad::default() }));
+    settings.vendor.insert("tracing".into(), json!("auto"));
+    settings.vendor.insert("audio".into(), json!({"output": {"voice": "other", "x": 1}}));
+    settings
+}
+
+fn codec(turn_owner: TurnOwner) -> Codec {
+    Codec::new(OpenAiOptions { turn_owner, settings: settings() })
+}
+
+fn ready(turn_owner: TurnOwner) -> Codec {
+    let mut codec = codec(turn_owner);
+    assert_eq!(codec.decode(r#"{"type":"session.created","event_id":"e1","session":{}}"#), []);
+    assert!(codec.poll_transmit().is_some());
+    assert_eq!(codec.decode(r#"{"type":"session.updated","session":{}}"#), [BridgeEvent::Ready]);
+    codec
+}
+
+fn sent(frames: Vec<String>) -> Value {
+    let [frame] = frames.as_slice() else { panic!("one frame expected, got {frames:?}") };
+    serde_json::from_str(frame).unwrap()
+}
+
+fn tell(codec: &mut Codec, event: Value) -> Vec<BridgeEvent> {
+    codec.decode(&event.to_string())
+}
+
+/// An answer in progress whose item `i` has spoken this long.
+fn speak(codec: &mut Codec, length_ms: usize) {
+    tell(codec, json!({"type": "response.created", "response": {"id": "r"}}));
+    let delta = STANDARD.encode(vec![0_u8; length_ms * 48]);
+    let events = tell(
+        codec,
+        json!({"type": "response.output_audio.delta", "response_id": "r", "item_id": "i", "delta": delta}),
+    );
+    assert_eq!(events.len(), 2);
+}
+
+#[test]
+fn the_first_settings_are_sent_whole_when_the_session_exists() {
+    let mut codec = codec(TurnOwner::Provider);
+    assert!(codec.poll_transmit().is_none());
+    codec.decode(r#"{"type":"session.created"}"#);
+    let update: Value = serde_json::from_str(&codec.poll_transmit().unwrap()).unwrap();
+    assert_eq!(update["type"], "session.update");
+    let format = json!({"type": "audio/pcm", "rate": 24_000});
+    assert_eq!(
+        update["session"],
+        json!({
+            "type": "realtime",
+            "output_modalities": ["audio"],
+            "instructions": "Be brief.",
+            "audio": {
+                "input": {
+                    "format": format, "transcription": null, "noise_reduction": null,
+                    "turn_detection": {
+                        "type": "server_vad", "threshold": 0.3, "prefix_padding_ms": 300,
+                        "silence_duration_ms": 500, "create_response": true, "interrupt_response": true,
+                    },
+                },
+                "output": { "format": format, "voice": "marin", "speed": 1.25, "x": 1 },
+            },
+            "tools": [{"type": "function", "name": "weather", "parameters": {"type": "object"}}],
+            "tool_choice": {"type": "function", "name": "weather"},
+            "max_output_tokens": "inf",
+            "tracing": "auto",
+        })
+    );
+}
+
+#[test]
+fn turn_detection_is_off_when_the_gateway_owns_the_turn() {
+    let mut codec = codec(TurnOwner::Gateway);
+    codec.decode(r#"{"type":"session.created"}"#);
+    let update: Value = serde_json::from_str(&codec.poll_transmit().unwrap()).unwrap();
+    assert_eq!(update["session"]["audio"]["input"].get("turn_detection"), Some(&Value::Null));
+}
+
+#[test]
+fn later_settings_leave_out_the_known_voice_and_clear_what_is_gone() {
+    let mut codec = ready(TurnOwner::Provider);
+    let later = SessionSettings { instructions: None, ..settings() };
+    let update = sent(codec.encode(&BridgeCommand::Configure(Box::new(later))));
+    assert_eq!(update["session"]["instructions"], "");
+    assert_eq!(update["session"]["audio"]["output"].get("voice"), None);
+}
+
+#[test]
+fn a_spoken_answer_becomes_a_well_formed_stream() {
+    let mut codec = ready(TurnOwner::Provider);
+    let r = || ResponseId::from("r");
+    let i = || ItemId::from("i");
+    assert_eq!(
+        tell(&mut codec, json!({"type": "response.created", "response": {"id": "r", "status": "in_progress"}})),
+        [BridgeEvent::ResponseStarted { response_id: r() }]
+    );
+    assert!(codec.is_answering());
+    let added = json!({"type": "response.output_item.added", "response_id": "r", "output_index": 0,
+        "item": {"id": "i", "type": "message", "role": "assistant", "content": []}});
+    assert_eq!(tell(&mut codec, added), []);
+    let words = json!({"type": "response.output_audio_transcript.delta", "response_id": "r", "item_id": "i",
+        "delta": "Hi"});
+    let part = OutputPart::Transcript("Hi".into());
+    assert_eq!(
+        tell(&mut codec, words),
+        [
+            BridgeEvent::Stage(TurnStage::FirstToken),
+            BridgeEvent::Output { response_id: r(), item_id: i(), part },
+        ]
+    );
+    let sound = json!({"type": "response.output_audio.delta", "response_id": "r", "item_id": "i",
+        "delta": STANDARD.encode([1, 0, 2, 0])});
+    let part = OutputPart::Audio(Pcm { rate: RATE, samples: vec![1, 2] });
+    assert_eq!(tell(&mut codec, sound), [BridgeEvent::Output { response_id: r(), item_id: i(), part }]);
+    let done = json!({"type": "response.output_item.done", "response_id": "r",
+        "item": {"id": "i", "type": "message", "status": "completed"}});
+    assert_eq!(
+        tell(&mut codec, done),
+        [BridgeEvent::OutputItemDone { response_id: r(), item_id: i(), status: ItemStatus::Completed }]
+    );
+    let usage = json!({"total_tokens": 100, "input_tokens": 70, "output_tokens": 30,
+        "input_token_details": {"text_tokens": 20, "audio_tokens": 50, "cached_tokens": 12,
+            "cached_tokens_details": {"text_tokens": 8, "audio_tokens": 4}},
+        "output_token_details": {"text_tokens": 10, "audio_tokens": 20}});
+    let used = TokenUsage {
+        input_text: 20,
+        input_audio: 50,
+        cached_text: 8,
+        cached_audio: 4,
+        output_text: 10,
+        output_audio: 20,
+        ..TokenUsage::default()
+    };
+    assert_eq!(
+        tell(&mut codec, json!({"type": "response.done",
+            "response": {"id": "r", "status": "completed", "usage": usage}})),
+        [BridgeEvent::ResponseDone {
+            response_id: r(),
+            status: ResponseStatus::Completed,
+            usage: Some(used)
+        }]
+    );
+    assert!(!codec.is_answering());
+    assert_eq!(codec.ignored(), 0);
+}
+
+#[test]
+fn a_sample_cut_in_two_is_put_together() {
+    let mut codec = ready(TurnOwner::Provider);
+    let mut samples = Vec::new();
+    for bytes in [&[1_u8, 0, 2][..], &[0, 3, 0]] {
+        let event = json!({"type": "response.output_audio.delta", "response_id": "r", "item_id": "i",
+            "delta": STANDARD.encode(bytes)});
+        for event in tell(&mut codec, event) {
+            if let BridgeEvent::Output { part: OutputPart::Audio(pcm), .. } = event {
+                samples.extend(pcm.samples);
+            }
+        }
+    }
+    assert_eq!(samples, [1, 2, 3]);
+}
+
+#[test]
+fn a_tool_call_is_shown_with_its_name_whether_or_not_its_arguments_are_streamed() {
+    for streams in [true, false] {
+        let mut codec = ready(TurnOwner::Provider);
+        let item = json!({"id": "f", "type": "function_call", "name": "weather", "call_id": "c",
+            "arguments": "", "status": "in_progress"});
+        let mut told = tell(
+            &mut codec,
+            json!({"type": "response.output_item.added", "response_id": "r", "item": item}),
+        );
+        if streams {
+            for delta in ["{\"x\"", ":1}"] {
+                told.extend(tell(&mut codec, json!({"type": "response.function_call_arguments.delta",
+                    "response_id": "r", "item_id": "f", "call_id": "c", "delta": delta})));
+            }
+        }
+        told.extend(tell(&mut codec, json!({"type": "response.function_call_arguments.done",
+            "response_id": "r", "item_id": "f", "call_id": "c", "name": "weather", "arguments": "{\"x\":1}"})));
+        let mut joined = String::new();
+        for event in told {
+            if let BridgeEvent::Output { part: OutputPart::ToolArguments { call_id, name, delta }, .. } = event {
+                assert_eq!((call_id, name.as_str()), (ToolCallId::from("c"), "weather"));
+                joined.push_str(&delta);
+            }
+        }
+        assert_eq!(joined, "{\"x\":1}");
+    }
+}
+
+#[test]
+fn an_item_the_vendor_forgot_to_end_ends_with_its_answer() {
+    let mut codec = ready(TurnOwner::Provider);
+    speak(&mut codec, 100);
+    let done = json!({"type": "response.done", "response": {"id": "r", "status": "cancelled",
+        "status_details": {"type": "cancelled", "reason": "turn_detected"}}});
+    let events = tell(&mut codec, done.clone());
+    let expected = BridgeEvent::OutputItemDone {
+        response_id: ResponseId::from("r"),
+        item_id: ItemId::from("i"),
+        status: ItemStatus::Incomplete,
+    };
+    assert_eq!(events[0], expected);
+    assert!(matches!(&events[1], BridgeEvent::ResponseDone { status: ResponseStatus::CancelledByTurn, .. }));
+    assert_eq!(tell(&mut codec, done), []);
+}
+
+#[test]
+fn truncation_is_clamped_to_what_was_received() {
+    let cut = |heard_ms| BridgeCommand::Truncate {
+        item_id: ItemId::from("i"),
+        content_index: 0,
+        heard: Duration::from_millis(heard_ms),
+    };
+    let mut codec = ready(TurnOwner::Provider);
+    assert!(codec.encode(&cut(10)).is_empty(), "an item that never spoke cannot be cut");
+    speak(&mut codec, 100);
+    assert_eq!(sent(codec.encode(&cut(60)))["audio_end_ms"], 60);
+    assert_eq!(sent(codec.encode(&cut(5_000)))["audio_end_ms"], 100);
+    assert_eq!(sent(codec.encode(&cut(0)))["type"], "conversation.item.delete");
+    tell(&mut codec, json!({"type": "response.done", "response": {"id": "r", "status": "completed"}}));
+    assert!(codec.encode(&cut(100)).is_empty(), "heard to its end");
+    assert_eq!(sent(codec.encode(&cut(99)))["audio_end_ms"], 99);
+}
+
+#[test]
+fn an_answer_that_has_ended_is_not_cancelled() {
+    let mut codec = ready(TurnOwner::Provider);
+    speak(&mut codec, 20);
+    let cancel = BridgeCommand::CancelResponse { response_id: Some(ResponseId::from("r")) };
+    assert_eq!(sent(codec.encode(&cancel))["response_id"], "r");
+    tell(&mut codec, json!({"type": "response.done", "response": {"id": "r", "status": "completed"}}));
+    assert!(codec.encode(&cancel).is_empty());
+}
+
+#[test]
+fn the_gateways_name_of_a_turn_is_used_in_both_directions() {
+    let mut codec = ready(TurnOwner::Gateway);
+    let ours = ItemId::from("item_ours");
+    let commit = sent(codec.encode(&BridgeCommand::CommitInput { item_id: ours.clone() }));
+    assert_eq!(commit["type"], "input_audio_buffer.commit");
+    let committed = json!({"type": "input_audio_buffer.committed", "item_id": "item_vendors"});
+    assert_eq!(tell(&mut codec, committed), [BridgeEvent::InputCommitted { item_id: ours.clone() }]);
+    let done = json!({"type": "conversation.item.input_audio_transcription.completed", "content_index": 0,
+        "item_id": "item_vendors", "transcript": "hello", "usage": {"type": "duration", "seconds": 1.5}});
+    let usage = Some(TranscriptionUsage::Audio(Duration::from_millis(1_500)));
+    let transcript = "hello".to_owned();
+    assert_eq!(
+        tell(&mut codec, done),
+        [BridgeEvent::InputTranscriptDone { item_id: ours.clone(), transcript, usage }]
+    );
+    let delete = sent(codec.encode(&BridgeCommand::DeleteItem { item_id: ours }));
+    assert_eq!(delete["item_id"], "item_vendors");
+}
+
+#[test]
+fn a_refused_commit_does_not_shift_the_names_of_later_turns() {
+    let mut codec = ready(TurnOwner::Gateway);
+    let empty = sent(codec.encode(&BridgeCommand::CommitInput { item_id: ItemId::from("first") }));
+    codec.encode(&BridgeCommand::CommitInput { item_id: ItemId::from("second") });
+    let events = tell(&mut codec, json!({"type": "error", "error": {"type": "invalid_request_error",
+        "code": "input_audio_buffer_commit_empty", "message": "empty", "event_id": empty["event_id"]}}));
+    let [BridgeEvent::Fault(fault)] = events.as_slice() else { panic!("one fault expected") };
+    assert_eq!((fault.owner, fault.is_final), (FaultOwner::Client, false));
+    let committed = json!({"type": "input_audio_buffer.committed", "item_id": "v"});
+    assert_eq!(tell(&mut codec, committed), [BridgeEvent::InputCommitted { item_id: ItemId::from("second") }]);
+}
+
+#[test]
+fn the_vendors_turn_detection_keeps_its_own_names_and_counts_skipped_audio() {
+    let mut codec = ready(TurnOwner::Provider);
+    codec.skip_audio(Duration::from_millis(40));
+    let started = json!({"type": "input_audio_buffer.speech_started", "item_id": "v", "audio_start_ms": 100});
+    let at = Duration::from_millis(140);
+    assert_eq!(tell(&mut codec, started), [BridgeEvent::SpeechStarted { item_id: ItemId::from("v"), at }]);
+    let committed = json!({"type": "input_audio_buffer.committed", "item_id": "v"});
+    assert_eq!(tell(&mut codec, committed), [BridgeEvent::InputCommitted { item_id: ItemId::from("v") }]);
+}
+
+#[test]
+fn races_are_not_faults_and_a_refused_answer_is_no_longer_awaited() {
+    let mut codec = ready(TurnOwner::Provider);
+    let asked = sent(codec.encode(&BridgeCommand::CreateResponse(Box::default())));
+    assert!(codec.is_answering());
+    let error = |code: &str, event_id: &Value| {
+        json!({"type": "error", "error": {"type": "invalid_request_error", "code": code, "message": "m",
+            "event_id": event_id}})
+    };
+    let active = error("conversation_already_has_active_response", &asked["event_id"]);
+    assert_eq!(tell(&mut codec, active), []);
+    assert!(!codec.is_answering());
+    assert_eq!(tell(&mut codec, error("response_cancel_not_active", &Value::Null)), []);
+    speak(&mut codec, 100);
+    let heard = Duration::from_millis(50);
+    let cut = sent(codec.encode(&BridgeCommand::Truncate { item_id: ItemId::from("i"), content_index: 0, heard }));
+    assert_eq!(tell(&mut codec, error("invalid_value", &cut["event_id"])), []);
+    assert_eq!(codec.ignored(), 3);
+}
+
+#[test]
+fn errors_become_faults_that_say_what_may_be_done() {
+    let cases = [
+        ("invalid_api_key", FaultOwner::Gateway, "provider_refused_key", false, true, true),
+        ("insufficient_quota", FaultOwner::Provider, "insufficient_quota", false, true, true),
+        ("session_expired", FaultOwner::Provider, "session_expired", true, true, true),
+        ("rate_limit_exceeded", FaultOwner::Provider, "rate_limit_exceeded", true, true, false),
+        ("invalid_value", FaultOwner::Client, "invalid_value", false, false, false),
+    ];
+    for (code, owner, told, may_retry, may_switch, is_final) in cases {
+        let mut codec = ready(TurnOwner::Provider);
+        let events = tell(&mut codec, json!({"type": "error",
+            "error": {"type": "invalid_request_error", "code": code, "message": "key sk-123 is wrong"}}));
+        let [BridgeEvent::Fault(fault)] = events.as_slice() else { panic!("one fault expected") };
+        let seen = (fault.owner, fault.code.as_str(), fault.may_retry, fault.may_switch, fault.is_final);
+        assert_eq!(seen, (owner, told, may_retry, may_switch, is_final));
+        assert!(!fault.message.contains("sk-123"), "{}", fault.message);
+    }
+}
+
+#[test]
+fn a_session_whose_settings_are_refused_never_becomes_ready() {
+    let mut codec = codec(TurnOwner::Provider);
+    codec.decode(r#"{"type":"session.created"}"#);
+    let update: Value = serde_json::from_str(&codec.poll_transmit().unwrap()).unwrap();
+    let events = tell(&mut codec, json!({"type": "error", "error": {"type": "invalid_request_error",
+        "code": "unknown_parameter", "message": "Unknown parameter", "event_id": update["event_id"]}}));
+    let [BridgeEvent::Fault(fault)] = events.as_slice() else { panic!("one fault expected") };
+    assert!(fault.is_final && fault.owner == FaultOwner::Client && !codec.is_ready());
+}
+
+#[test]
+fn items_answers_and_audio_are_written_in_the_vendors_words() {
+    let mut codec = ready(TurnOwner::Provider);
+    let kind = ItemKind::Message {
+        role: Role::Assistant,
+        content: vec![Content::OutputAudio { transcript: "said".into() }],
+    };
+    let item = Item { id: ItemId::from("a"), status: ItemStatus::Completed, kind };
+    let created = sent(codec.encode(&BridgeCommand::CreateItem { item, position: Position::First }));
+    assert_eq!(created["previous_item_id"], "root");
+    assert_eq!(
+        created["item"],
+        json!({"id": "a", "type": "message", "role": "assistant",
+            "content": [{"type": "output_text", "text": "said"}]})
+    );
+    let options = ResponseOptions {
+        max_output_tokens: Some(10),
+        metadata: json!({"client_event_id": "x"}).as_object().cloned(),
+        ..ResponseOptions::default()
+    };
+    let asked = sent(codec.encode(&BridgeCommand::CreateResponse(Box::new(options))));
+    assert_eq!(asked["response"], json!({"max_output_tokens": 10, "metadata": {"client_event_id": "x"}}));
+    let pcm = Pcm { rate: RATE, samples: vec![1, -1] };
+    assert_eq!(pcm.len(), SampleCount(2));
+    assert_eq!(
+        sent(codec.encode(&BridgeCommand::Audio(pcm))),
+        json!({"type": "input_audio_buffer.append", "audio": STANDARD.encode([1, 0, 255, 255])})
+    );
+}

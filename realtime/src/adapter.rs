@@ -1,0 +1,216 @@
+//! One client's connection: client events in, server events out.
+
+use serde_json::json;
+use voxgate_protocol::id::{ConversationId, ItemId, SessionId};
+use voxgate_protocol::session::{EndReason, SessionEvent};
+use voxgate_protocol::settings::SessionSettings;
+
+use crate::conversation::Conversation;
+use crate::error::{ApiError, ErrorKind};
+use crate::input::Input;
+use crate::limits;
+use crate::outbox::{AdapterOutput, Outbox};
+use crate::session_object;
+
+mod answer;
+mod answers;
+mod caller;
+mod client;
+mod fault;
+mod playback;
+
+use answers::Answers;
+
+/// How the client is connected, which decides how audio travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientKind {
+    /// Audio as RTP, events on the data channel `oai-events`. The gateway keeps the playout clock.
+    WebRtc,
+    /// Audio as base64 in events. The client keeps the playout clock.
+    WebSocket,
+}
+
+/// The Realtime API side of one session.
+///
+/// # What it expects of the session core
+/// - Every `CreateResponse` is answered by `ResponseStarted` or by a `Fault`, in the order asked. Until then a
+///   second request of the client is refused.
+/// - Every `CommitInput` is answered by `InputCommitted` or `InputEmpty`, every `ClearInput` by `InputCleared`, every
+///   `Truncate` by `ItemTruncated`.
+/// - Audio in `Output` is PCM at 24 kHz for a WebSocket client.
+///
+/// What it does not expect is tolerated: pieces of unknown or finished responses are dropped, a response that
+/// begins while another is written ends the other, and whatever is still open when the session ends is closed.
+pub struct Adapter {
+    kind: ClientKind,
+    session_id: SessionId,
+    settings: SessionSettings,
+    expires_at_unix: u64,
+    conversation_id: ConversationId,
+    outbox: Outbox,
+    conversation: Conversation,
+    input: Input,
+    answers: Answers,
+    /// The agent was heard, which fixes its voice.
+    has_spoken: bool,
+    /// A final fault was reported, so the end needs no second error.
+    has_reported_end: bool,
+    has_ended: bool,
+}
+
+/// Shows no words.
+impl std::fmt::Debug for Adapter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Adapter")
+            .field("kind", &self.kind)
+            .field("session_id", &self.session_id)
+            .field("items", &self.conversation.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Adapter {
+    /// A session whose channel to the client is not open yet. `expires_at_unix` is in seconds; the seed decides
+    /// every id minted here.
+    #[must_use]
+    pub fn new(
+        kind: ClientKind,
+        session_id: SessionId,
+        settings: SessionSettings,
+        expires_at_unix: u64,
+        seed: u64,
+    ) -> Self {
+        let mut outbox = Outbox::new(seed);
+        Self {
+            kind,
+            session_id,
+            settings,
+            expires_at_unix,
+            conversation_id: ConversationId::from_random(outbox.next_bits()),
+            outbox,
+            conversation: Conversation::default(),
+            input: Input::default(),
+            answers: Answers::default(),
+            has_spoken: false,
+            has_reported_end: false,
+            has_ended: false,
+        }
+    }
+
+    /// The settings in effect.
+    #[must_use]
+    pub const fn settings(&self) -> &SessionSettings {
+        &self.settings
+    }
+
+    /// The channel to the client is open: `session.created` is sent, then what happened before, in order. A second
+    /// call does nothing. If more than 1 MiB of events waited, the client starts with what comes from now on.
+    pub fn open(&mut self) {
+        let session = self.session_json();
+        self.outbox.open("session.created", json!({"session": session}));
+    }
+
+    /// What to do next, until `None`.
+    pub fn poll_output(&mut self) -> Option<AdapterOutput> {
+        self.outbox.pop()
+    }
+
+    /// One message of the client, or of a sideband connection to the same session. Anything unacceptable is answered
+    /// with an `error` event that repeats the client's `event_id`.
+    pub fn handle_text(&mut self, text: &str) {
+        if self.has_ended {
+            return;
+        }
+        if let Err(refusal) = limits::check(text, limits::longest_message(self.kind)) {
+            self.refuse(None, &refusal);
+            return;
+        }
+        let envelope = crate::client_event::parse(text);
+        let done = envelope.event.and_then(|event| self.execute(envelope.event_id.clone(), event));
+        if let Err(refusal) = done {
+            self.refuse(envelope.event_id, &refusal);
+        }
+    }
+
+    /// One event of the session core. Nothing is taken after the end of the session.
+    pub fn handle_event(&mut self, event: SessionEvent) {
+        if self.has_ended {
+            return;
+        }
+        match event {
+            SessionEvent::SpeechStarted { item_id, at } => self.speech_started(&item_id, at),
+            SessionEvent::SpeechStopped { item_id, at } => self.speech_stopped(&item_id, at),
+            SessionEvent::InputCommitted { item_id } => self.input_committed(item_id),
+            SessionEvent::InputCleared => self.outbox.event("input_audio_buffer.cleared", json!({})),
+            SessionEvent::InputEmpty => self.input_empty(),
+            SessionEvent::InputTranscriptDelta { item_id, delta } => self.transcript_delta(&item_id, &delta),
+            SessionEvent::InputTranscriptDone { item_id, transcript, usage } => {
+                self.transcript_done(&item_id, &transcript, usage);
+            }
+            SessionEvent::InputTranscriptFailed { item_id, message } => {
+                self.transcript_failed(&item_id, &message);
+            }
+            SessionEvent::ResponseStarted { response_id } => self.response_started(response_id),
+            SessionEvent::Output { response_id, item_id, part } => self.output(&response_id, item_id, part),
+            SessionEvent::OutputItemDone { response_id, item_id, status } => {
+                self.output_item_done(&response_id, &item_id, status);
+            }
+            SessionEvent::ResponseDone { response_id, status, usage } => {
+                self.response_done(response_id, &status, usage.as_ref());
+            }
+            SessionEvent::PlayoutStarted { response_id } => self.playout_started(response_id),
+            SessionEvent::PlayoutStopped { response_id } => self.playout_stopped(&response_id),
+            SessionEvent::PlayoutCleared { response_id } => self.playout_cleared(&response_id),
+            SessionEvent::ItemTruncated { item_id, content_index, heard } => {
+                self.item_truncated(&item_id, content_index, heard);
+            }
+            // The API has no event for it; the waterfall is published elsewhere.
+            SessionEvent::TurnMeasured(_) => {}
+            SessionEvent::Fault(fault) => self.fault(&fault),
+            SessionEvent::Ended(reason) => self.ended(reason),
+        }
+    }
+
+    fn session_json(&self) -> serde_json::Value {
+        session_object::to_json(&self.settings, self.session_id.as_str(), self.expires_at_unix)
+    }
+
+    fn refuse(&mut self, event_id: Option<String>, refusal: &ApiError) {
+        let mut detail = refusal.detail();
+        detail["event_id"] = json!(event_id);
+        self.outbox.event("error", json!({"error": detail}));
+    }
+
+    /// Announces an item that was just written to the conversation: `conversation.item.added`, or `.done` once it is
+    /// complete. The predecessor is looked up, so the client can rebuild the order.
+    fn announce_item(&mut self, kind: &'static str, id: &ItemId) {
+        let Some(item) = self.conversation.get(id) else { return };
+        let previous = self.conversation.previous(id).map(ItemId::as_str);
+        let body = json!({"previous_item_id": previous, "item": crate::item::to_json(item)});
+        self.outbox.event(kind, body);
+    }
+
+    fn ended(&mut self, reason: EndReason) {
+        self.close_answers(reason);
+        let refusal = match reason {
+            EndReason::MaximumDuration => {
+                Some(ApiError::session_expired("Your session hit the maximum duration."))
+            }
+            EndReason::ProviderFailed if !self.has_reported_end => Some(ApiError::new(
+                500,
+                ErrorKind::Server,
+                "provider_failed",
+                "The provider of the model is gone.",
+            )),
+            EndReason::Drained => {
+                let message = "The server is shutting down; connect again.";
+                Some(ApiError::new(503, ErrorKind::Server, "server_shutting_down", message))
+            }
+            _ => None,
+        };
+        if let Some(refusal) = refusal {
+            self.refuse(None, &refusal);
+        }
+        self.has_ended = true;
+    }
+}

@@ -1,0 +1,131 @@
+//! Client events: from wire text to what the client wants.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use serde_json::Value;
+use voxgate_protocol::conversation::Position;
+use voxgate_protocol::id::{ItemId, ResponseId};
+
+use crate::error::{ApiError, excerpt};
+use crate::fields::Fields;
+use crate::item::{self, NewItem};
+use crate::limits::MOST_AUDIO_BYTES;
+use crate::response_params::{self, ResponseParams};
+
+/// Longest `event_id` that is repeated in an error (API: `maxLength: 512`).
+const LONGEST_EVENT_ID: usize = 512;
+
+/// Padding is optional: clients of several languages leave it out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+const SUPPORTED: &str = "supported values are 'session.update', 'input_audio_buffer.append', \
+    'input_audio_buffer.commit', 'input_audio_buffer.clear', 'conversation.item.create', \
+    'conversation.item.delete', 'conversation.item.retrieve', 'conversation.item.truncate', 'response.create', \
+    'response.cancel', 'output_audio_buffer.clear'.";
+
+/// What a client wants.
+pub(crate) enum ClientEvent {
+    UpdateSession(Value),
+    AppendAudio(Vec<u8>),
+    CommitInput,
+    ClearInput,
+    ClearOutput,
+    CreateItem { item: NewItem, position: Position },
+    DeleteItem(ItemId),
+    RetrieveItem(ItemId),
+    TruncateItem { item_id: ItemId, content_index: u32, heard: Duration },
+    CreateResponse(Box<ResponseParams>),
+    CancelResponse(Option<ResponseId>),
+}
+
+/// A client event and the name the client gave it.
+pub(crate) struct Envelope {
+    pub(crate) event_id: Option<String>,
+    pub(crate) event: Result<ClientEvent, ApiError>,
+}
+
+/// Reads one message. Text that is not a JSON object has no event id.
+pub(crate) fn parse(text: &str) -> Envelope {
+    let Ok(value) = serde_json::from_str::<Value>(text) else {
+        let refusal = ApiError::invalid_event("The message is not valid JSON.");
+        return Envelope { event_id: None, event: Err(refusal) };
+    };
+    let event_id = value.get("event_id").and_then(Value::as_str);
+    let event_id = event_id.filter(|id| id.len() <= LONGEST_EVENT_ID).map(str::to_owned);
+    Envelope { event_id, event: event(value) }
+}
+
+fn event(mut value: Value) -> Result<ClientEvent, ApiError> {
+    if !value.is_object() {
+        return Err(ApiError::invalid_event("The message is not a JSON object."));
+    }
+    // Taken before the fields are borrowed: a session can be large and is kept whole.
+    if value.get("type").and_then(Value::as_str) == Some("session.update") {
+        return match value.get_mut("session").map(Value::take) {
+            None | Some(Value::Null) => Err(ApiError::missing_parameter("session")),
+            Some(session) => Ok(ClientEvent::UpdateSession(session)),
+        };
+    }
+    let fields = Fields::of(&value, "")?;
+    match fields.required_text("type")? {
+        "input_audio_buffer.append" => audio(&fields).map(ClientEvent::AppendAudio),
+        "input_audio_buffer.commit" => Ok(ClientEvent::CommitInput),
+        "input_audio_buffer.clear" => Ok(ClientEvent::ClearInput),
+        "output_audio_buffer.clear" => Ok(ClientEvent::ClearOutput),
+        "conversation.item.create" => create_item(&fields),
+        "conversation.item.delete" => item_id(&fields).map(ClientEvent::DeleteItem),
+        "conversation.item.retrieve" => item_id(&fields).map(ClientEvent::RetrieveItem),
+        "conversation.item.truncate" => truncate(&fields),
+        "response.create" => {
+            response_params::parse(fields.get("response")).map(Box::new).map(ClientEvent::CreateResponse)
+        }
+        "response.cancel" => {
+            Ok(ClientEvent::CancelResponse(fields.text("response_id")?.map(ResponseId::from)))
+        }
+        other => Err(ApiError::invalid_value("type", format!("'{}'; {SUPPORTED}", excerpt(other)))),
+    }
+}
+
+fn audio(fields: &Fields<'_>) -> Result<Vec<u8>, ApiError> {
+    let bytes = BASE64
+        .decode(fields.required_text("audio")?)
+        .map_err(|_| ApiError::invalid_value("audio", "expected base64-encoded audio bytes."))?;
+    if bytes.len() > MOST_AUDIO_BYTES {
+        return Err(ApiError::invalid_value("audio", format!("expected at most {MOST_AUDIO_BYTES} bytes.")));
+    }
+    Ok(bytes)
+}
+
+fn create_item(fields: &Fields<'_>) -> Result<ClientEvent, ApiError> {
+    let value = fields.value("item").ok_or_else(|| ApiError::missing_parameter("item"))?;
+    let item = item::parse(value, "item")?;
+    let position = match fields.text("previous_item_id")? {
+        None => Position::Last,
+        Some("root") => Position::First,
+        Some(id) => Position::After(id.into()),
+    };
+    Ok(ClientEvent::CreateItem { item, position })
+}
+
+fn item_id(fields: &Fields<'_>) -> Result<ItemId, ApiError> {
+    fields.required_text("item_id").map(ItemId::from)
+}
+
+fn truncate(fields: &Fields<'_>) -> Result<ClientEvent, ApiError> {
+    let required = |key| {
+        let number = fields.whole(key, 0..=u64::from(u32::MAX))?;
+        number.ok_or_else(|| ApiError::missing_parameter(key))
+    };
+    Ok(ClientEvent::TruncateItem {
+        item_id: item_id(fields)?,
+        content_index: u32::try_from(required("content_index")?).unwrap_or(u32::MAX),
+        heard: Duration::from_millis(required("audio_end_ms")?),
+    })
+}

@@ -1,0 +1,104 @@
+//! What waits to leave the adapter, in order.
+
+use std::collections::VecDeque;
+
+use serde_json::Value;
+use voxgate_protocol::id::{EventId, IdSource};
+use voxgate_protocol::session::SessionCommand;
+
+/// Most bytes of events kept for a data channel that is not open yet.
+const MOST_HELD_BYTES: usize = 1024 * 1024;
+
+/// What the adapter wants done.
+#[derive(Clone, PartialEq)]
+pub enum AdapterOutput {
+    /// Send this text message to the client.
+    ToClient(String),
+    /// Hand this to the session core.
+    Command(SessionCommand),
+}
+
+/// Names the kind only: a message holds what was said.
+impl std::fmt::Debug for AdapterOutput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ToClient(text) => write!(f, "ToClient({} bytes)", text.len()),
+            Self::Command(_) => f.write_str("Command(..)"),
+        }
+    }
+}
+
+enum Channel {
+    /// Events wait for the channel; their bytes are counted.
+    Waiting {
+        held: Vec<String>,
+        bytes: usize,
+    },
+    /// Too much waited, so the client starts with what comes after the opening.
+    Missed,
+    Open,
+}
+
+/// The queue. Commands leave at once, events once the channel is open.
+pub(crate) struct Outbox {
+    ids: IdSource,
+    ready: VecDeque<AdapterOutput>,
+    channel: Channel,
+}
+
+impl Outbox {
+    pub(crate) fn new(seed: u64) -> Self {
+        let channel = Channel::Waiting { held: Vec::new(), bytes: 0 };
+        Self { ids: IdSource::new(seed), ready: VecDeque::new(), channel }
+    }
+
+    /// 128 bits for an id.
+    pub(crate) fn next_bits(&mut self) -> u128 {
+        self.ids.next_bits()
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<AdapterOutput> {
+        self.ready.pop_front()
+    }
+
+    pub(crate) fn command(&mut self, command: SessionCommand) {
+        self.ready.push_back(AdapterOutput::Command(command));
+    }
+
+    /// Sends an event; type and event id are added to the body.
+    pub(crate) fn event(&mut self, kind: &'static str, body: Value) {
+        let text = self.message(kind, body);
+        match &mut self.channel {
+            Channel::Open => self.ready.push_back(AdapterOutput::ToClient(text)),
+            Channel::Missed => {}
+            Channel::Waiting { held, bytes } => {
+                *bytes += text.len();
+                held.push(text);
+                if *bytes > MOST_HELD_BYTES {
+                    self.channel = Channel::Missed;
+                }
+            }
+        }
+    }
+
+    /// The channel is open: the given event is the first, what waited follows. A second call does nothing.
+    pub(crate) fn open(&mut self, kind: &'static str, body: Value) {
+        if matches!(self.channel, Channel::Open) {
+            return;
+        }
+        let first = self.message(kind, body);
+        self.ready.push_back(AdapterOutput::ToClient(first));
+        if let Channel::Waiting { held, .. } = std::mem::replace(&mut self.channel, Channel::Open) {
+            self.ready.extend(held.into_iter().map(AdapterOutput::ToClient));
+        }
+    }
+
+    fn message(&mut self, kind: &'static str, mut body: Value) -> String {
+        if let Value::Object(fields) = &mut body {
+            let event_id = EventId::from_random(self.ids.next_bits());
+            fields.insert("type".to_owned(), kind.into());
+            fields.insert("event_id".to_owned(), event_id.as_str().into());
+        }
+        body.to_string()
+    }
+}

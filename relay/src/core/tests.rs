@@ -1,0 +1,348 @@
+use super::*;
+use crate::classify::binding_request;
+use crate::tunnel::Frame;
+use crate::ufrag::{Route, Ufrag, UfragKey, seal};
+
+const UNIX: Duration = Duration::from_secs(1_790_000_000);
+const RELAY: RelayId = RelayId(7);
+const DTLS: &[u8] = &[22, 0xfe, 0xfd, 0, 0];
+const RTP: &[u8] = &[0x80, 111, 0, 1];
+const STUN_RESPONSE: &[u8] = &[1, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// A relay with nodes 1 and 2, and the nodes' ends of their tunnels.
+struct World {
+    relay: Relay,
+    nodes: BTreeMap<u32, Endpoint>,
+    now: Instant,
+    out: Outbox,
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn node_address(node: u32) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, u8::try_from(node).unwrap()], 9000))
+}
+
+fn tunnel_key(node: u32) -> TunnelKey {
+    TunnelKey::new(1, [u8::try_from(node).unwrap(); 32])
+}
+
+fn ufrag_key() -> UfragKey {
+    UfragKey::new(3, [3; 16], 1).unwrap()
+}
+
+fn route(node: u32, random: u32) -> Route {
+    let end = session_end_minutes(UNIX + Duration::from_hours(1));
+    Route { cell: 0, node: NodeIndex(node), node_epoch: 0, session_end_minutes: end, random, flags: 0 }
+}
+
+fn ufrag(node: u32, random: u32) -> Ufrag {
+    seal(&ufrag_key(), &route(node, random)).unwrap()
+}
+
+fn request(ufrag: &Ufrag) -> Vec<u8> {
+    binding_request(format!("{ufrag}:client").as_bytes(), [9; 12])
+}
+
+impl World {
+    fn new() -> Self {
+        Self::started_at(Instant::now(), UNIX)
+    }
+
+    fn started_at(now: Instant, started_unix: Duration) -> Self {
+        let entry = |node| {
+            let entry = NodeEntry { address: node_address(node), key: tunnel_key(node), epoch: 0 };
+            (NodeIndex(node), entry)
+        };
+        let relay = Relay::new(RelaySettings {
+            relay: RELAY,
+            key_ring: KeyRing::new([ufrag_key()]),
+            nodes: vec![entry(1), entry(2)],
+            limits: FlowLimits::default(),
+            own_addresses: vec![address("198.51.100.1:3478")],
+            hash_seed: 1,
+            started: now,
+            started_unix,
+        });
+        let node = |node| {
+            (node, Endpoint::new(Side::Node, RELAY, NodeIndex(node), tunnel_key(node), now, started_unix))
+        };
+        let mut world = Self { relay, nodes: [node(1), node(2)].into(), now, out: Outbox::new() };
+        world.greet();
+        world
+    }
+
+    /// Delivers what is due to the nodes.
+    fn greet(&mut self) {
+        self.out.clear();
+        self.relay.handle_timeout(self.now, &mut self.out);
+        self.deliver_up();
+    }
+
+    /// Hands every frame to its node; the kinds, nodes and payloads that arrived.
+    fn deliver_up(&mut self) -> Vec<(u32, Kind, Vec<u8>)> {
+        let mut arrived = Vec::new();
+        for (to, bytes) in self.out.for_socket(Socket::Tunnel) {
+            let number = (1..=2).find(|node| node_address(*node) == to).unwrap();
+            let endpoint = self.nodes.get_mut(&number).unwrap();
+            let Frame { header, payload } = endpoint.open(self.now, bytes).unwrap();
+            arrived.push((number, header.kind, payload.to_vec()));
+        }
+        arrived
+    }
+
+    /// A client sends; the nodes and payloads that got it.
+    fn client(&mut self, from: SocketAddr, datagram: &[u8]) -> Vec<(u32, Vec<u8>)> {
+        self.out.clear();
+        self.relay.handle_client(self.now, self.now, from, datagram, &mut self.out);
+        assert_eq!(self.out.for_socket(Socket::Public).count(), 0);
+        let up = self.deliver_up().into_iter();
+        up.map(|(node, kind, payload)| {
+            assert_eq!(kind, Kind::Up);
+            (node, payload)
+        })
+        .collect()
+    }
+
+    fn frame(&mut self, node: u32, session: u32, kind: Kind, client: SocketAddr, payload: &[u8]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        let outgoing = Outgoing { kind, session, client: Some(client), since: None, payload };
+        self.nodes.get_mut(&node).unwrap().seal(self.now, &outgoing, &mut frame).unwrap();
+        frame
+    }
+
+    /// A frame reaches the relay; the clients and payloads that got something.
+    fn tunnel(&mut self, from: SocketAddr, frame: &[u8]) -> Vec<(SocketAddr, Vec<u8>)> {
+        self.out.clear();
+        self.relay.handle_tunnel(self.now, self.now, from, frame, &mut self.out);
+        self.out.for_socket(Socket::Public).map(|(to, payload)| (to, payload.to_vec())).collect()
+    }
+
+    fn node(&mut self, node: u32, session: u32, kind: Kind, client: SocketAddr, payload: &[u8]) -> usize {
+        let frame = self.frame(node, session, kind, client, payload);
+        self.tunnel(node_address(node), &frame).len()
+    }
+}
+
+const DOWN: Kind = Kind::Down { confirmed: false };
+const CONFIRMED: Kind = Kind::Down { confirmed: true };
+
+#[test]
+fn a_forged_ufrag_reaches_nothing() {
+    let mut world = World::new();
+    let client = address("192.0.2.1:4000");
+    let elsewhere = seal(&UfragKey::new(3, [9; 16], 1).unwrap(), &route(1, 5)).unwrap();
+    let unknown_key = seal(&UfragKey::new(4, [9; 16], 1).unwrap(), &route(1, 5)).unwrap();
+    assert!(world.client(client, &request(&elsewhere)).is_empty());
+    assert!(world.client(client, &request(&unknown_key)).is_empty());
+    assert!(world.client(client, &binding_request(b"abcd:efgh", [1; 12])).is_empty());
+    assert!(world.client(client, &binding_request(b"", [1; 12])).is_empty());
+    let stats = world.relay.stats();
+    assert_eq!((stats.drop_forged_ufrag, stats.drop_unknown_ufrag_key), (1, 1));
+    assert_eq!((stats.drop_foreign_ufrag, stats.drop_no_ufrag), (1, 1));
+    assert_eq!((stats.up_datagrams, stats.half_open_flows), (0, 0));
+}
+
+#[test]
+fn a_valid_ufrag_reaches_only_a_listed_node_in_its_present_life_before_the_session_ends() {
+    let mut world = World::new();
+    let client = address("192.0.2.1:4000");
+    for wrong in [
+        route(3, 5),
+        Route { node_epoch: 1, ..route(1, 5) },
+        Route { session_end_minutes: session_end_minutes(UNIX - Duration::from_hours(1)), ..route(1, 5) },
+    ] {
+        assert!(world.client(client, &request(&seal(&ufrag_key(), &wrong).unwrap())).is_empty());
+    }
+    assert_eq!((world.relay.stats().drop_unknown_node, world.relay.stats().drop_ended_session), (2, 1));
+    let valid = request(&ufrag(2, 5));
+    assert_eq!(world.client(client, &valid), [(2, valid.clone())]);
+}
+
+#[test]
+fn an_unconfirmed_flow_gets_no_dtls_or_media_through_in_either_direction() {
+    let mut world = World::new();
+    let client = address("192.0.2.1:4000");
+    assert_eq!(world.client(client, &request(&ufrag(1, 5))).len(), 1);
+    for datagram in [DTLS, RTP, STUN_RESPONSE] {
+        assert!(world.client(client, datagram).is_empty());
+    }
+    assert_eq!(world.node(1, 5, DOWN, client, DTLS), 0);
+    assert_eq!(world.node(1, 5, DOWN, client, RTP), 0);
+    let stats = world.relay.stats();
+    assert_eq!((stats.drop_unassured_dtls, stats.drop_unassured_media, stats.drop_unassured_stun), (1, 1, 1));
+    assert_eq!(stats.drop_down_unassured_class, 2);
+
+    assert_eq!(world.node(1, 5, CONFIRMED, client, STUN_RESPONSE), 1);
+    for datagram in [DTLS, RTP, STUN_RESPONSE] {
+        assert_eq!(world.client(client, datagram), [(1, datagram.to_vec())]);
+        assert_eq!(world.node(1, 5, CONFIRMED, client, datagram), 1);
+    }
+}
+
+#[test]
+fn no_more_bytes_leave_towards_an_unconfirmed_address_than_came_from_it() {
+    let mut world = World::new();
+    let client = address("192.0.2.1:4000");
+    let datagram = request(&ufrag(1, 5));
+    world.client(client, &datagram);
+    let mut sent = 0;
+    for _ in 0..20 {
+        sent += STUN_RESPONSE.len() * world.node(1, 5, DOWN, client, STUN_RESPONSE);
+    }
+    assert!(sent > 0 && sent <= datagram.len(), "{sent} bytes for {}", datagram.len());
+    assert!(world.relay.stats().drop_down_budget > 0);
+    assert_eq!(world.node(1, 5, DOWN, address("192.0.2.99:4000"), STUN_RESPONSE), 0);
+}
+
+#[test]
+fn a_spoofed_source_with_a_valid_ufrag_cannot_take_over_a_live_flow() {
+    let mut world = World::new();
+    let caller = address("192.0.2.1:4000");
+    world.client(caller, &request(&ufrag(1, 5)));
+    world.node(1, 5, Kind::Confirm, caller, &[]);
+    let hostile = request(&ufrag(2, 6));
+    assert_eq!(world.client(caller, &hostile), [(2, hostile.clone())]);
+    assert_eq!(world.client(caller, RTP), [(1, RTP.to_vec())]);
+
+    // The attacker's own node believes the forged source, because the attacker knows the password of its own session.
+    world.node(2, 6, Kind::Confirm, caller, &[]);
+    assert_eq!(world.node(2, 6, CONFIRMED, caller, RTP), 0);
+    assert_eq!(world.client(caller, RTP), [(1, RTP.to_vec())]);
+    assert_eq!(world.relay.stats().refused_takeover, 2);
+
+    world.node(1, 5, Kind::Release, caller, &[]);
+    assert!(world.client(caller, RTP).is_empty());
+    world.node(2, 6, Kind::Confirm, caller, &[]);
+    assert_eq!(world.client(caller, RTP), [(2, RTP.to_vec())]);
+}
+
+#[test]
+fn a_replayed_tunnel_frame_is_dropped() {
+    let mut world = World::new();
+    let client = address("192.0.2.1:4000");
+    let frame = world.frame(1, 5, CONFIRMED, client, RTP);
+    assert_eq!(world.tunnel(node_address(1), &frame).len(), 1);
+    assert_eq!(world.tunnel(node_address(1), &frame).len(), 0);
+    assert_eq!(world.relay.stats().drop_tunnel_replayed, 1);
+}
+
+#[test]
+fn a_frame_with_a_wrong_mac_or_from_a_wrong_place_is_dropped() {
+    let mut world = World::new();
+    let client = address("192.0.2.1:4000");
+    let frame = world.frame(1, 5, CONFIRMED, client, RTP);
+    let mut forged = frame.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    assert!(world.tunnel(node_address(1), &forged).is_empty());
+    assert!(world.tunnel(node_address(2), &frame).is_empty());
+    assert!(world.tunnel(client, &frame).is_empty());
+    assert!(world.tunnel(node_address(1), b"short").is_empty());
+    let stats = world.relay.stats();
+    assert_eq!((stats.drop_tunnel_forged, stats.drop_tunnel_unlisted, stats.drop_tunnel_malformed), (1, 2, 1));
+    assert_eq!(world.tunnel(node_address(1), &frame).len(), 1);
+}
+
+#[test]
+fn a_mapped_and_a_plain_address_are_one_client() {
+    let mut world = World::new();
+    let (plain, mapped) = (address("192.0.2.1:4000"), address("[::ffff:192.0.2.1]:4000"));
+    world.client(mapped, &request(&ufrag(1, 5)));
+    let frame = world.frame(1, 5, CONFIRMED, plain, RTP);
+    assert_eq!(world.tunnel(node_address(1), &frame), [(plain, RTP.to_vec())]);
+    assert_eq!(world.client(mapped, RTP).len(), 1);
+    assert_eq!(world.client(plain, RTP).len(), 1);
+    assert_eq!(world.relay.stats().assured_flows, 1);
+}
+
+#[test]
+fn port_zero_and_addresses_no_client_can_have_are_refused_in_both_directions() {
+    let mut world = World::new();
+    let valid = request(&ufrag(1, 5));
+    let impossible =
+        ["192.0.2.1:0", "0.0.0.0:5", "[::]:5", "224.0.0.1:5", "255.255.255.255:5", "[ff02::1]:5", "[::ffff:0.0.0.0]:5"];
+    for text in impossible {
+        assert!(world.client(address(text), &valid).is_empty(), "{text}");
+        assert_eq!(world.node(1, 5, CONFIRMED, address(text), RTP), 0, "{text}");
+    }
+    assert!(world.client(address("[::ffff:198.51.100.1]:3478"), &valid).is_empty());
+    assert_eq!(world.relay.stats().drop_client_address, impossible.len() as u64 + 1);
+    assert_eq!(world.relay.stats().drop_down_address, impossible.len() as u64);
+}
+
+#[test]
+fn a_datagram_of_no_known_protocol_and_an_oversized_one_are_dropped() {
+    let mut world = World::new();
+    let client = address("192.0.2.1:4000");
+    world.node(1, 5, Kind::Confirm, client, &[]);
+    for datagram in [&[][..], &[16, 0], &[64, 0], &[200, 0], &[0x80; MAX_PAYLOAD + 1]] {
+        assert!(world.client(client, datagram).is_empty());
+    }
+    let stats = world.relay.stats();
+    assert_eq!((stats.drop_client_class, stats.drop_client_oversize), (4, 1));
+    assert_eq!(world.client(client, &[0x80; MAX_PAYLOAD]).len(), 1);
+}
+
+#[test]
+fn a_restarted_relay_sends_down_at_once_and_learns_flows_when_the_node_knows_its_new_life() {
+    let client = address("192.0.2.1:4000");
+    let mut before = World::new();
+    before.node(1, 5, Kind::Confirm, client, &[]);
+    let recorded = before.frame(1, 5, Kind::Confirm, client, &[]);
+
+    let mut after = World::started_at(before.now, UNIX + Duration::from_secs(1));
+    after.nodes = before.nodes;
+    assert!(after.tunnel(node_address(1), &recorded).is_empty());
+    assert_eq!(after.node(1, 5, CONFIRMED, client, RTP), 1);
+    assert!(after.client(client, RTP).is_empty(), "a frame of an earlier life teaches no flow");
+    assert_eq!(after.relay.stats().tunnel_stale_epoch, 2);
+
+    after.now += Duration::from_millis(100);
+    assert!(after.relay.poll_timeout().unwrap() <= after.now);
+    after.greet();
+    after.node(1, 5, Kind::Refresh, client, &[]);
+    assert_eq!(after.client(client, RTP), [(1, RTP.to_vec())]);
+}
+
+#[test]
+fn hellos_are_repeated_until_the_node_answers_and_then_rarely() {
+    let mut world = World::new();
+    let start = world.now;
+    let mut sent = Vec::new();
+    while world.now < start + Duration::from_secs(20) {
+        world.now = world.relay.poll_timeout().unwrap();
+        world.out.clear();
+        world.relay.handle_timeout(world.now, &mut world.out);
+        sent.extend(world.out.for_socket(Socket::Tunnel).map(|(to, _)| (world.now - start, to)));
+        world.deliver_up();
+        if world.now - start < Duration::from_secs(1) {
+            let refresh = Outgoing { kind: Kind::Refresh, session: 0, client: None, since: None, payload: &[] };
+            let mut frame = Vec::new();
+            world.nodes.get_mut(&1).unwrap().seal(world.now, &refresh, &mut frame).unwrap();
+            world.tunnel(node_address(1), &frame);
+        }
+    }
+    let to = |node| sent.iter().filter(move |(_, to)| *to == node_address(node)).map(|(at, _)| at.as_millis());
+    assert_eq!(to(1).take(3).collect::<Vec<_>>(), [250, 5250, 10_250]);
+    assert_eq!(to(2).take(6).collect::<Vec<_>>(), [250, 750, 1750, 3750, 7750, 12_750]);
+    assert_eq!(world.relay.stats().drop_down_address, 0);
+}
+
+#[test]
+fn flows_end_when_idle_and_the_next_deadline_says_so() {
+    let mut world = World::new();
+    let client = address("192.0.2.1:4000");
+    let limits = FlowLimits::default();
+    world.client(client, &request(&ufrag(1, 5)));
+    world.node(2, 6, Kind::Confirm, address("192.0.2.2:4000"), &[]);
+    assert_eq!(world.relay.stats().half_open_flows, 1);
+    world.now += limits.half_open_age;
+    world.greet();
+    assert_eq!((world.relay.stats().half_open_flows, world.relay.stats().expired_half_open), (0, 1));
+    world.now += limits.assured_idle - limits.half_open_age;
+    world.greet();
+    assert_eq!((world.relay.stats().assured_flows, world.relay.stats().expired_assured), (0, 1));
+    assert!(world.client(address("192.0.2.2:4000"), RTP).is_empty());
+}

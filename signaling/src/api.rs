@@ -1,0 +1,280 @@
+//! The router: the OpenAI Realtime GA paths.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRequest, Multipart, Path, Query, Request, State, WebSocketUpgrade};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tower_http::cors::{AllowHeaders, Any, CorsLayer};
+use voxgate_policy::routing::RouteTable;
+use voxgate_protocol::id::{CallId, SessionId};
+use voxgate_protocol::settings::SessionSettings;
+use voxgate_realtime::{ApiError, ErrorKind};
+use voxgate_realtime::request;
+
+use crate::host::{SessionHost, SessionRequest};
+use crate::identity::{Identity, Principal};
+use crate::permit::Places;
+use crate::reply::ErrorReply;
+
+/// Largest body of any request: an SDP offer is below 10 kB, a session with many tools below a few hundred.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// Largest message of a client WebSocket: the API allows 15 MiB of audio, which base64 and JSON make larger.
+const MAX_SOCKET_MESSAGE_BYTES: usize = 22 * 1024 * 1024;
+
+/// The subprotocol the API speaks. Browsers fail a socket whose server echoes anything they did not offer.
+const SUBPROTOCOL: &str = "realtime";
+
+/// Browsers cannot set headers on a WebSocket; their key comes as a subprotocol with this prefix.
+const KEY_SUBPROTOCOL: &str = "openai-insecure-api-key.";
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct ClientApi {
+    /// Keys and secrets.
+    pub identity: Arc<Identity>,
+    /// Model names to providers.
+    pub routes: Arc<RouteTable>,
+    /// Running sessions.
+    pub places: Places,
+    /// The model of a client that names none.
+    pub default_model: Arc<str>,
+    /// Who runs sessions.
+    pub host: Arc<dyn SessionHost>,
+}
+
+impl std::fmt::Debug for ClientApi {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientApi").field("default_model", &self.default_model).finish_non_exhaustive()
+    }
+}
+
+/// The routes of the client API.
+pub fn router(api: ClientApi) -> Router {
+    Router::new()
+        .route("/v1/realtime", get(open_socket))
+        .route("/v1/realtime/client_secrets", post(create_client_secret))
+        .route("/v1/realtime/calls", post(create_call))
+        .route("/v1/realtime/calls/{call_id}/hangup", post(hang_up))
+        .layer(cors())
+        .with_state(api)
+}
+
+/// What the official browser SDK needs: three request headers, one of them its own, and a readable `Location`.
+/// Any origin may ask: the credential is the bearer token, never a cookie.
+fn cors() -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET, Method::POST, Method::OPTIONS])
+        .allow_headers(AllowHeaders::list([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            HeaderName::from_static("x-openai-agents-sdk"),
+            HeaderName::from_static("openai-organization"),
+            HeaderName::from_static("openai-project"),
+            HeaderName::from_static("openai-beta"),
+        ]))
+        .expose_headers([header::LOCATION])
+        .max_age(Duration::from_secs(3600))
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+struct CallQuery {
+    model: Option<String>,
+    call_id: Option<String>,
+    intent: Option<String>,
+}
+
+async fn create_client_secret(
+    State(api): State<ClientApi>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ErrorReply> {
+    let now = unix_now();
+    let principal = api.identity.authenticate(bearer(&headers), now)?;
+    if principal.is_client_secret {
+        let mut error = ApiError::invalid_api_key();
+        error.message = "A client secret cannot make another one. Use an API key.".to_owned();
+        return Err(error.into());
+    }
+    let request = request::client_secret_request(&read(body).await?)?;
+    let mut settings = request.settings;
+    if settings.model.is_empty() {
+        settings.model = api.default_model.to_string();
+    }
+    api.routes.resolve(&settings.model).map_err(|_| ApiError::model_not_found(&settings.model))?;
+    let session_id = SessionId::from_random(random_bits()?);
+    let (secret, expires_at) =
+        api.identity.grant(principal.key, Some(settings.clone()), request.expires_after, now, random_bytes()?);
+    let reply = request::client_secret_response(&secret, expires_at, &settings, session_id.as_str());
+    Ok(axum::Json(reply).into_response())
+}
+
+async fn create_call(
+    State(api): State<ClientApi>,
+    Query(query): Query<CallQuery>,
+    request: Request,
+) -> Result<Response, ErrorReply> {
+    let principal = api.identity.authenticate(bearer(request.headers()), unix_now())?;
+    let (offer, session) = read_offer(request).await?;
+    let call_id = CallId::from_random(random_bits()?);
+    let request = admit(&api, principal, query.model, session)?;
+    let answer = api.host.answer(call_id.clone(), offer, request).await?;
+    let location = format!("/v1/realtime/calls/{call_id}");
+    Ok((
+        StatusCode::CREATED,
+        [(header::CONTENT_TYPE, "application/sdp".to_owned()), (header::LOCATION, location)],
+        answer,
+    )
+        .into_response())
+}
+
+async fn hang_up(
+    State(api): State<ClientApi>,
+    headers: HeaderMap,
+    Path(call_id): Path<String>,
+) -> Result<Response, ErrorReply> {
+    api.identity.authenticate(bearer(&headers), unix_now())?;
+    if api.host.hang_up(CallId::from(call_id)).await {
+        Ok(StatusCode::OK.into_response())
+    } else {
+        Err(ApiError::call_id_not_found().into())
+    }
+}
+
+async fn open_socket(
+    State(api): State<ClientApi>,
+    Query(query): Query<CallQuery>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, ErrorReply> {
+    let credential = bearer(&headers).or_else(|| subprotocol_key(&headers));
+    let principal = api.identity.authenticate(credential, unix_now())?;
+    if query.call_id.is_some() {
+        return Err(ApiError::call_id_not_found().into());
+    }
+    if let Some(intent) = query.intent.filter(|intent| intent != "conversation") {
+        let reason = format!("the intent {intent:?} is not supported by this gateway; leave it out.");
+        return Err(ApiError::invalid_value("intent", reason).into());
+    }
+    let request = admit(&api, principal, query.model, None)?;
+    let host = Arc::clone(&api.host);
+    Ok(upgrade
+        .protocols([SUBPROTOCOL])
+        .max_message_size(MAX_SOCKET_MESSAGE_BYTES)
+        .max_frame_size(MAX_SOCKET_MESSAGE_BYTES)
+        .on_upgrade(move |socket| host.serve_socket(socket, request)))
+}
+
+/// Settings, route and place of a session; whatever is missing is refused with a reason.
+fn admit(
+    api: &ClientApi,
+    principal: Principal,
+    model: Option<String>,
+    session: Option<SessionSettings>,
+) -> Result<SessionRequest, ErrorReply> {
+    let mut settings = session.or(principal.settings).unwrap_or_else(request::default_settings);
+    if settings.model.is_empty() {
+        settings.model = model.unwrap_or_else(|| api.default_model.to_string());
+    }
+    let route = api
+        .routes
+        .resolve(&settings.model)
+        .map_err(|_| ApiError::model_not_found(&settings.model))?
+        .clone();
+    let permit = api.places.take(principal.key)?;
+    let session_id = SessionId::from_random(random_bits()?);
+    Ok(SessionRequest { session_id, settings, route, permit })
+}
+
+/// The offer, and the session of the multipart form.
+async fn read_offer(request: Request) -> Result<(String, Option<SessionSettings>), ApiError> {
+    let content_type = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    if content_type.starts_with("multipart/form-data") {
+        return read_form(request).await;
+    }
+    if content_type.starts_with("application/sdp") {
+        return Ok((utf8(read(request.into_body()).await?)?, None));
+    }
+    Err(ApiError::new(
+        415,
+        ErrorKind::InvalidRequest,
+        "unsupported_content_type",
+        "Send the offer as application/sdp, or as multipart/form-data with the parts sdp and session.",
+    ))
+}
+
+async fn read_form(request: Request) -> Result<(String, Option<SessionSettings>), ApiError> {
+    let (parts, body) = request.into_parts();
+    let body = read(body).await?;
+    let request = Request::from_parts(parts, Body::from(body));
+    let malformed = || ApiError::invalid_value("sdp", "the multipart form could not be read.");
+    let mut form = Multipart::from_request(request, &()).await.map_err(|_| malformed())?;
+    let (mut offer, mut session) = (None, None);
+    while let Some(part) = form.next_field().await.map_err(|_| malformed())? {
+        let name = part.name().unwrap_or_default().to_owned();
+        let bytes = part.bytes().await.map_err(|_| malformed())?;
+        match name.as_str() {
+            "sdp" => offer = Some(utf8(bytes.to_vec())?),
+            "session" => session = Some(request::session_config(&bytes)?),
+            _ => {}
+        }
+    }
+    let offer = offer.ok_or_else(|| ApiError::missing_parameter("sdp"))?;
+    Ok((offer, session))
+}
+
+async fn read(body: Body) -> Result<Vec<u8>, ApiError> {
+    match to_bytes(body, MAX_BODY_BYTES).await {
+        Ok(bytes) => Ok(bytes.to_vec()),
+        Err(_) => Err(ApiError::request_too_large(MAX_BODY_BYTES)),
+    }
+}
+
+fn utf8(bytes: Vec<u8>) -> Result<String, ApiError> {
+    String::from_utf8(bytes).map_err(|_| ApiError::invalid_value("sdp", "the offer is not UTF-8 text."))
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn subprotocol_key(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .find_map(|protocol| protocol.trim().strip_prefix(KEY_SUBPROTOCOL))
+}
+
+fn unix_now() -> u64 {
+    // A clock before 1970 makes every secret valid for ever as little as it makes any valid.
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_secs())
+}
+
+fn random_bytes() -> Result<[u8; 32], ApiError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)
+        .map_err(|_| ApiError::service_unavailable("The operating system gave no random numbers; try again."))?;
+    Ok(bytes)
+}
+
+fn random_bits() -> Result<u128, ApiError> {
+    let bytes = random_bytes()?;
+    let mut half = [0; 16];
+    half.copy_from_slice(&bytes[..16]);
+    Ok(u128::from_le_bytes(half))
+}

@@ -1,0 +1,40 @@
+//! The seam to the nodes that run sessions.
+
+use axum::extract::ws::WebSocket;
+use futures_util::future::BoxFuture;
+use voxgate_policy::routing::Route;
+use voxgate_protocol::id::{CallId, SessionId};
+use voxgate_protocol::settings::SessionSettings;
+use voxgate_realtime::ApiError;
+
+use crate::permit::Permit;
+
+/// A session somebody may start: authenticated, admitted, routed.
+#[derive(Debug)]
+pub struct SessionRequest {
+    /// The name of the session.
+    pub session_id: SessionId,
+    /// What the client asked for.
+    pub settings: SessionSettings,
+    /// Where it goes.
+    pub route: Route,
+    /// Its place; drop it when the session is over.
+    pub permit: Permit,
+}
+
+/// Runs sessions.
+pub trait SessionHost: Send + Sync + 'static {
+    /// Answers a WebRTC offer. The session runs from now on; the result is the SDP answer.
+    fn answer(
+        &self,
+        call_id: CallId,
+        offer: String,
+        request: SessionRequest,
+    ) -> BoxFuture<'_, Result<String, ApiError>>;
+
+    /// Ends a call. False if there is none of that name.
+    fn hang_up(&self, call_id: CallId) -> BoxFuture<'_, bool>;
+
+    /// Runs a session on a client's WebSocket until it ends.
+    fn serve_socket(&self, socket: WebSocket, request: SessionRequest) -> BoxFuture<'static, ()>;
+}

@@ -1,0 +1,156 @@
+//! API keys and client secrets.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use voxgate_policy::key::{KeyHash, KeyIndex, KeyRing};
+use voxgate_protocol::settings::SessionSettings;
+
+/// Secrets kept at once. A secret weighs about a kilobyte with its settings; beyond this the oldest go first.
+const MAX_SECRETS: usize = 100_000;
+
+/// Who presented a credential.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    /// The API key, or the one a client secret was made with.
+    pub key: KeyIndex,
+    /// The settings bound to a client secret.
+    pub settings: Option<SessionSettings>,
+    /// Whether a client secret was presented. It may start sessions, nothing else.
+    pub is_client_secret: bool,
+}
+
+#[derive(Debug)]
+struct Grant {
+    key: KeyIndex,
+    settings: Option<SessionSettings>,
+    expires_at: u64,
+}
+
+/// Why a credential is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// No credential.
+    Missing,
+    /// Not known.
+    Unknown,
+    /// Known, but its time is over.
+    Expired,
+}
+
+/// The keys of the configuration and the client secrets made with them.
+///
+/// Secrets live in this process: a restart ends them, which costs a client one request.
+#[derive(Debug)]
+pub struct Identity {
+    keys: KeyRing,
+    grants: Mutex<HashMap<[u8; 32], Grant>>,
+}
+
+impl Identity {
+    /// No client secret yet.
+    #[must_use]
+    pub fn new(keys: KeyRing) -> Self {
+        Self { keys, grants: Mutex::new(HashMap::new()) }
+    }
+
+    /// Who presents this credential at `now` (seconds since 1970).
+    ///
+    /// # Errors
+    /// The [`Rejection`] that applies.
+    pub fn authenticate(&self, credential: Option<&str>, now: u64) -> Result<Principal, Rejection> {
+        let credential = credential.ok_or(Rejection::Missing)?;
+        if !credential.starts_with("ek_") {
+            let key = self.keys.authenticate(credential).map_err(|_| Rejection::Unknown)?;
+            return Ok(Principal { key, settings: None, is_client_secret: false });
+        }
+        let grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
+        // The look-up is by hash, so its time says nothing about the secret.
+        let grant = grants.get(&fingerprint(credential)).ok_or(Rejection::Unknown)?;
+        if grant.expires_at <= now {
+            return Err(Rejection::Expired);
+        }
+        Ok(Principal { key: grant.key, settings: grant.settings.clone(), is_client_secret: true })
+    }
+
+    /// Makes a client secret from random bytes. Gives the secret and its expiry (seconds since 1970).
+    pub fn grant(
+        &self,
+        key: KeyIndex,
+        settings: Option<SessionSettings>,
+        lifetime: Duration,
+        now: u64,
+        random: [u8; 32],
+    ) -> (String, u64) {
+        let secret = format!("ek_{}", random.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        let expires_at = now.saturating_add(lifetime.as_secs());
+        let mut grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
+        if grants.len() >= MAX_SECRETS {
+            make_room(&mut grants, now);
+        }
+        grants.insert(fingerprint(&secret), Grant { key, settings, expires_at });
+        (secret, expires_at)
+    }
+}
+
+fn fingerprint(secret: &str) -> [u8; 32] {
+    KeyHash::of(secret).into_bytes()
+}
+
+/// Drops what has expired; if nothing has, the half that expires first.
+fn make_room(grants: &mut HashMap<[u8; 32], Grant>, now: u64) {
+    grants.retain(|_, grant| grant.expires_at > now);
+    if grants.len() >= MAX_SECRETS {
+        let mut expiries: Vec<u64> = grants.values().map(|grant| grant.expires_at).collect();
+        let middle = expiries.len() / 2;
+        let (_, median, _) = expiries.select_nth_unstable(middle);
+        let median = *median;
+        let mut room = MAX_SECRETS / 2;
+        grants.retain(|_, grant| {
+            let keeps = grant.expires_at >= median && room > 0;
+            room -= usize::from(keeps);
+            keeps
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity() -> Identity {
+        Identity::new(KeyRing::new(vec![KeyHash::of("vg_key")]))
+    }
+
+    #[test]
+    fn a_client_secret_works_until_it_expires() {
+        let identity = identity();
+        let (secret, expires_at) =
+            identity.grant(KeyIndex(0), None, Duration::from_secs(60), 1_000, [7; 32]);
+        assert_eq!(expires_at, 1_060);
+        assert!(secret.starts_with("ek_") && secret.len() == 67);
+        assert!(identity.authenticate(Some(&secret), 1_059).unwrap().is_client_secret);
+        assert_eq!(identity.authenticate(Some(&secret), 1_060).unwrap_err(), Rejection::Expired);
+    }
+
+    #[test]
+    fn only_what_was_given_out_gets_in() {
+        let identity = identity();
+        assert!(identity.authenticate(Some("vg_key"), 0).is_ok());
+        assert_eq!(identity.authenticate(Some("vg_kez"), 0).unwrap_err(), Rejection::Unknown);
+        assert_eq!(identity.authenticate(Some("ek_00"), 0).unwrap_err(), Rejection::Unknown);
+        assert_eq!(identity.authenticate(None, 0).unwrap_err(), Rejection::Missing);
+    }
+
+    #[test]
+    fn the_book_of_secrets_never_outgrows_its_limit() {
+        let identity = identity();
+        for number in 0..MAX_SECRETS as u64 + 10 {
+            let mut random = [0; 32];
+            random[..8].copy_from_slice(&number.to_le_bytes());
+            identity.grant(KeyIndex(0), None, Duration::from_secs(60), 1_000, random);
+        }
+        assert!(identity.grants.lock().unwrap().len() <= MAX_SECRETS);
+    }
+}

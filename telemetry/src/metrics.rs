@@ -1,0 +1,257 @@
+//! The metric catalogue.
+
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
+};
+use voxgate_protocol::bridge::FaultOwner;
+use voxgate_protocol::session::EndReason;
+use voxgate_protocol::timeline::TurnTimeline;
+
+/// Bounds for what happens inside the gateway: 20 µs to 50 ms.
+const INSIDE_SECONDS: &[f64] =
+    &[0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_3, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05];
+
+/// Bounds for what a caller feels: 1 ms to 10 s, dense where conversations are won (200 ms to 1.5 s).
+const FELT_SECONDS: &[f64] = &[
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0,
+    10.0,
+];
+
+/// Every metric, registered once per process.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Sessions running now.
+    pub sessions: IntGauge,
+    /// Sessions started, by leg (`webrtc`, `websocket`).
+    pub sessions_started: IntCounterVec,
+    /// Sessions ended, by reason.
+    pub sessions_ended: IntCounterVec,
+    /// Sessions refused before they started, by reason.
+    pub sessions_refused: IntCounterVec,
+    /// Offer received to SDP answer made.
+    pub answer_seconds: Histogram,
+    /// UDP receive at the transceiver to PCM handed to the provider's queue.
+    pub ingress_seconds: Histogram,
+    /// Audio from the provider's queue to the first RTP packet of the answer on the socket.
+    pub egress_seconds: Histogram,
+    /// How late a packet of a running answer left, against its 20 ms deadline.
+    pub pacing_late_seconds: Histogram,
+    /// Turn time by hop.
+    pub turn_hop_seconds: HistogramVec,
+    /// Whole turn.
+    pub turn_seconds: Histogram,
+    /// Answers cut off by the caller.
+    pub interruptions: IntCounter,
+    /// Frames made up because no packet came.
+    pub concealed_frames: IntCounter,
+    /// Times an answer ran out of audio.
+    pub playout_underruns: IntCounter,
+    /// Faults on the way to or at providers, by whose fault it was. Codes are the vendor's and unbounded.
+    pub provider_faults: IntCounterVec,
+    /// Datagrams at the relay, by direction and fate.
+    pub relay_datagrams: IntCounterVec,
+    /// Tunnel frames the transceiver dropped, by reason.
+    pub tunnel_drops: IntCounterVec,
+    /// Sessions ended because their state machine panicked. Must stay at zero.
+    pub session_panics: IntCounter,
+}
+
+impl Metrics {
+    /// Declares and registers the catalogue.
+    ///
+    /// # Errors
+    /// If two metrics carry one name, which a test rules out.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let shelf = Shelf { registry: &registry };
+        Ok(Self {
+            sessions: shelf.gauge("voxgate_sessions", "Sessions running now.")?,
+            sessions_started: shelf.counters(
+                "voxgate_sessions_started_total",
+                "Sessions started, by the way the client's audio travels.",
+                &["leg"],
+            )?,
+            sessions_ended: shelf.counters(
+                "voxgate_sessions_ended_total",
+                "Sessions ended, by reason.",
+                &["reason"],
+            )?,
+            sessions_refused: shelf.counters(
+                "voxgate_sessions_refused_total",
+                "Sessions refused before they started, by the code of the error.",
+                &["code"],
+            )?,
+            answer_seconds: shelf.histogram(
+                "voxgate_answer_seconds",
+                "Time from the offer to the SDP answer, inside the gateway.",
+                FELT_SECONDS,
+            )?,
+            ingress_seconds: shelf.histogram(
+                "voxgate_ingress_seconds",
+                "Time from UDP receive at the transceiver to PCM in the provider's queue; excludes waits for lost packets.",
+                INSIDE_SECONDS,
+            )?,
+            egress_seconds: shelf.histogram(
+                "voxgate_egress_seconds",
+                "Time from the provider's bytes to the first RTP packet of the answer on the socket.",
+                INSIDE_SECONDS,
+            )?,
+            pacing_late_seconds: shelf.histogram(
+                "voxgate_pacing_late_seconds",
+                "How late an audio packet left, against its absolute 20 ms deadline.",
+                INSIDE_SECONDS,
+            )?,
+            turn_hop_seconds: shelf.histograms(
+                "voxgate_turn_hop_seconds",
+                "Time a turn spent in each hop between the caller's last word and the caller's ear.",
+                FELT_SECONDS,
+                &["hop"],
+            )?,
+            turn_seconds: shelf.histogram(
+                "voxgate_turn_seconds",
+                "Time from the caller's last word to the caller's ear.",
+                FELT_SECONDS,
+            )?,
+            interruptions: shelf.counter("voxgate_interruptions_total", "Answers cut off by the caller.")?,
+            concealed_frames: shelf.counter(
+                "voxgate_concealed_frames_total",
+                "20 ms frames of callers made up because no packet came.",
+            )?,
+            playout_underruns: shelf.counter(
+                "voxgate_playout_underruns_total",
+                "Times an answer ran out of audio before its end.",
+            )?,
+            provider_faults: shelf.counters(
+                "voxgate_provider_faults_total",
+                "Faults on the way to or at a provider, by whose fault it was.",
+                &["owner"],
+            )?,
+            relay_datagrams: shelf.counters(
+                "voxgate_relay_datagrams_total",
+                "Datagrams at the relay, by direction and fate.",
+                &["direction", "fate"],
+            )?,
+            tunnel_drops: shelf.counters(
+                "voxgate_tunnel_drops_total",
+                "Tunnel frames the transceiver dropped, by reason.",
+                &["reason"],
+            )?,
+            session_panics: shelf.counter(
+                "voxgate_session_panics_total",
+                "Sessions ended because their state machine panicked. Anything above zero is a bug to report.",
+            )?,
+            registry,
+        })
+    }
+
+    /// Something failed on the way to or at a provider.
+    pub fn provider_fault(&self, owner: FaultOwner) {
+        let owner = match owner {
+            FaultOwner::Client => "client",
+            FaultOwner::Provider => "provider",
+            FaultOwner::Gateway => "gateway",
+        };
+        self.provider_faults.with_label_values(&[owner]).inc();
+    }
+
+    /// A session ended.
+    pub fn session_ended(&self, reason: EndReason) {
+        self.sessions_ended.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// A turn was measured.
+    pub fn turn_measured(&self, timeline: &TurnTimeline) {
+        self.turn_seconds.observe(timeline.mouth_to_ear().as_secs_f64());
+        for hop in &timeline.hops {
+            self.turn_hop_seconds.with_label_values(&[hop.hop.as_str()]).observe(hop.duration.as_secs_f64());
+        }
+    }
+
+    /// Something inside the gateway took this long.
+    pub fn observe(histogram: &Histogram, duration: Duration) {
+        histogram.observe(duration.as_secs_f64());
+    }
+
+    /// The Prometheus text form of every metric.
+    ///
+    /// # Errors
+    /// If the text encoder fails, which needs a malformed catalogue.
+    pub fn render(&self) -> Result<String, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+struct Shelf<'a> {
+    registry: &'a Registry,
+}
+
+impl Shelf<'_> {
+    fn keep<T: prometheus::core::Collector + Clone + 'static>(&self, metric: T) -> Result<T, prometheus::Error> {
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        self.keep(IntGauge::new(name, help)?)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        self.keep(IntCounter::new(name, help)?)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+        self.keep(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn histogram(&self, name: &str, help: &str, bounds: &[f64]) -> Result<Histogram, prometheus::Error> {
+        self.keep(Histogram::with_opts(HistogramOpts::new(name, help).buckets(bounds.to_vec()))?)
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        bounds: &[f64],
+        labels: &[&str],
+    ) -> Result<HistogramVec, prometheus::Error> {
+        self.keep(HistogramVec::new(HistogramOpts::new(name, help).buckets(bounds.to_vec()), labels)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use voxgate_protocol::timeline::{Certainty, Hop, HopTime};
+
+    #[test]
+    fn every_metric_has_a_name_of_its_own_and_a_sentence() {
+        let metrics = Metrics::new().unwrap();
+        metrics.sessions_ended.with_label_values(&["hung_up"]).inc();
+        let text = metrics.render().unwrap();
+        assert!(text.contains("# HELP voxgate_sessions Sessions running now."));
+        assert!(text.contains("voxgate_sessions_ended_total{reason=\"hung_up\"} 1"));
+    }
+
+    #[test]
+    fn a_measured_turn_reaches_the_whole_and_each_of_its_hops() {
+        let metrics = Metrics::new().unwrap();
+        let hop = |hop, ms| HopTime {
+            hop,
+            duration: Duration::from_millis(ms),
+            certainty: Certainty::Measured,
+        };
+        metrics.turn_measured(&TurnTimeline {
+            turn: 1,
+            hops: vec![hop(Hop::Endpointing, 500), hop(Hop::Model, 300)],
+        });
+        let text = metrics.render().unwrap();
+        assert!(text.contains("voxgate_turn_seconds_sum 0.8"));
+        assert!(text.contains("voxgate_turn_hop_seconds_sum{hop=\"model\"} 0.3"));
+    }
+}

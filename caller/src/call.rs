@@ -19,7 +19,7 @@ use crate::ear::{Ear, Heard, JitterWait};
 use crate::error::{CallError, media};
 use crate::microphone::{Microphone, MicrophoneCommand};
 use crate::mouth::Spoken;
-use crate::peer::{Peer, keep_awake};
+use crate::peer::Peer;
 use crate::speech::Speech;
 use crate::timings::{CallTimings, Step, TimingCard};
 
@@ -135,11 +135,7 @@ impl Call {
         timings.stamp(Step::AnswerReceived, Instant::now());
         stage.set("looking for a network path to the gateway");
         peer.accept(opened.answer).await?;
-        let track = Arc::clone(&peer.track);
-        let call = tokio::select! {
-            call = Self::start(peer, dial, opened.id, timings, stage) => call?,
-            never = keep_awake(track) => match never {},
-        };
+        let call = Self::start(peer, dial, opened.id, timings, stage).await?;
         hang.0 = None;
         Ok(call)
     }

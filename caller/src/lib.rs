@@ -14,6 +14,7 @@ mod channels;
 mod dial;
 mod ear;
 mod error;
+mod hurry;
 mod microphone;
 mod mouth;
 pub mod pacing;

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rtc::media_stream::MediaStreamTrack;
 use rtc::rtp_transceiver::rtp_sender::{
@@ -19,6 +19,7 @@ use webrtc::peer_connection::{
 };
 
 use crate::error::{CallError, media};
+use crate::hurry::HurriedRuntime;
 use crate::timings::{Step, TimingCard};
 
 /// The payload type offered for Opus, the one browsers use.
@@ -29,9 +30,6 @@ pub(crate) const EVENTS_LABEL: &str = "oai-events";
 
 /// The data channel on which a voxgate gateway tells what a turn took.
 pub(crate) const VOXGATE_LABEL: &str = "voxgate";
-
-/// Short against every step of connecting, long against the work of a wake-up.
-const WAKE_INTERVAL: Duration = Duration::from_millis(3);
 
 /// A connection that was offered or is up.
 pub(crate) struct Peer {
@@ -55,13 +53,15 @@ impl Peer {
         let stage = "opening sockets";
         let (state_tx, state) = watch::channel(RTCPeerConnectionState::New);
         let (tracks_tx, remote_tracks) = mpsc::channel(4);
-        let handler = Handler { state: state_tx, tracks: tracks_tx, timings };
+        let runtime = HurriedRuntime::new();
+        let handler = Handler { state: state_tx, tracks: tracks_tx, timings, runtime: runtime.clone() };
         let mut engine = MediaEngine::default();
         engine.register_codec(opus_parameters(), RtpCodecKind::Audio).map_err(media(stage))?;
         let builder = PeerConnectionBuilder::new()
             .with_media_engine(engine)
             .with_interceptor_registry(configure_rtcp_reports(Registry::new()))
             .with_handler(Arc::new(handler))
+            .with_runtime(Arc::new(runtime))
             .with_udp_addrs(local_addresses(ipv6));
         let connection = Box::pin(builder.build()).await.map_err(media(stage))?;
         let connection: Arc<dyn PeerConnection> = Arc::new(connection);
@@ -102,19 +102,6 @@ impl Peer {
         };
         let state = *self.state.wait_for(up).await.map_err(|error| lost(error.to_string()))?;
         if state == RTCPeerConnectionState::Connected { Ok(()) } else { Err(lost(state.to_string())) }
-    }
-}
-
-/// Wakes the engine every few milliseconds. What one event makes another layer send (the first DTLS flight once a
-/// path is found, the SCTP association once keys are there) leaves at the engine's next wake-up only, up to 200 ms
-/// later; an empty RTCP list is a wake-up without a packet.
-pub(crate) async fn keep_awake(track: Arc<dyn TrackLocal>) -> std::convert::Infallible {
-    let mut ticks = tokio::time::interval(WAKE_INTERVAL);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        // Before the track is bound there is nothing to wake.
-        let _ = track.write_rtcp(Vec::new()).await;
     }
 }
 
@@ -159,6 +146,7 @@ struct Handler {
     state: watch::Sender<RTCPeerConnectionState>,
     tracks: mpsc::Sender<Arc<dyn TrackRemote>>,
     timings: TimingCard,
+    runtime: HurriedRuntime,
 }
 
 #[async_trait::async_trait]
@@ -166,12 +154,14 @@ impl PeerConnectionEventHandler for Handler {
     async fn on_ice_connection_state_change(&self, state: RTCIceConnectionState) {
         if matches!(state, RTCIceConnectionState::Connected | RTCIceConnectionState::Completed) {
             self.timings.stamp(Step::IceConnected, Instant::now());
+            self.runtime.hurry();
         }
     }
 
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
         if state == RTCPeerConnectionState::Connected {
             self.timings.stamp(Step::DtlsConnected, Instant::now());
+            self.runtime.hurry();
         }
         self.state.send_replace(state);
     }

@@ -14,11 +14,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
 use voxgate_media::transport::Identity;
 use voxgate_policy::admission::Admission;
-use voxgate_policy::key::KeyRing;
+use voxgate_policy::key::KeyRing as ApiKeys;
 use voxgate_protocol::id::{NodeIndex, RelayId};
+use voxgate_relay::core::NodeEntry;
+use voxgate_relay::flow::FlowLimits;
 use voxgate_relay::shell::{RelayConfig, RelayHandle};
 use voxgate_relay::tunnel::TunnelKey;
-use voxgate_relay::ufrag::UfragKey;
+use voxgate_relay::ufrag::{KeyRing, UfragKey};
 use voxgate_signaling::api::{self, ClientApi};
 use voxgate_signaling::identity::Identity as Credentials;
 use voxgate_signaling::permit::Places;
@@ -114,6 +116,11 @@ async fn serve(config: Checked) -> Result<(), StartError> {
         slots: AtomicU64::new(1),
     };
     let relay = Arc::new(edge.relay);
+    let addresses = Addresses {
+        http: http.local_addr().unwrap_or(config.http),
+        https: https.local_addr().unwrap_or(config.https),
+        relay: config.relay_advertise.unwrap_or_else(|| relay.local_addr()),
+    };
     let service = router(&config, &first_key, host, places.clone(), metrics, Arc::clone(&relay));
     let handle = Handle::new();
     let plain = axum_server::from_tcp(http)
@@ -125,10 +132,9 @@ async fn serve(config: Checked) -> Result<(), StartError> {
         .handle(handle.clone())
         .serve(service.into_make_service());
     let servers = tokio::spawn(async move { tokio::join!(plain, secure) });
-    greet(&config, &data, &first_key);
+    greet(&addresses, &data, &first_key);
     wait_for_signal().await?;
     shut_down(&config, &places, &edge.commands, &drain, &sockets).await;
-    relay.shutdown();
     handle.graceful_shutdown(Some(Duration::from_secs(1)));
     let _ = servers.await;
     say("voxgate has stopped.");
@@ -146,7 +152,7 @@ fn router(
     let mut hashes = vec![first_key.hash];
     hashes.extend(&config.key_hashes);
     let client_api = ClientApi {
-        identity: Arc::new(Credentials::new(KeyRing::new(hashes))),
+        identity: Arc::new(Credentials::new(ApiKeys::new(hashes))),
         routes: Arc::new(config.routes.clone()),
         places: places.clone(),
         default_model: config.default_model.as_str().into(),
@@ -173,16 +179,27 @@ fn start_edge(config: &Checked, metrics: &Arc<Metrics>) -> Result<EdgeParts, Sta
     let ufrag_secret: [u8; 16] = random()?;
     let tunnel_secret: [u8; 32] = random()?;
     let ufrag_key = || UfragKey::new(0, ufrag_secret, 0).map_err(|error| internal(&error));
-    let mut relay_config = RelayConfig::new(config.relay_listen, RELAY);
-    relay_config.keys.insert(ufrag_key()?);
-    relay_config.nodes.insert(NODE, (node_address, TunnelKey::new(0, tunnel_secret)));
+    let since_unix_epoch = since_unix_epoch();
+    let node_epoch = since_unix_epoch.as_secs() as u8;
+    let node = NodeEntry {
+        address: node_address,
+        key: TunnelKey::new(0, tunnel_secret),
+        epoch: node_epoch,
+    };
+    let relay_config = RelayConfig {
+        listen: config.relay_listen,
+        tunnel: SocketAddr::from(([127, 0, 0, 1], 0)),
+        relay_id: RELAY,
+        key_ring: KeyRing::new([ufrag_key()?]),
+        nodes: vec![(NODE, node)],
+        limits: FlowLimits::default(),
+    };
     let relay = voxgate_relay::shell::spawn(relay_config).map_err(|source| StartError::Listen {
         what: "the relay's UDP port",
         address: config.relay_listen,
         source,
         flag: "--relay",
     })?;
-    let since_unix_epoch = since_unix_epoch();
     let edge = EdgeConfig {
         relay: RELAY,
         node: NODE,
@@ -200,7 +217,7 @@ fn start_edge(config: &Checked, metrics: &Arc<Metrics>) -> Result<EdgeParts, Sta
     };
     let (commands, _thread) =
         transceiver::spawn(socket, vec![edge], transceiver_config).map_err(system("the transceiver's thread"))?;
-    let sealing = Sealing { key: ufrag_key()?, node: NODE, node_epoch: since_unix_epoch.as_secs() as u8 };
+    let sealing = Sealing { key: ufrag_key()?, node: NODE, node_epoch };
     Ok(EdgeParts { relay, commands, sealing })
 }
 
@@ -224,9 +241,16 @@ fn random<const N: usize>() -> Result<[u8; N], StartError> {
     Ok(bytes)
 }
 
+/// Where the process really listens; port 0 in the configuration lets the system choose.
+struct Addresses {
+    http: SocketAddr,
+    https: SocketAddr,
+    relay: SocketAddr,
+}
+
 /// What a newcomer needs to know, once.
-fn greet(config: &Checked, data: &DataDir, first_key: &FirstKey) {
-    let page = format!("http://{}/", config.http);
+fn greet(addresses: &Addresses, data: &DataDir, first_key: &FirstKey) {
+    let page = format!("http://{}/", addresses.http);
     match &first_key.fresh {
         Some(key) => {
             say(&format!("Talk page   {page}#key={key}"));
@@ -234,9 +258,9 @@ fn greet(config: &Checked, data: &DataDir, first_key: &FirstKey) {
         }
         None => say(&format!("Talk page   {page}")),
     }
-    say(&format!("API base    http://{}/v1", config.http));
-    say(&format!("            https://{}/v1   (CA: {})", config.https, data.path(tls::CA_FILE).display()));
-    say(&format!("Relay       udp {}", config.relay_advertise.unwrap_or(config.relay_listen)));
+    say(&format!("API base    http://{}/v1", addresses.http));
+    say(&format!("            https://{}/v1   (CA: {})", addresses.https, data.path(tls::CA_FILE).display()));
+    say(&format!("Relay       udp {}", addresses.relay));
     say("Stop with Ctrl-C; running calls may end first.");
 }
 

@@ -1,9 +1,11 @@
 //! Whole conversations between the OpenAI codec and the provider simulator, in virtual time, with every event of
 //! either side checked against the vendor's schemas.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod provider_schemas {
-    pub mod harness;
-    pub mod schema;
+    pub(crate) mod harness;
+    pub(crate) mod schema;
 }
 
 use std::time::Duration;
@@ -29,7 +31,8 @@ fn settings() -> SessionSettings {
         max_output_tokens: Some(500),
         ..SessionSettings::default()
     };
-    settings.input.transcription = Some(Transcription { language: Some("en".into()), ..Transcription::default() });
+    settings.input.transcription =
+        Some(Transcription { language: Some("en".into()), ..Transcription::default() });
     settings.input.noise_reduction = Some("near_field".into());
     settings.input.turn_detection = Some(TurnDetection::ServerVad(Default::default()));
     settings.vendor.insert("tracing".into(), json!("auto"));
@@ -164,13 +167,18 @@ fn every_other_command_and_every_refusal_is_well_formed() {
     let mut later = settings();
     later.input.turn_detection = Some(TurnDetection::Semantic(SemanticVad::default()));
     call.send(&BridgeCommand::Configure(Box::new(later.clone())));
-    assert_eq!(call.last("session.updated")["session"]["audio"]["input"]["turn_detection"]["type"], "semantic_vad");
+    assert_eq!(
+        call.last("session.updated")["session"]["audio"]["input"]["turn_detection"]["type"],
+        "semantic_vad"
+    );
     later.voice = Some("marin".into());
     call.send(&BridgeCommand::Configure(Box::new(later)));
     assert_eq!(call.last("error")["error"]["code"], "cannot_update_voice");
     call.raw(&json!({"type": "session.update", "session": {"type": "realtime", "modalities": ["text"]}}));
     assert_eq!(call.last("error")["error"]["param"], "session.modalities");
-    for broken in [json!([]), json!({"type": "no.such"}), json!({"type": "input_audio_buffer.append", "audio": "!"})] {
+    for broken in
+        [json!([]), json!({"type": "no.such"}), json!({"type": "input_audio_buffer.append", "audio": "!"})]
+    {
         call.raw(&broken);
     }
     assert_eq!(call.kinds("error"), 7);
@@ -180,14 +188,16 @@ fn every_other_command_and_every_refusal_is_well_formed() {
 fn configured_failures_are_well_formed_too() {
     let told = |code: &str| SimFault::FailResponse { code: code.into(), message: "no".into() };
     let error = |code: &str| SimFault::ErrorAtResponse { code: code.into(), message: "no".into() };
-    for fault in [told("insufficient_quota"), error("rate_limit_exceeded"), SimFault::StallAfter(SECOND / 2)] {
+    for fault in [told("insufficient_quota"), error("rate_limit_exceeded"), SimFault::StallAfter(SECOND / 2)]
+    {
         let config = SimConfig { fault: Some(fault.clone()), ..answer_of(SECOND) };
         let mut call = Harness::new(config, TurnOwner::Provider, settings());
         call.send(&BridgeCommand::CreateResponse(Box::default()));
         call.run_for(5 * SECOND);
         match fault {
             SimFault::FailResponse { .. } => {
-                let status = ResponseStatus::Failed { code: "insufficient_quota".into(), message: "no".into() };
+                let status =
+                    ResponseStatus::Failed { code: "insufficient_quota".into(), message: "no".into() };
                 assert_eq!(call.statuses(), [status]);
             }
             SimFault::ErrorAtResponse { .. } => assert_eq!(call.faults(), ["rate_limit_exceeded"]),

@@ -174,10 +174,7 @@ pub fn bridge(traits: BridgeTraits, wake: Wake) -> (Bridge, BridgeEnds) {
     let counters = Arc::new(BridgeCounters::default());
     let near =
         Bridge { traits, commands: command_sender, events: event_receiver, counters: Arc::clone(&counters) };
-    let far = BridgeEnds {
-        commands: command_receiver,
-        events: EventSink { sender: event_sender, wake },
-        counters,
-    };
+    let far =
+        BridgeEnds { commands: command_receiver, events: EventSink { sender: event_sender, wake }, counters };
     (near, far)
 }

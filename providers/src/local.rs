@@ -34,7 +34,7 @@ mod recogniser;
 mod transcript;
 mod unanswered;
 
-pub use pump::{LocalCall, connect};
+pub use pump::{LastTimeline, LocalCall, connect};
 
 use pocketsphinx::Sphinx;
 use pool::DecoderPool;

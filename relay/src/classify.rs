@@ -68,7 +68,9 @@ pub fn binding_request_ufrag(datagram: &[u8]) -> Option<&[u8]> {
         let length = usize::from(u16::from_be_bytes([*length_0, *length_1]));
         match kind {
             ATTRIBUTE_USERNAME if length <= MAX_USERNAME => return ufrag_of_username(body.get(..length)?),
-            ATTRIBUTE_USERNAME | ATTRIBUTE_MESSAGE_INTEGRITY | ATTRIBUTE_MESSAGE_INTEGRITY_SHA256 => return None,
+            ATTRIBUTE_USERNAME | ATTRIBUTE_MESSAGE_INTEGRITY | ATTRIBUTE_MESSAGE_INTEGRITY_SHA256 => {
+                return None;
+            }
             _ => rest = body.get(length.next_multiple_of(4)..)?,
         }
     }

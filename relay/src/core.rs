@@ -241,7 +241,12 @@ impl Relay {
         tag
     }
 
-    fn destination_by_ufrag(&mut self, now: Instant, client: SocketAddr, datagram: &[u8]) -> Option<SessionTag> {
+    fn destination_by_ufrag(
+        &mut self,
+        now: Instant,
+        client: SocketAddr,
+        datagram: &[u8],
+    ) -> Option<SessionTag> {
         let Some(ufrag) = binding_request_ufrag(datagram) else {
             self.stats.drop_no_ufrag += 1;
             return None;
@@ -303,14 +308,7 @@ impl Relay {
 
     /// Acts on an authentic frame. What a node says about flows counts only when it knows the relay's present life:
     /// a confirmation from before a restart may be a recording.
-    fn apply(
-        &mut self,
-        now: Instant,
-        header: &FrameHeader,
-        present: bool,
-        payload: &[u8],
-        out: &mut Outbox,
-    ) {
+    fn apply(&mut self, now: Instant, header: &FrameHeader, present: bool, payload: &[u8], out: &mut Outbox) {
         let client = header.client.map(canonical);
         let Some(client) = client.filter(|client| can_be_a_client(*client)) else {
             // A refresh without a client answers a hello and has done its work by now.

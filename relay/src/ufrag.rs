@@ -73,13 +73,25 @@ impl Route {
         let [end_0, end_1] = self.session_end_minutes.to_be_bytes();
         let [random_0, random_1, random_2, random_3] = self.random.to_be_bytes();
         [
-            cell_0, cell_1, node_0, node_1, node_2, self.node_epoch, end_0, end_1, random_0, random_1, random_2,
-            random_3, self.flags,
+            cell_0,
+            cell_1,
+            node_0,
+            node_1,
+            node_2,
+            self.node_epoch,
+            end_0,
+            end_1,
+            random_0,
+            random_1,
+            random_2,
+            random_3,
+            self.flags,
         ]
     }
 
     const fn from_bytes(bytes: [u8; ROUTE]) -> Self {
-        let [cell_0, cell_1, node_0, node_1, node_2, node_epoch, end_0, end_1, r_0, r_1, r_2, r_3, flags] = bytes;
+        let [cell_0, cell_1, node_0, node_1, node_2, node_epoch, end_0, end_1, r_0, r_1, r_2, r_3, flags] =
+            bytes;
         Self {
             cell: u16::from_be_bytes([cell_0, cell_1]),
             node: NodeIndex(u32::from_be_bytes([0, node_0, node_1, node_2])),

@@ -89,9 +89,7 @@ impl Arguments {
         anyhow::ensure!(self.speed > 0.0, "--speed must be greater than zero");
         let answer = match &self.answer_wav {
             Some(path) => AnswerAudio::from_wav(path)?,
-            None => {
-                AnswerAudio::Tones { length: Duration::from_millis(self.answer_ms), marked: self.marked }
-            }
+            None => AnswerAudio::Tones { length: Duration::from_millis(self.answer_ms), marked: self.marked },
         };
         let usual = SimConfig::default();
         Ok(SimConfig {

@@ -125,8 +125,11 @@ fn check_message(item: &Value) -> Result<(), Refusal> {
         _ => return Err(Refusal::new("invalid_value", "Invalid value for 'item.role'.").about("item.role")),
     };
     let Some(parts) = item["content"].as_array() else {
-        return Err(Refusal::new("missing_required_parameter", "Missing required parameter: 'item.content'.")
-            .about("item.content"));
+        return Err(Refusal::new(
+            "missing_required_parameter",
+            "Missing required parameter: 'item.content'.",
+        )
+        .about("item.content"));
     };
     for (index, part) in parts.iter().enumerate() {
         let kind = part["type"].as_str().unwrap_or_default();

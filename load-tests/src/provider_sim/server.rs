@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::StatusCode;
 use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -48,8 +48,8 @@ async fn converse(stream: TcpStream, config: Arc<SimConfig>, stats: Stats, numbe
     // Small frames must not wait for each other; if the option is refused they merely come later.
     let _ = stream.set_nodelay(true);
     let mut model = String::new();
-    let check = |request: &Request, response: Response| admit(request, response, &config, &mut model);
-    let Ok(Ok(socket)) = tokio::time::timeout(PATIENCE, accept_hdr_async(stream, check)).await else {
+    let door = Door { config: &config, model: &mut model };
+    let Ok(Ok(socket)) = tokio::time::timeout(PATIENCE, accept_hdr_async(stream, door)).await else {
         stats.send_modify(|stats| stats.refused += 1);
         return;
     };
@@ -60,27 +60,28 @@ async fn converse(stream: TcpStream, config: Arc<SimConfig>, stats: Stats, numbe
 }
 
 /// Lets a client in, and reads the model it asks for.
-#[expect(clippy::result_large_err, reason = "the signature is that of the library's callback")]
-fn admit(
-    request: &Request,
-    response: Response,
-    config: &SimConfig,
-    model: &mut String,
-) -> Result<Response, ErrorResponse> {
-    let key = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let key = key.and_then(|value| value.strip_prefix("Bearer "));
-    if let Some(SimFault::RefuseUpgrade(status)) = config.fault {
-        return Err(refusal(status));
+struct Door<'a> {
+    config: &'a SimConfig,
+    model: &'a mut String,
+}
+
+impl Callback for Door<'_> {
+    fn on_request(self, request: &Request, response: Response) -> Result<Response, ErrorResponse> {
+        if let Some(SimFault::RefuseUpgrade(status)) = self.config.fault {
+            return Err(refusal(status));
+        }
+        let key = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let key = key.and_then(|value| value.strip_prefix("Bearer "));
+        if self.config.required_key.as_deref().is_some_and(|required| key != Some(required)) {
+            return Err(refusal(401));
+        }
+        let query = request.uri().query().unwrap_or_default();
+        let asked = query.split('&').find_map(|parameter| parameter.strip_prefix("model="));
+        let is_known = request.uri().path().ends_with("/realtime");
+        let (Some(asked), true) = (asked, is_known) else { return Err(refusal(404)) };
+        asked.clone_into(self.model);
+        Ok(response)
     }
-    if config.required_key.as_deref().is_some_and(|required| key != Some(required)) {
-        return Err(refusal(401));
-    }
-    let query = request.uri().query().unwrap_or_default();
-    let asked = query.split('&').find_map(|parameter| parameter.strip_prefix("model="));
-    let is_known = request.uri().path().ends_with("/realtime");
-    let (Some(asked), true) = (asked, is_known) else { return Err(refusal(404)) };
-    asked.clone_into(model);
-    Ok(response)
 }
 
 fn refusal(status: u16) -> ErrorResponse {

@@ -220,8 +220,11 @@ impl SimSession {
 
     fn append(&mut self, event: &Value, now: Instant) -> Result<(), Refusal> {
         let invalid = || {
-            Refusal::new("invalid_value", "Invalid 'audio'. Expected base64-encoded audio bytes (mono PCM16).")
-                .about("audio")
+            Refusal::new(
+                "invalid_value",
+                "Invalid 'audio'. Expected base64-encoded audio bytes (mono PCM16).",
+            )
+            .about("audio")
         };
         let text = event["audio"].as_str().filter(|text| text.len() <= LARGEST_APPEND).ok_or_else(invalid)?;
         let bytes = STANDARD.decode(text).map_err(|_| invalid())?;
@@ -322,7 +325,8 @@ impl SimSession {
 
     fn create_item(&mut self, event: &Value) -> Result<(), Refusal> {
         let minted = self.mint("item");
-        let (item, previous) = self.conversation.create(&event["item"], &event["previous_item_id"], minted)?;
+        let (item, previous) =
+            self.conversation.create(&event["item"], &event["previous_item_id"], minted)?;
         self.context.text += item.to_string().len() as u64 / 4;
         for step in ["added", "done"] {
             let fields = json!({ "item": item, "previous_item_id": previous });
@@ -364,7 +368,9 @@ impl SimSession {
             return Err(invalid("Invalid 'audio_end_ms' or 'content_index': expected an integer.".into()));
         };
         if audio_end_ms == 0 || audio_end_ms > sent_ms {
-            return Err(invalid(format!("Audio content of {sent_ms}ms is already shorter than {audio_end_ms}ms")));
+            return Err(invalid(format!(
+                "Audio content of {sent_ms}ms is already shorter than {audio_end_ms}ms"
+            )));
         }
         for part in item["content"].as_array_mut().into_iter().flatten() {
             // The vendor drops the transcript of a cut item: it cannot know which words were heard.

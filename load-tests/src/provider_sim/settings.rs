@@ -23,8 +23,20 @@ impl Refusal {
 }
 
 const FIELDS: [&str; 14] = [
-    "type", "model", "output_modalities", "instructions", "audio", "include", "tools", "tool_choice",
-    "parallel_tool_calls", "reasoning", "max_output_tokens", "truncation", "prompt", "tracing",
+    "type",
+    "model",
+    "output_modalities",
+    "instructions",
+    "audio",
+    "include",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "reasoning",
+    "max_output_tokens",
+    "truncation",
+    "prompt",
+    "tracing",
 ];
 
 /// What the session is configured to.
@@ -74,8 +86,11 @@ impl Settings {
                 .about("session"));
         };
         if fields.get("type").and_then(Value::as_str) != Some("realtime") {
-            return Err(Refusal::new("missing_required_parameter", "Missing required parameter: 'session.type'.")
-                .about("session.type"));
+            return Err(Refusal::new(
+                "missing_required_parameter",
+                "Missing required parameter: 'session.type'.",
+            )
+            .about("session.type"));
         }
         if let Some(unknown) = fields.keys().find(|name| !FIELDS.contains(&name.as_str())) {
             let message = format!("Unknown parameter: 'session.{unknown}'.");
@@ -117,7 +132,8 @@ impl Settings {
         for side in ["input", "output"] {
             let empty = Map::new();
             for (name, value) in audio[side].as_object().unwrap_or(&empty) {
-                let value = if name == "turn_detection" { complete_turn_detection(value) } else { value.clone() };
+                let value =
+                    if name == "turn_detection" { complete_turn_detection(value) } else { value.clone() };
                 self.session["audio"][side][name] = value;
             }
         }

@@ -117,7 +117,8 @@ mod tests {
 
     #[test]
     fn speech_begins_before_its_first_loud_window_and_ends_after_its_silence() {
-        let parameters = VadParameters::read(&json!({"type": "server_vad", "prefix_padding_ms": 100})).unwrap();
+        let parameters =
+            VadParameters::read(&json!({"type": "server_vad", "prefix_padding_ms": 100})).unwrap();
         let mut vad = EnergyVad::default();
         let mut heard = Vec::new();
         for index in 0..100 {

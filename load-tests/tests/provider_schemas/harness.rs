@@ -14,20 +14,20 @@ use voxgate_providers::openai_realtime::{Codec, OpenAiOptions};
 
 use super::schema::Schema;
 
-pub struct Harness {
+pub(crate) struct Harness {
     codec: Codec,
     session: SimSession,
-    client: Schema,
-    server: Schema,
+    client: &'static Schema,
+    server: &'static Schema,
     invariants: Invariants,
     now: Instant,
     sent: Vec<Value>,
-    pub events: Vec<BridgeEvent>,
-    pub closed: Option<u16>,
+    pub(crate) events: Vec<BridgeEvent>,
+    pub(crate) closed: Option<u16>,
 }
 
 impl Harness {
-    pub fn new(config: SimConfig, turn_owner: TurnOwner, settings: SessionSettings) -> Self {
+    pub(crate) fn new(config: SimConfig, turn_owner: TurnOwner, settings: SessionSettings) -> Self {
         let now = Instant::now();
         let mut harness = Self {
             codec: Codec::new(OpenAiOptions { turn_owner, settings }),
@@ -69,7 +69,7 @@ impl Harness {
         self.session.handle_text(frame, self.now);
     }
 
-    pub fn send(&mut self, command: &BridgeCommand) {
+    pub(crate) fn send(&mut self, command: &BridgeCommand) {
         for frame in self.codec.encode(command) {
             self.deliver(&frame);
         }
@@ -77,7 +77,7 @@ impl Harness {
     }
 
     /// A frame the codec would not send.
-    pub fn raw(&mut self, event: &Value) {
+    pub(crate) fn raw(&mut self, event: &Value) {
         self.session.handle_text(&event.to_string(), self.now);
         self.exchange();
     }
@@ -95,7 +95,7 @@ impl Harness {
         self.now = end;
     }
 
-    pub fn run_for(&mut self, duration: Duration) {
+    pub(crate) fn run_for(&mut self, duration: Duration) {
         self.run_until(self.now + duration);
     }
 
@@ -110,23 +110,23 @@ impl Harness {
         }
     }
 
-    pub fn speak(&mut self, duration: Duration) {
+    pub(crate) fn speak(&mut self, duration: Duration) {
         self.utter(duration, 5_000);
     }
 
-    pub fn be_silent(&mut self, duration: Duration) {
+    pub(crate) fn be_silent(&mut self, duration: Duration) {
         self.utter(duration, 0);
     }
 
-    pub fn kinds(&self, kind: &str) -> usize {
+    pub(crate) fn kinds(&self, kind: &str) -> usize {
         self.sent.iter().filter(|event| event["type"] == kind).count()
     }
 
-    pub fn last(&self, kind: &str) -> &Value {
+    pub(crate) fn last(&self, kind: &str) -> &Value {
         self.sent.iter().rev().find(|event| event["type"] == kind).unwrap_or(&Value::Null)
     }
 
-    pub fn statuses(&self) -> Vec<ResponseStatus> {
+    pub(crate) fn statuses(&self) -> Vec<ResponseStatus> {
         let status = |event: &BridgeEvent| match event {
             BridgeEvent::ResponseDone { status, .. } => Some(status.clone()),
             _ => None,
@@ -134,7 +134,7 @@ impl Harness {
         self.events.iter().filter_map(status).collect()
     }
 
-    pub fn faults(&self) -> Vec<&str> {
+    pub(crate) fn faults(&self) -> Vec<&str> {
         self.events
             .iter()
             .filter_map(|event| match event {
@@ -151,18 +151,19 @@ impl Harness {
         })
     }
 
-    pub fn spoken_samples(&self) -> u64 {
+    pub(crate) fn spoken_samples(&self) -> u64 {
         let samples = |part: &OutputPart| if let OutputPart::Audio(pcm) = part { pcm.len().0 } else { 0 };
         self.parts().map(|(_, part)| samples(part)).sum()
     }
 
-    pub fn spoken_item(&self) -> ItemId {
+    pub(crate) fn spoken_item(&self) -> ItemId {
         let mut spoken = self.parts().filter(|(_, part)| matches!(part, OutputPart::Audio(_)));
         spoken.next().expect("something was spoken").0.clone()
     }
 
-    pub fn text(&self) -> String {
-        let text = |part: &OutputPart| if let OutputPart::Text(text) = part { text.clone() } else { String::new() };
+    pub(crate) fn text(&self) -> String {
+        let text =
+            |part: &OutputPart| if let OutputPart::Text(text) = part { text.clone() } else { String::new() };
         self.parts().map(|(_, part)| text(part)).collect()
     }
 }

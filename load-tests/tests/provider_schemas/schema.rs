@@ -1,21 +1,27 @@
 //! The vendor's schemas, one validator for each event type.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-pub struct Schema {
+static CLIENT: LazyLock<Schema> =
+    LazyLock::new(|| Schema::parse(include_str!("../../specs/realtime_client_event.schema.json")));
+static SERVER: LazyLock<Schema> =
+    LazyLock::new(|| Schema::parse(include_str!("../../specs/realtime_server_event.schema.json")));
+
+pub(crate) struct Schema {
     validators: BTreeMap<String, Validator>,
 }
 
 impl Schema {
-    pub fn client() -> Self {
-        Self::parse(include_str!("../../specs/realtime_client_event.schema.json"))
+    pub(crate) fn client() -> &'static Self {
+        &CLIENT
     }
 
-    pub fn server() -> Self {
-        Self::parse(include_str!("../../specs/realtime_server_event.schema.json"))
+    pub(crate) fn server() -> &'static Self {
+        &SERVER
     }
 
     fn parse(text: &str) -> Self {
@@ -33,7 +39,7 @@ impl Schema {
     }
 
     /// Panics with the event and what is wrong with it.
-    pub fn check(&self, event: &Value) {
+    pub(crate) fn check(&self, event: &Value) {
         let kind = event["type"].as_str().unwrap();
         let validator = self.validators.get(kind).unwrap_or_else(|| panic!("{kind} is not in the schema"));
         let errors: Vec<String> =

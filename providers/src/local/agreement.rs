@@ -4,8 +4,9 @@
 //! language model is honest and less exact. Where both heard nearly the same sounds, the grammar is right about the
 //! words. Letters stand for sounds here: "what is a really" and "what is a relay" are near, and share few words.
 
-/// How alike the letters have to be, 0 to 1. Measured: the README of the crate's tests prints the figures.
-const ENOUGH: f32 = 0.6;
+/// How alike the letters have to be, 0 to 1. Sentences outside the grammar reach at most 0.48 with the phrase they
+/// are forced into; `figures_of_the_recogniser` measures it.
+const ENOUGH: f32 = 0.53;
 
 /// The grammar's phrase if the open hypothesis supports it, else the open hypothesis.
 pub(super) fn agreed(grammar: &str, open: &str) -> String {

@@ -136,11 +136,7 @@ impl Answers {
         {
             events.push(BridgeEvent::Stage(TurnStage::FirstToken));
         }
-        events.push(BridgeEvent::Output {
-            response_id: response_id.clone(),
-            item_id: item_id.clone(),
-            part,
-        });
+        events.push(BridgeEvent::Output { response_id: response_id.clone(), item_id: item_id.clone(), part });
         true
     }
 

@@ -15,9 +15,10 @@ pub(super) fn sentence(text: &str) -> String {
     let is_key = |word: &str| word.contains("sk-") || word.contains("ek_");
     let after_bearer = |words: &[&str], index: usize| index > 0 && words[index - 1].ends_with("Bearer");
     let words: Vec<&str> = short.split(' ').collect();
-    let shown = words.iter().enumerate().map(|(index, word)| {
-        if is_key(word) || after_bearer(&words, index) { "(key)" } else { *word }
-    });
+    let shown = words
+        .iter()
+        .enumerate()
+        .map(|(index, word)| if is_key(word) || after_bearer(&words, index) { "(key)" } else { *word });
     shown.collect::<Vec<_>>().join(" ")
 }
 

@@ -23,14 +23,12 @@ impl Invariants {
     pub fn check(&mut self, event: &BridgeEvent) -> Result<(), String> {
         match event {
             BridgeEvent::Ready => {
-                if std::mem::replace(&mut self.is_ready, true) {
-                    return Err("ready twice".into());
-                }
+                let was_ready = std::mem::replace(&mut self.is_ready, true);
+                return if was_ready { Err("ready twice".into()) } else { Ok(()) };
             }
             BridgeEvent::ResponseStarted { response_id } => {
-                if self.open.insert(response_id.clone(), BTreeMap::new()).is_some() {
-                    return Err(format!("{response_id} started twice"));
-                }
+                let known = self.open.insert(response_id.clone(), BTreeMap::new());
+                return known.map_or(Ok(()), |_| Err(format!("{response_id} started twice")));
             }
             BridgeEvent::Output { response_id, item_id, .. } => {
                 let items = self.open.get_mut(response_id).ok_or("output outside its response")?;

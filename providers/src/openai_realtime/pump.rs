@@ -123,7 +123,8 @@ impl Pump {
 
     /// Connects while taking commands.
     async fn open(&mut self, target: &OpenAiTarget) -> Result<Socket, End> {
-        let request = target.request().map_err(|error| End::Fault(fault::misconfigured(error.to_string())))?;
+        let request =
+            target.request().map_err(|error| End::Fault(fault::misconfigured(error.to_string())))?;
         let config = WebSocketConfig::default()
             .max_message_size(Some(LARGEST_MESSAGE))
             .max_frame_size(Some(LARGEST_MESSAGE))
@@ -202,7 +203,10 @@ impl Pump {
     fn take_command(&mut self, command: Option<BridgeCommand>) -> Result<(), End> {
         let command = command.ok_or(End::Gateway)?;
         let dropped = self.backlog.push(command).map_err(|full| {
-            End::Fault(fault::unreachable("provider_congested", format!("The provider does not keep up: {full}.")))
+            End::Fault(fault::unreachable(
+                "provider_congested",
+                format!("The provider does not keep up: {full}."),
+            ))
         })?;
         if dropped.0 > 0 {
             self.ends.counters.add_dropped_audio(dropped);
@@ -283,7 +287,8 @@ async fn drive(writer: &mut SplitSink<Socket, Message>, has_frame: bool) -> Resu
 fn tls_config() -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
     let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let builder =
+        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
 }
 
@@ -292,7 +297,9 @@ fn of_connect(error: WsError) -> Fault {
         WsError::Http(response) => {
             fault::of_refusal(response.status().as_u16(), response.body().as_deref().unwrap_or_default())
         }
-        WsError::Url(error) => fault::misconfigured(format!("The provider's address cannot be used: {error}.")),
+        WsError::Url(error) => {
+            fault::misconfigured(format!("The provider's address cannot be used: {error}."))
+        }
         other => {
             let message = format!("The provider could not be reached: {other}.");
             fault::unreachable("provider_unreachable", message)

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 use voxgate_protocol::bridge::TurnOwner;
 use voxgate_protocol::settings::{
-    Eagerness, InputSettings, OutputModality, ResponseOptions, SessionSettings, Tool, ToolChoice, Transcription,
-    TurnDetection,
+    Eagerness, InputSettings, OutputModality, ResponseOptions, SessionSettings, Tool, ToolChoice,
+    Transcription, TurnDetection,
 };
 
 /// The whole session object.
@@ -110,7 +110,8 @@ fn transcription_object(transcription: &Transcription) -> Value {
         ("language", &transcription.language),
         ("prompt", &transcription.prompt),
     ];
-    let known = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))));
+    let known =
+        fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))));
     Value::Object(known.collect())
 }
 

@@ -62,7 +62,8 @@ impl OpenAiTarget {
             full if full == "realtime" || full.ends_with("/realtime") => full.to_owned(),
             base => format!("{base}/realtime"),
         };
-        let mut parameters: Vec<String> = query.split('&').filter(|p| !p.is_empty()).map(str::to_owned).collect();
+        let mut parameters: Vec<String> =
+            query.split('&').filter(|p| !p.is_empty()).map(str::to_owned).collect();
         if !self.model.is_empty() && !parameters.iter().any(|parameter| parameter.starts_with("model=")) {
             parameters.push(format!("model={}", percent_encoded(&self.model)));
         }
@@ -81,8 +82,7 @@ impl OpenAiTarget {
             request.headers_mut().insert(AUTHORIZATION, secret_value("authorization", &bearer)?);
         }
         for (name, value) in &self.headers {
-            let header =
-                name.parse::<HeaderName>().map_err(|_| TargetError::Header(name.clone()))?;
+            let header = name.parse::<HeaderName>().map_err(|_| TargetError::Header(name.clone()))?;
             request.headers_mut().insert(header, secret_value(name, value.reveal())?);
         }
         Ok(request)
@@ -130,7 +130,10 @@ mod tests {
             ("https://api.openai.com/v1", "wss://api.openai.com/v1/realtime?model=gpt-realtime-2.1"),
             ("https://api.openai.com", "wss://api.openai.com/v1/realtime?model=gpt-realtime-2.1"),
             ("http://127.0.0.1:9000/v1/", "ws://127.0.0.1:9000/v1/realtime?model=gpt-realtime-2.1"),
-            ("wss://x.example/openai/v1/realtime", "wss://x.example/openai/v1/realtime?model=gpt-realtime-2.1"),
+            (
+                "wss://x.example/openai/v1/realtime",
+                "wss://x.example/openai/v1/realtime?model=gpt-realtime-2.1",
+            ),
             ("ws://h/v1?model=a&b=c", "ws://h/v1/realtime?model=a&b=c"),
         ];
         for (base, expected) in cases {

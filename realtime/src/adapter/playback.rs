@@ -23,7 +23,7 @@ impl Adapter {
     /// `stopped` waits for `response.done`: it means the buffer is empty and nothing will follow.
     pub(super) fn playout_stopped(&mut self, response_id: &ResponseId) {
         let Some(index) = self.playing_index(response_id) else { return };
-        if false && self.answers.index(response_id).is_some() {
+        if self.answers.index(response_id).is_some() {
             self.answers.playing[index].has_drained = true;
             return;
         }

@@ -241,7 +241,10 @@ fn a_frame_with_a_wrong_mac_or_from_a_wrong_place_is_dropped() {
     assert!(world.tunnel(client, &frame).is_empty());
     assert!(world.tunnel(node_address(1), b"short").is_empty());
     let stats = world.relay.stats();
-    assert_eq!((stats.drop_tunnel_forged, stats.drop_tunnel_unlisted, stats.drop_tunnel_malformed), (1, 2, 1));
+    assert_eq!(
+        (stats.drop_tunnel_forged, stats.drop_tunnel_unlisted, stats.drop_tunnel_malformed),
+        (1, 2, 1)
+    );
     assert_eq!(world.tunnel(node_address(1), &frame).len(), 1);
 }
 
@@ -261,8 +264,15 @@ fn a_mapped_and_a_plain_address_are_one_client() {
 fn port_zero_and_addresses_no_client_can_have_are_refused_in_both_directions() {
     let mut world = World::new();
     let valid = request(&ufrag(1, 5));
-    let impossible =
-        ["192.0.2.1:0", "0.0.0.0:5", "[::]:5", "224.0.0.1:5", "255.255.255.255:5", "[ff02::1]:5", "[::ffff:0.0.0.0]:5"];
+    let impossible = [
+        "192.0.2.1:0",
+        "0.0.0.0:5",
+        "[::]:5",
+        "224.0.0.1:5",
+        "255.255.255.255:5",
+        "[ff02::1]:5",
+        "[::ffff:0.0.0.0]:5",
+    ];
     for text in impossible {
         assert!(world.client(address(text), &valid).is_empty(), "{text}");
         assert_eq!(world.node(1, 5, CONFIRMED, address(text), RTP), 0, "{text}");
@@ -318,13 +328,15 @@ fn hellos_are_repeated_until_the_node_answers_and_then_rarely() {
         sent.extend(world.out.for_socket(Socket::Tunnel).map(|(to, _)| (world.now - start, to)));
         world.deliver_up();
         if world.now - start < Duration::from_secs(1) {
-            let refresh = Outgoing { kind: Kind::Refresh, session: 0, client: None, since: None, payload: &[] };
+            let refresh =
+                Outgoing { kind: Kind::Refresh, session: 0, client: None, since: None, payload: &[] };
             let mut frame = Vec::new();
             world.nodes.get_mut(&1).unwrap().seal(world.now, &refresh, &mut frame).unwrap();
             world.tunnel(node_address(1), &frame);
         }
     }
-    let to = |node| sent.iter().filter(move |(_, to)| *to == node_address(node)).map(|(at, _)| at.as_millis());
+    let to =
+        |node| sent.iter().filter(move |(_, to)| *to == node_address(node)).map(|(at, _)| at.as_millis());
     assert_eq!(to(1).take(3).collect::<Vec<_>>(), [250, 5250, 10_250]);
     assert_eq!(to(2).take(6).collect::<Vec<_>>(), [250, 750, 1750, 3750, 7750, 12_750]);
     assert_eq!(world.relay.stats().drop_down_address, 0);

@@ -53,7 +53,13 @@ impl Model {
         self.flows.iter_mut().find(|flow| flow.client == client)
     }
 
-    fn request(&mut self, now: Instant, client: SocketAddr, tag: SessionTag, bytes: usize) -> Result<(), FlowRefusal> {
+    fn request(
+        &mut self,
+        now: Instant,
+        client: SocketAddr,
+        tag: SessionTag,
+        bytes: usize,
+    ) -> Result<(), FlowRefusal> {
         if let Some(flow) = self.flow(client).filter(|flow| flow.tag.node == tag.node) {
             flow.from_client = now;
             return Ok(());
@@ -73,7 +79,12 @@ impl Model {
         Ok(())
     }
 
-    fn confirm(&mut self, now: Instant, client: SocketAddr, tag: SessionTag) -> Result<Confirmation, FlowRefusal> {
+    fn confirm(
+        &mut self,
+        now: Instant,
+        client: SocketAddr,
+        tag: SessionTag,
+    ) -> Result<Confirmation, FlowRefusal> {
         let known = self.flow(client).map(|flow| (flow.tag, flow.from_node));
         let confirmation = match known {
             Some((owner, _)) if owner == tag => {
@@ -98,7 +109,13 @@ impl Model {
         Ok(confirmation)
     }
 
-    fn reply(&mut self, now: Instant, client: SocketAddr, tag: SessionTag, bytes: usize) -> Result<(), FlowRefusal> {
+    fn reply(
+        &mut self,
+        now: Instant,
+        client: SocketAddr,
+        tag: SessionTag,
+        bytes: usize,
+    ) -> Result<(), FlowRefusal> {
         if let Some(flow) = self.flow(client).filter(|flow| flow.tag.node == tag.node) {
             flow.from_node = now;
             return Ok(());
@@ -148,7 +165,8 @@ fn steps() -> impl Strategy<Value = Step> {
 fn apply(table: &mut FlowTable, model: &mut Model, now: Instant, step: Step) -> (String, String) {
     match step {
         Step::Request(c, tag, n) => {
-            let (real, ideal) = (table.request(now, address(c), tag, n), model.request(now, address(c), tag, n));
+            let (real, ideal) =
+                (table.request(now, address(c), tag, n), model.request(now, address(c), tag, n));
             (format!("{real:?}"), format!("{ideal:?}"))
         }
         Step::Uplink(c) => {

@@ -8,8 +8,8 @@ use thiserror::Error;
 use voxgate_protocol::id::{NodeIndex, RelayId};
 
 use super::{
-    Claim, Echo, Frame, FrameHeader, Kind, ReplayWindow, Sequence, Timing, TunnelError, TunnelKey, claim, decode,
-    encode,
+    Claim, Echo, Frame, FrameHeader, Kind, ReplayWindow, Sequence, Timing, TunnelError, TunnelKey, claim,
+    decode, encode,
 };
 
 /// An echo held longer than this says nothing about the path any more.
@@ -185,7 +185,8 @@ impl Endpoint {
         }
         let Some(echo) = header.timing.echo else { return };
         let since_sent = Duration::from_micros(u64::from(self.clock(received_at).wrapping_sub(echo.sent_at)));
-        let Some(sample) = since_sent.checked_sub(echo.held).filter(|sample| *sample <= LONGEST_ROUND_TRIP) else {
+        let Some(sample) = since_sent.checked_sub(echo.held).filter(|sample| *sample <= LONGEST_ROUND_TRIP)
+        else {
             return;
         };
         self.round_trip = Some(self.round_trip.map_or(sample, |smoothed| (smoothed * 7 + sample) / 8));

@@ -103,7 +103,8 @@ impl SimSession {
         let (tools, choice, modalities) = (pick("tools"), pick("tool_choice"), pick("output_modalities"));
         let text = self.conversation.last_user_text().to_lowercase();
         let is_answered = self.conversation.last().is_some_and(|item| item["type"] == "function_call_output");
-        let names: Vec<&str> = tools.as_array().into_iter().flatten().filter_map(|t| t["name"].as_str()).collect();
+        let names: Vec<&str> =
+            tools.as_array().into_iter().flatten().filter_map(|t| t["name"].as_str()).collect();
         let named = names.iter().find(|name| text.contains(&name.to_lowercase()));
         let wanted = match (choice.as_str(), choice["name"].as_str()) {
             (_, Some(name)) => Some(name),

@@ -85,10 +85,8 @@ impl Codec {
             events.push(BridgeEvent::Fault(fault::of_refused_settings(error)));
             return true;
         }
-        let is_race = matches!(
-            code,
-            "response_cancel_not_active" | "conversation_already_has_active_response"
-        );
+        let is_race =
+            matches!(code, "response_cancel_not_active" | "conversation_already_has_active_response");
         let about_past = about.is_some_and(|(purpose, _)| {
             matches!(purpose, Purpose::Cancel | Purpose::Truncate | Purpose::Delete)
         });
@@ -151,18 +149,18 @@ impl Codec {
             // The client's side keeps the conversation; what the vendor repeats of it is known.
             return kind == "created" || kind.starts_with("item.");
         };
-        let Some(item_id) = name(&event["item_id"]).map(|vendor| self.names.ours(vendor)) else { return false };
+        let Some(item_id) = name(&event["item_id"]).map(|vendor| self.names.ours(vendor)) else {
+            return false;
+        };
         let told = match step {
             "delta" => event["delta"]
                 .as_str()
                 .map(|delta| BridgeEvent::InputTranscriptDelta { item_id, delta: delta.to_owned() }),
-            "completed" => {
-                event["transcript"].as_str().map(|transcript| BridgeEvent::InputTranscriptDone {
-                    item_id,
-                    transcript: transcript.to_owned(),
-                    usage: transcription_usage(&event["usage"]),
-                })
-            }
+            "completed" => event["transcript"].as_str().map(|transcript| BridgeEvent::InputTranscriptDone {
+                item_id,
+                transcript: transcript.to_owned(),
+                usage: transcription_usage(&event["usage"]),
+            }),
             "failed" => {
                 let message = event["error"]["message"].as_str().unwrap_or("The words were not recognised.");
                 Some(BridgeEvent::InputTranscriptFailed { item_id, message: sentence(message) })
@@ -206,7 +204,10 @@ impl Codec {
                 let arguments = event["arguments"].as_str()?;
                 self.answers.all_arguments(&response_id, &item_id, tool, arguments, events)
             }
-            "content_part.added" | "content_part.done" | "output_audio.done" | "output_audio_transcript.done"
+            "content_part.added"
+            | "content_part.done"
+            | "output_audio.done"
+            | "output_audio_transcript.done"
             | "output_text.done" => true,
             _ => false,
         };

@@ -13,7 +13,11 @@ fn settings() -> SessionSettings {
         instructions: Some("Be brief.".into()),
         voice: Some("marin".into()),
         speed_percent: Some(125),
-        tools: vec![Tool { name: "weather".into(), description: None, parameters: json!({"type": "object"}) }],
+        tools: vec![Tool {
+            name: "weather".into(),
+            description: None,
+            parameters: json!({"type": "object"}),
+        }],
         tool_choice: ToolChoice::Function("weather".into()),
         ..SessionSettings::default()
     };
@@ -111,7 +115,10 @@ fn a_spoken_answer_becomes_a_well_formed_stream() {
     let r = || ResponseId::from("r");
     let i = || ItemId::from("i");
     assert_eq!(
-        tell(&mut codec, json!({"type": "response.created", "response": {"id": "r", "status": "in_progress"}})),
+        tell(
+            &mut codec,
+            json!({"type": "response.created", "response": {"id": "r", "status": "in_progress"}})
+        ),
         [BridgeEvent::ResponseStarted { response_id: r() }]
     );
     assert!(codec.is_answering());
@@ -152,8 +159,11 @@ fn a_spoken_answer_becomes_a_well_formed_stream() {
         ..TokenUsage::default()
     };
     assert_eq!(
-        tell(&mut codec, json!({"type": "response.done",
-            "response": {"id": "r", "status": "completed", "usage": usage}})),
+        tell(
+            &mut codec,
+            json!({"type": "response.done",
+            "response": {"id": "r", "status": "completed", "usage": usage}})
+        ),
         [BridgeEvent::ResponseDone {
             response_id: r(),
             status: ResponseStatus::Completed,
@@ -186,21 +196,27 @@ fn a_tool_call_is_shown_with_its_name_whether_or_not_its_arguments_are_streamed(
         let mut codec = ready(TurnOwner::Provider);
         let item = json!({"id": "f", "type": "function_call", "name": "weather", "call_id": "c",
             "arguments": "", "status": "in_progress"});
-        let mut told = tell(
-            &mut codec,
-            json!({"type": "response.output_item.added", "response_id": "r", "item": item}),
-        );
+        let mut told =
+            tell(&mut codec, json!({"type": "response.output_item.added", "response_id": "r", "item": item}));
         if streams {
             for delta in ["{\"x\"", ":1}"] {
-                told.extend(tell(&mut codec, json!({"type": "response.function_call_arguments.delta",
-                    "response_id": "r", "item_id": "f", "call_id": "c", "delta": delta})));
+                told.extend(tell(
+                    &mut codec,
+                    json!({"type": "response.function_call_arguments.delta",
+                    "response_id": "r", "item_id": "f", "call_id": "c", "delta": delta}),
+                ));
             }
         }
-        told.extend(tell(&mut codec, json!({"type": "response.function_call_arguments.done",
-            "response_id": "r", "item_id": "f", "call_id": "c", "name": "weather", "arguments": "{\"x\":1}"})));
+        told.extend(tell(
+            &mut codec,
+            json!({"type": "response.function_call_arguments.done",
+            "response_id": "r", "item_id": "f", "call_id": "c", "name": "weather", "arguments": "{\"x\":1}"}),
+        ));
         let mut joined = String::new();
         for event in told {
-            if let BridgeEvent::Output { part: OutputPart::ToolArguments { call_id, name, delta }, .. } = event {
+            if let BridgeEvent::Output { part: OutputPart::ToolArguments { call_id, name, delta }, .. } =
+                event
+            {
                 assert_eq!((call_id, name.as_str()), (ToolCallId::from("c"), "weather"));
                 joined.push_str(&delta);
             }
@@ -279,12 +295,18 @@ fn a_refused_commit_does_not_shift_the_names_of_later_turns() {
     let mut codec = ready(TurnOwner::Gateway);
     let empty = sent(codec.encode(&BridgeCommand::CommitInput { item_id: ItemId::from("first") }));
     codec.encode(&BridgeCommand::CommitInput { item_id: ItemId::from("second") });
-    let events = tell(&mut codec, json!({"type": "error", "error": {"type": "invalid_request_error",
-        "code": "input_audio_buffer_commit_empty", "message": "empty", "event_id": empty["event_id"]}}));
+    let events = tell(
+        &mut codec,
+        json!({"type": "error", "error": {"type": "invalid_request_error",
+        "code": "input_audio_buffer_commit_empty", "message": "empty", "event_id": empty["event_id"]}}),
+    );
     let [BridgeEvent::Fault(fault)] = events.as_slice() else { panic!("one fault expected") };
     assert_eq!((fault.owner, fault.is_final), (FaultOwner::Client, false));
     let committed = json!({"type": "input_audio_buffer.committed", "item_id": "v"});
-    assert_eq!(tell(&mut codec, committed), [BridgeEvent::InputCommitted { item_id: ItemId::from("second") }]);
+    assert_eq!(
+        tell(&mut codec, committed),
+        [BridgeEvent::InputCommitted { item_id: ItemId::from("second") }]
+    );
 }
 
 #[test]
@@ -313,7 +335,8 @@ fn races_are_not_faults_and_a_refused_answer_is_no_longer_awaited() {
     assert_eq!(tell(&mut codec, error("response_cancel_not_active", &Value::Null)), []);
     speak(&mut codec, 100);
     let heard = Duration::from_millis(50);
-    let cut = sent(codec.encode(&BridgeCommand::Truncate { item_id: ItemId::from("i"), content_index: 0, heard }));
+    let cut =
+        sent(codec.encode(&BridgeCommand::Truncate { item_id: ItemId::from("i"), content_index: 0, heard }));
     assert_eq!(tell(&mut codec, error("invalid_value", &cut["event_id"])), []);
     assert_eq!(codec.ignored(), 3);
 }
@@ -329,8 +352,11 @@ fn errors_become_faults_that_say_what_may_be_done() {
     ];
     for (code, owner, told, may_retry, may_switch, is_final) in cases {
         let mut codec = ready(TurnOwner::Provider);
-        let events = tell(&mut codec, json!({"type": "error",
-            "error": {"type": "invalid_request_error", "code": code, "message": "key sk-123 is wrong"}}));
+        let events = tell(
+            &mut codec,
+            json!({"type": "error",
+            "error": {"type": "invalid_request_error", "code": code, "message": "key sk-123 is wrong"}}),
+        );
         let [BridgeEvent::Fault(fault)] = events.as_slice() else { panic!("one fault expected") };
         let seen = (fault.owner, fault.code.as_str(), fault.may_retry, fault.may_switch, fault.is_final);
         assert_eq!(seen, (owner, told, may_retry, may_switch, is_final));
@@ -343,8 +369,11 @@ fn a_session_whose_settings_are_refused_never_becomes_ready() {
     let mut codec = codec(TurnOwner::Provider);
     codec.decode(r#"{"type":"session.created"}"#);
     let update: Value = serde_json::from_str(&codec.poll_transmit().unwrap()).unwrap();
-    let events = tell(&mut codec, json!({"type": "error", "error": {"type": "invalid_request_error",
-        "code": "unknown_parameter", "message": "Unknown parameter", "event_id": update["event_id"]}}));
+    let events = tell(
+        &mut codec,
+        json!({"type": "error", "error": {"type": "invalid_request_error",
+        "code": "unknown_parameter", "message": "Unknown parameter", "event_id": update["event_id"]}}),
+    );
     let [BridgeEvent::Fault(fault)] = events.as_slice() else { panic!("one fault expected") };
     assert!(fault.is_final && fault.owner == FaultOwner::Client && !codec.is_ready());
 }

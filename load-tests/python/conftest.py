@@ -1,0 +1,166 @@
+"""A gateway and a provider simulator of their own for every test session, on ports the system chooses."""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import tempfile
+import threading
+import wave
+from dataclasses import dataclass, field
+
+import numpy
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
+KEY = "vg_test_key_of_the_python_tests"
+START_LIMIT_SECONDS = 60
+
+
+class Process:
+    """A child process whose output is kept and searched."""
+
+    def __init__(self, *command, env=None):
+        self.child = subprocess.Popen(
+            [str(part) for part in command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, **(env or {})},
+        )
+        self.lines = []
+        self._changed = threading.Condition()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        for line in self.child.stdout:
+            with self._changed:
+                self.lines.append(line.rstrip("\n"))
+                self._changed.notify_all()
+        with self._changed:
+            self.lines.append(None)
+            self._changed.notify_all()
+
+    def wait_for(self, pattern, limit=START_LIMIT_SECONDS):
+        """The match of a pattern in the output; fails with the whole output if it never comes."""
+        expression = re.compile(pattern)
+
+        def found():
+            for line in self.lines:
+                match = line is not None and expression.search(line)
+                if match:
+                    return match
+            return None
+
+        with self._changed:
+            self._changed.wait_for(lambda: found() or None in self.lines, timeout=limit)
+            match = found()
+        assert match, f"{pattern!r} never appeared in:\n{self.output()}"
+        return match
+
+    def output(self):
+        return "\n".join(line for line in self.lines if line is not None)
+
+    def stop(self, how=signal.SIGTERM, limit=30):
+        if self.child.poll() is None:
+            self.child.send_signal(how)
+        return self.child.wait(limit)
+
+
+@dataclass
+class Gateway:
+    process: Process
+    http: str
+    https: str
+    relay: str
+    data_dir: pathlib.Path
+    key: str = KEY
+    sim: str | None = None
+    extra: dict = field(default_factory=dict)
+
+    @property
+    def base(self):
+        return f"http://{self.http}/v1"
+
+    @property
+    def ca(self):
+        return self.data_dir / "tls" / "ca.pem"
+
+
+def start_gateway(data_dir, config=None, env=None, arguments=()):
+    command = [
+        TARGET / "voxgate", "standalone", "--data-dir", data_dir,
+        "--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--relay", "127.0.0.1:0", *arguments,
+    ]
+    if config:
+        path = pathlib.Path(data_dir).parent / f"{pathlib.Path(data_dir).name}.yaml"
+        path.write_text(config)
+        command += ["--config", path]
+    process = Process(*command, env={"VOXGATE_ADMIN_KEY": KEY, **(env or {})})
+    http = process.wait_for(r"API base +http://([\d.:]+)/v1").group(1)
+    https = process.wait_for(r"^ +https://([\d.:]+)/v1").group(1)
+    relay = process.wait_for(r"Relay +udp ([\d.:]+)").group(1)
+    process.wait_for("Stop with Ctrl-C")
+    return Gateway(process, http, https, relay, pathlib.Path(data_dir))
+
+
+def start_simulator(*arguments):
+    process = Process(TARGET / "provider-sim", "--listen", "127.0.0.1:0", *arguments)
+    address = process.wait_for(r"(127\.0\.0\.1:\d+)").group(1)
+    return process, address
+
+
+def gateway_config(sim, **provider):
+    extra = "".join(f", {name}: {value}" for name, value in provider.items())
+    return f"""
+providers:
+  local: {{ kind: local, decoders: 1 }}
+  sim: {{ kind: openai-realtime, base_url: "http://{sim}/v1"{extra} }}
+routes:
+  - {{ model: "sim*", provider: sim }}
+  - {{ model: "*", provider: local }}
+"""
+
+
+@pytest.fixture(scope="session")
+def gateway():
+    with tempfile.TemporaryDirectory(prefix="voxgate-test-") as folder:
+        simulator, address = start_simulator()
+        running = start_gateway(pathlib.Path(folder) / "data", gateway_config(address))
+        running.sim = address
+        yield running
+        code = running.process.stop()
+        simulator.stop()
+        assert code == 0, running.process.output()
+        assert "panicked" not in running.process.output()
+
+
+@pytest.fixture(scope="session")
+def speak(tmp_path_factory):
+    """Makes a WAV of a sentence; the same sentence is made once."""
+    folder = tmp_path_factory.mktemp("voices")
+    made = {}
+
+    def make(text, voice="slt"):
+        if (text, voice) not in made:
+            path = folder / f"{len(made)}.wav"
+            subprocess.run(["flite", "-voice", voice, "-t", text, "-o", str(path)], check=True)
+            made[(text, voice)] = path
+        return made[(text, voice)]
+
+    return make
+
+
+def read_wav(path, rate):
+    """Mono samples of a WAV at another rate, as int16."""
+    with wave.open(str(path)) as source:
+        assert source.getnchannels() == 1 and source.getsampwidth() == 2
+        samples = numpy.frombuffer(source.readframes(source.getnframes()), dtype="<i2")
+        own = source.getframerate()
+    if own == rate:
+        return samples
+    length = int(len(samples) * rate / own)
+    positions = numpy.linspace(0, len(samples) - 1, length)
+    return numpy.interp(positions, numpy.arange(len(samples)), samples).astype("<i2")

@@ -2,8 +2,8 @@
 //!
 //! The engine (webrtc 0.21.1) drains what one layer has to send before it tells it what another layer found out. So
 //! the first DTLS flight, queued when ICE has found a path, and the SCTP association, queued when DTLS has keys,
-//! leave at the next timer only: 200 ms later, the interval of ICE checks. Here the engine's sleep after such an
-//! event is cut short once.
+//! leave at the next timer only: 200 ms later, the interval of ICE checks. Here the engine's sleeps after such an
+//! event are short.
 
 use std::future::Future;
 use std::io;
@@ -22,7 +22,10 @@ const SHORT_SLEEP: Duration = Duration::from_millis(1);
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Tokio, with one short sleep after each [`HurriedRuntime::hurry`].
+/// The association takes four messages and the channel two more; each may wait for a sleep on its way in or out.
+const SHORT_SLEEPS: u8 = 12;
+
+/// Tokio, with some short sleeps after each [`HurriedRuntime::hurry`].
 #[derive(Clone, Debug)]
 pub(crate) struct HurriedRuntime {
     hurry: Arc<AtomicU8>,
@@ -33,9 +36,9 @@ impl HurriedRuntime {
         Self { hurry: Arc::default() }
     }
 
-    /// Cuts the next sleep of the engine short.
+    /// Cuts the next sleeps of the engine short.
     pub(crate) fn hurry(&self) {
-        self.hurry.store(12, Ordering::Release);
+        self.hurry.store(SHORT_SLEEPS, Ordering::Release);
     }
 }
 
@@ -62,7 +65,8 @@ impl Runtime for HurriedRuntime {
     }
 
     fn sleep(&self, duration: Duration) -> Boxed<'static, ()> {
-        let hurried = self.hurry.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)).is_ok();
+        let one_less = |left: u8| left.checked_sub(1);
+        let hurried = self.hurry.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_ok();
         TokioRuntime.sleep(if hurried { duration.min(SHORT_SLEEP) } else { duration })
     }
 

@@ -13,6 +13,9 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{self, Checked, ConfigError, Written};
 use crate::standalone;
 
+/// The WebRTC engine reports every state of every call at INFO; operators want those of the gateway.
+const DEFAULT_LOG: &str = "warn,voxgate=info";
+
 /// A configuration or a machine that does not fit (sysexits.h `EX_CONFIG`).
 const EXIT_CONFIG: u8 = 78;
 
@@ -25,8 +28,7 @@ const EXIT_CONFIG: u8 = 78;
     voxgate check --config voxgate.yaml         every problem of a configuration at once\n  \
     voxgate call --wav question.wav --save answer.wav\n                                              \
     call a gateway from the terminal and see where the milliseconds went\n\n\
-    Logs go to standard error; VOXGATE_LOG sets what is logged (default `info`), for example\n\
-    VOXGATE_LOG=debug or VOXGATE_LOG=voxgate=debug,info."
+    Logs go to standard error; VOXGATE_LOG sets what is logged. Default: warn,voxgate=info"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -131,7 +133,7 @@ pub(crate) fn say(message: &str) {
 }
 
 fn start_logging() {
-    let filter = EnvFilter::try_from_env("VOXGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("VOXGATE_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 

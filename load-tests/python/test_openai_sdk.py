@@ -5,7 +5,6 @@ import base64
 import asyncio
 import ssl
 
-import httpx
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
@@ -147,8 +146,7 @@ def test_a_wss_client_works_with_the_gateways_own_authority(gateway):
     context = ssl.create_default_context(cafile=str(gateway.ca))
 
     async def run():
-        secure = AsyncOpenAI(api_key=gateway.key, base_url=f"https://{gateway.https}/v1",
-                             http_client=httpx.AsyncClient(verify=context))
+        secure = AsyncOpenAI(api_key=gateway.key, base_url=f"https://{gateway.https}/v1")
         async with secure.realtime.connect(
             model="gpt-realtime", websocket_connection_options={"ssl": context}
         ) as connection:

@@ -1,6 +1,6 @@
 //! Replays the kept conversations as they are, and damaged in every way a seed can think of.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
 

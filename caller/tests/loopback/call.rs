@@ -55,7 +55,6 @@ async fn a_question_is_heard_and_its_answer_comes_back_after_it() {
     for step in Step::ALL {
         assert!(timings.at(step).is_some(), "{step:?}");
     }
-    eprintln!("TEMP {:?} {:?}", timings.started(), timings.reached().collect::<Vec<_>>());
     call.hang_up().await.unwrap();
     let seen = gateway.seen.lock().unwrap();
     assert_eq!(seen.hang_ups, [CALL_ID]);

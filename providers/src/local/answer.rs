@@ -245,5 +245,9 @@ impl Answer {
 
 fn chunks(pcm: &Pcm, rate: SampleRate) -> impl Iterator<Item = Pcm> {
     let size = rate.samples_in(CHUNK).0 as usize;
-    pcm.samples.chunks(size).map(move |samples| Pcm { rate, samples: samples.to_vec() }).collect::<Vec<_>>().into_iter()
+    pcm.samples
+        .chunks(size)
+        .map(move |samples| Pcm { rate, samples: samples.to_vec() })
+        .collect::<Vec<_>>()
+        .into_iter()
 }

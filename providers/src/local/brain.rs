@@ -154,7 +154,9 @@ impl Brain {
             BrainInput::Words(text) if !text.trim().is_empty() => self.answer_words(text, facts),
             BrainInput::Words(_) => Reply::say(answers::NOTHING_HEARD),
             BrainInput::Unheard => Reply::say(answers::COULD_NOT_LISTEN),
-            BrainInput::Opening | BrainInput::ToolOutputs(_) if self.last.is_empty() => Reply::say(&self.greeting()),
+            BrainInput::Opening | BrainInput::ToolOutputs(_) if self.last.is_empty() => {
+                Reply::say(&self.greeting())
+            }
             BrainInput::Opening | BrainInput::ToolOutputs(_) => Reply::say(answers::STILL_THERE),
         }
     }

@@ -25,8 +25,7 @@ type Activate = unsafe extern "C" fn(Handle, *const c_char) -> c_int;
 type ProcessRaw = unsafe extern "C" fn(Handle, *const i16, usize, c_int, c_int) -> c_int;
 type AddWord = unsafe extern "C" fn(Handle, *const c_char, *const c_char, c_int) -> c_int;
 type GetHypothesis = unsafe extern "C" fn(Handle, *mut i32) -> *const c_char;
-type ParseArguments =
-    unsafe extern "C" fn(Handle, *const c_void, i32, *mut *mut c_char, i32) -> Handle;
+type ParseArguments = unsafe extern "C" fn(Handle, *const c_void, i32, *mut *mut c_char, i32) -> Handle;
 
 /// How a configuration is made in each generation.
 enum Configuration {

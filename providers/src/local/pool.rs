@@ -82,7 +82,9 @@ impl DecoderPool {
     ///
     /// [`LocalError::Thread`] if there can be no thread.
     pub(super) fn start(
-        sphinx: &Arc<Sphinx>, models: &RecogniserModels, decoders: usize,
+        sphinx: &Arc<Sphinx>,
+        models: &RecogniserModels,
+        decoders: usize,
     ) -> Result<Self, LocalError> {
         let shared =
             Arc::new(Shared { decoders, line: Mutex::new(Line::default()), changed: Condvar::new() });

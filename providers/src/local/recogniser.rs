@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use super::agreement::agreed;
+use super::agreement::{agreed, likeness};
 use super::brain::phrases;
 use super::pocketsphinx::{Decoder, Sphinx};
 use super::{LocalError, RecogniserModels};
 
 /// Words the dictionary of the model lacks, in its phones.
-const OWN_WORDS: [(&str, &str); 2] =
-    [("voxgate", "V AA K S G EY T"), ("transceiver", "T R AE N S IY V ER")];
+const OWN_WORDS: [(&str, &str); 2] = [("voxgate", "V AA K S G EY T"), ("transceiver", "T R AE N S IY V ER")];
 
 /// How alike both have to be before the end of the search for the grammar to be believed at once: the last passes of
 /// the open search take about 100 ms and seldom change what is nearly the same already.
@@ -76,11 +75,11 @@ impl Recogniser {
         self.grammar.finish();
         let grammar = self.grammar.hypothesis();
         let early = self.open.hypothesis();
-        if !grammar.is_empty() && super::agreement::likeness(&grammar, &early) >= SURE {
+        if !grammar.is_empty() && likeness(&grammar, &early) >= SURE {
             return Heard { words: grammar };
         }
         self.open.finish();
-        Heard { words: agreed(&grammar, &self.open.hypothesis()) }
+        Heard { words: agreed(&grammar, &self.open.hypothesis(), &OWN_WORDS.map(|(word, _)| word)) }
     }
 
     /// Ends whatever is still open, so that the next utterance begins at once.

@@ -95,7 +95,10 @@ impl OpenTurn {
     /// Ends the turn. What was heard long before its end belongs to no turn (a cough the gateway did not count as
     /// speech), unless the client ends turns by hand.
     pub(super) fn commit(
-        &mut self, item_id: ItemId, detection: Option<&TurnDetection>, now: Instant,
+        &mut self,
+        item_id: ItemId,
+        detection: Option<&TurnDetection>,
+        now: Instant,
     ) -> PendingTranscript {
         self.end_utterance();
         let spans: Vec<_> = self.pieces.iter().map(|piece| (piece.began, piece.ended)).collect();

@@ -91,10 +91,10 @@ impl Voice {
                     if order.reply.is_closed() {
                         continue;
                     }
-                    let spoken = voices.get_mut(&order.manner.voice).map_or(
-                        Err(LocalError::VoiceRefused),
-                        |voice| speak(voice, &order.text, order.manner.speed_percent),
-                    );
+                    let spoken =
+                        voices.get_mut(&order.manner.voice).map_or(Err(LocalError::VoiceRefused), |voice| {
+                            speak(voice, &order.text, order.manner.speed_percent)
+                        });
                     // Nobody waits any more: the answer was cancelled.
                     let _ = order.reply.send(spoken);
                 }

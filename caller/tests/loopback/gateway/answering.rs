@@ -77,16 +77,13 @@ pub(crate) async fn answer(offer: String, behaviour: Behaviour, seen: Arc<Mutex<
     let mut engine = MediaEngine::default();
     let codec = RTCRtpCodecParameters { rtp_codec: opus_codec(), payload_type: 111 };
     engine.register_codec(codec, RtpCodecKind::Audio).unwrap();
-    let connection = PeerConnectionBuilder::new()
+    let settings = SettingEngineBuilder::new().with_answering_dtls_role(RTCDtlsRole::Server).build();
+    let builder = PeerConnectionBuilder::new()
         .with_media_engine(engine)
-        .with_setting_engine(
-            SettingEngineBuilder::new().with_answering_dtls_role(RTCDtlsRole::Server).build(),
-        )
+        .with_setting_engine(settings)
         .with_handler(Arc::new(handler))
-        .with_udp_addrs(vec!["127.0.0.1:0"])
-        .build()
-        .await
-        .unwrap();
+        .with_udp_addrs(vec!["127.0.0.1:0"]);
+    let connection = Box::pin(builder.build()).await.unwrap();
     connection.add_track(track).await.unwrap();
     connection.set_remote_description(RTCSessionDescription::offer(offer).unwrap()).await.unwrap();
     let answer = connection.create_answer(None).await.unwrap();
@@ -116,12 +113,6 @@ impl PeerConnectionEventHandler for Answering {
         }
     }
 
-    async fn on_ice_connection_state_change(&self, s: webrtc::peer_connection::RTCIceConnectionState) {
-        eprintln!("TEMP server ice {s:?} {:?}", std::time::Instant::now());
-    }
-    async fn on_connection_state_change(&self, s: webrtc::peer_connection::RTCPeerConnectionState) {
-        eprintln!("TEMP server pc {s:?} {:?}", std::time::Instant::now());
-    }
     async fn on_data_channel(&self, channel: Arc<dyn DataChannel>) {
         let label = channel.label().await.unwrap();
         let seen = Arc::clone(&self.seen);

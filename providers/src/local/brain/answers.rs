@@ -8,7 +8,8 @@ use super::story::{JOKES, STORY};
 use super::topic::Topic;
 use super::{Brain, BrainFacts, LastTurn, Reply};
 
-pub(super) const NOTHING_HEARD: &str = "Sorry, I heard no words. Please say that again, a little closer to the microphone.";
+pub(super) const NOTHING_HEARD: &str =
+    "Sorry, I heard no words. Please say that again, a little closer to the microphone.";
 
 pub(super) const STILL_THERE: &str = "Are you still there? Ask me anything, or say, what can you do.";
 
@@ -20,7 +21,8 @@ const REPEATED_CHARACTERS: usize = 80;
 
 /// An honest answer to words without a known meaning, a different one each time.
 pub(super) fn not_understood(text: &str, times: usize) -> String {
-    let heard: String = text.chars().filter(|letter| !letter.is_control()).take(REPEATED_CHARACTERS).collect();
+    let heard: String =
+        text.chars().filter(|letter| !letter.is_control()).take(REPEATED_CHARACTERS).collect();
     let heard = heard.trim();
     match times % 3 {
         1 => format!("Sorry, I heard: {heard}. I have no answer to that. Ask me, what can you do."),
@@ -28,7 +30,9 @@ pub(super) fn not_understood(text: &str, times: usize) -> String {
             "I heard: {heard}. I am a small script, not a language model, so I only know a few topics. Try, how does \
              it work, or, tell me a story."
         ),
-        _ => format!("That was: {heard}. Or so I heard. You could ask, what is a relay, or, how fast was that."),
+        _ => format!(
+            "That was: {heard}. Or so I heard. You could ask, what is a relay, or, how fast was that."
+        ),
     }
 }
 
@@ -57,7 +61,9 @@ impl Brain {
             Topic::Time => Reply::say(&facts.time.spoken_time()),
             Topic::Date => Reply::say(&facts.time.spoken_date()),
             Topic::Latency => Reply::say(&latency(facts)),
-            Topic::CallLength => Reply::say(&format!("We have been talking for {}.", spoken_length(facts.call))),
+            Topic::CallLength => {
+                Reply::say(&format!("We have been talking for {}.", spoken_length(facts.call)))
+            }
             Topic::Name => Reply::say(&format!(
                 "My name is {}. I am the local voice of the voxgate gateway, and I need no key and no network.",
                 self.name()
@@ -97,7 +103,9 @@ impl Brain {
 /// Answers that never change.
 fn fixed(topic: Topic) -> &'static str {
     match topic {
-        Topic::HowAreYou => "I am fine, thank you. My queues are empty and my buffers are short. How can I help?",
+        Topic::HowAreYou => {
+            "I am fine, thank you. My queues are empty and my buffers are short. How can I help?"
+        }
         Topic::Abilities => {
             "I can chat. Ask me what voxgate is, how it works, what a relay is, or how fast my last answer was. I \
              know the time and the date, I can do small sums, and I can tell a long story, so that you can interrupt \
@@ -155,7 +163,9 @@ fn latency(facts: &BrainFacts) -> String {
             format!("{}{own}", all_hops(timeline))
         }
         (None, Some(own)) => format!("For my last answer, {own}"),
-        (None, None) => "This is my first answer, so there is nothing to measure yet. Ask me again.".to_owned(),
+        (None, None) => {
+            "This is my first answer, so there is nothing to measure yet. Ask me again.".to_owned()
+        }
     }
 }
 
@@ -168,7 +178,8 @@ fn own_part(turn: &LastTurn) -> String {
 }
 
 fn all_hops(timeline: &TurnTimeline) -> String {
-    let mut hops: Vec<_> = timeline.hops.iter().filter(|hop| hop.duration >= Duration::from_millis(1)).collect();
+    let mut hops: Vec<_> =
+        timeline.hops.iter().filter(|hop| hop.duration >= Duration::from_millis(1)).collect();
     hops.sort_by_key(|hop| std::cmp::Reverse(hop.duration));
     let largest: Vec<_> = hops
         .iter()

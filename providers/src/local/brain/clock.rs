@@ -23,7 +23,8 @@ impl LocalTime {
     /// The time at an offset from UTC.
     #[must_use]
     pub fn at(since_unix_epoch: Duration, utc_offset_minutes: i16) -> Self {
-        let minutes = i64::try_from(since_unix_epoch.as_secs() / 60).unwrap_or(0) + i64::from(utc_offset_minutes);
+        let minutes =
+            i64::try_from(since_unix_epoch.as_secs() / 60).unwrap_or(0) + i64::from(utc_offset_minutes);
         let days = minutes.div_euclid(1_440);
         let (year, month, day) = civil_from_days(days);
         Self {
@@ -60,8 +61,18 @@ impl LocalTime {
         const WEEKDAYS: [&str; 7] =
             ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
         const MONTHS: [&str; 12] = [
-            "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
-            "November", "December",
+            "January",
+            "February",
+            "March",
+            "April",
+            "May",
+            "June",
+            "July",
+            "August",
+            "September",
+            "October",
+            "November",
+            "December",
         ];
         let weekday = WEEKDAYS[usize::from(self.weekday) % 7];
         let month = MONTHS[usize::from(self.month.saturating_sub(1)) % 12];

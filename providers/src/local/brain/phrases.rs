@@ -39,7 +39,10 @@ mod tests {
         let phrases: Vec<_> = all().collect();
         assert!(phrases.len() > 60);
         for phrase in &phrases {
-            assert!(phrase.chars().all(|letter| letter.is_ascii_lowercase() || " '".contains(letter)), "{phrase}");
+            assert!(
+                phrase.chars().all(|letter| letter.is_ascii_lowercase() || " '".contains(letter)),
+                "{phrase}"
+            );
         }
         assert_eq!(phrases.iter().collect::<BTreeSet<_>>().len(), phrases.len());
     }

@@ -93,7 +93,8 @@ fn its_speed_is_told_as_far_as_it_is_known() {
         duration: Duration::from_millis(millis),
         certainty: Certainty::Measured,
     };
-    known.timeline = Some(TurnTimeline { turn: 1, hops: vec![hop(Hop::Endpointing, 500), hop(Hop::RelayIn, 2)] });
+    known.timeline =
+        Some(TurnTimeline { turn: 1, hops: vec![hop(Hop::Endpointing, 500), hop(Hop::RelayIn, 2)] });
     let answer = brain.reply(&question, &known).clauses.join(" ");
     assert!(answer.contains("it took 502 milliseconds"), "{answer}");
     assert!(answer.contains("endpointing with 500 milliseconds, relay in with 2 milliseconds"), "{answer}");
@@ -144,8 +145,7 @@ fn a_declared_tool_is_called_and_its_output_spoken() {
     let question = BrainInput::Words("how is the weather in paris".to_owned());
     let call = brain.reply(&question, &facts()).tool_call.unwrap();
     assert_eq!((call.name.as_str(), call.arguments.as_str()), ("get_weather", r#"{"city":"paris"}"#));
-    let output =
-        ToolAnswer { name: "get_weather".to_owned(), output: r#"{"sky": "clear"}"#.to_owned() };
+    let output = ToolAnswer { name: "get_weather".to_owned(), output: r#"{"sky": "clear"}"#.to_owned() };
     let reply = brain.reply(&BrainInput::ToolOutputs(vec![output]), &facts());
     assert_eq!(reply.clauses.join(" "), "Here is what I found: sky is clear.");
     assert!(ask(&mut brain, "which tools do you have").contains("get weather"));

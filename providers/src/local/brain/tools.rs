@@ -10,10 +10,11 @@ use super::words::{fits, number_at, words_of};
 
 /// Words of names and descriptions that say nothing about a tool.
 const EMPTY_WORDS: &[&str] = &[
-    "get", "set", "the", "a", "an", "of", "to", "for", "in", "and", "or", "is", "it", "this", "that", "with", "on",
-    "tool", "function", "call", "use", "when", "user", "asks", "returns", "return", "given", "current", "fetch",
-    "show", "tell", "what", "how", "about", "from", "by", "at", "me", "you", "your", "do", "does", "are", "can",
-    "please", "say", "make", "run", "look", "up", "now", "will", "be", "if", "they", "want", "wants",
+    "get", "set", "the", "a", "an", "of", "to", "for", "in", "and", "or", "is", "it", "this", "that", "with",
+    "on", "tool", "function", "call", "use", "when", "user", "asks", "returns", "return", "given", "current",
+    "fetch", "show", "tell", "what", "how", "about", "from", "by", "at", "me", "you", "your", "do", "does",
+    "are", "can", "please", "say", "make", "run", "look", "up", "now", "will", "be", "if", "they", "want",
+    "wants",
 ];
 
 /// Words that end a free-text argument.
@@ -101,8 +102,9 @@ fn argument(schema: &Value, words: &[String], is_required: bool) -> Option<Value
     }
     match schema.get("type").and_then(Value::as_str) {
         Some("integer" | "number") => {
-            let number = (0..words.len()).find_map(|start| number_at(&words[start..])).map(|(number, _)| number);
-            number.or(is_required.then_some(0)).map(Value::from)
+            let number =
+                (0..words.len()).find_map(|start| number_at(&words[start..])).map(|(number, _)| number);
+            number.or(if is_required { Some(0) } else { None }).map(Value::from)
         }
         Some("boolean") => {
             let said = |list: &[&str]| words.iter().any(|word| list.contains(&word.as_str()));
@@ -162,7 +164,9 @@ fn spoken_fields(tool: &str, fields: &Map<String, Value>) -> String {
     }
     let spoken: Vec<_> = fields
         .iter()
-        .filter_map(|(key, value)| Some(format!("{} is {}", words_of(&spaced(key)).join(" "), scalar(value)?)))
+        .filter_map(|(key, value)| {
+            Some(format!("{} is {}", words_of(&spaced(key)).join(" "), scalar(value)?))
+        })
         .take(SPOKEN_FIELDS)
         .collect();
     if spoken.is_empty() {
@@ -182,7 +186,8 @@ fn scalar(value: &Value) -> Option<String> {
 
 /// One speakable sentence of bounded length.
 fn sentence(text: &str) -> String {
-    let mut text: String = text.chars().filter(|letter| !letter.is_control()).take(SPOKEN_CHARACTERS).collect();
+    let mut text: String =
+        text.chars().filter(|letter| !letter.is_control()).take(SPOKEN_CHARACTERS).collect();
     text.truncate(text.trim_end().len());
     if !text.ends_with(['.', '!', '?']) {
         text.push('.');

@@ -44,7 +44,9 @@ pub(super) fn number_at(words: &[String]) -> Option<(i64, usize)> {
             (Some(value), Some(0)) if total > 0 && value < 100 => current = Some(value),
             (Some(value), None) if value < 100 => current = Some(value),
             (Some(value), Some(before)) if joins(before, value) => current = Some(before + value),
-            (None, Some(_)) if word == "and" && words.get(index + 1).is_some_and(|word| is_small(word)) => continue,
+            (None, Some(_)) if word == "and" && words.get(index + 1).is_some_and(|word| is_small(word)) => {
+                continue;
+            }
             _ => break,
         }
         used = index + 1;
@@ -69,8 +71,26 @@ const fn joins(before: i64, value: i64) -> bool {
 
 fn number_word(word: &str) -> Option<i64> {
     const SMALL: [&str; 20] = [
-        "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-        "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+        "thirteen",
+        "fourteen",
+        "fifteen",
+        "sixteen",
+        "seventeen",
+        "eighteen",
+        "nineteen",
     ];
     const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
     if let Some(value) = SMALL.iter().position(|small| *small == word) {

@@ -118,24 +118,40 @@ fn figures_of_the_recogniser() {
             let pcm = speech(&mut voice, sentence);
             let heard = hear(&mut recogniser, &pcm);
             let (grammar, open) = (recogniser.grammar.hypothesis(), recogniser.open.hypothesis());
-            likest = likest.max(super::super::agreement::likeness(&grammar, &open));
+            likest = likest.max(likeness(&grammar, &open));
             forced += usize::from(heard == grammar && !grammar.is_empty());
         }
-        println!("    outside the grammar: {forced} of {} forced, likeness at most {likest:.2}", OUTSIDE.len());
+        println!(
+            "    outside the grammar: {forced} of {} forced, likeness at most {likest:.2}",
+            OUTSIDE.len()
+        );
     }
 }
 
 /// Sentences no phrase of the brain resembles.
 const OUTSIDE: [&str; 24] = [
-    "the birds sang in the old oak tree", "please turn on the lights in the kitchen",
-    "my brother bought a new red car", "we are going to the beach tomorrow",
-    "she opened the window and looked outside", "there is a cat under the table",
-    "the train to london was late again", "he plays the piano every evening",
-    "i would like a cup of coffee", "the weather was cold and windy",
-    "they built a house near the river", "my sister lives in a small town",
-    "can you send me the report by friday", "the movie was better than the book",
-    "put the milk in the fridge", "we had dinner at a restaurant", "the dog is barking at the mailman",
-    "i forgot my keys at the office", "the doctor said to drink more water", "our team won the game last night",
-    "the store closes at nine", "i need to buy some bread and butter", "the flight was cancelled because of snow",
+    "the birds sang in the old oak tree",
+    "please turn on the lights in the kitchen",
+    "my brother bought a new red car",
+    "we are going to the beach tomorrow",
+    "she opened the window and looked outside",
+    "there is a cat under the table",
+    "the train to london was late again",
+    "he plays the piano every evening",
+    "i would like a cup of coffee",
+    "the weather was cold and windy",
+    "they built a house near the river",
+    "my sister lives in a small town",
+    "can you send me the report by friday",
+    "the movie was better than the book",
+    "put the milk in the fridge",
+    "we had dinner at a restaurant",
+    "the dog is barking at the mailman",
+    "i forgot my keys at the office",
+    "the doctor said to drink more water",
+    "our team won the game last night",
+    "the store closes at nine",
+    "i need to buy some bread and butter",
+    "the flight was cancelled because of snow",
     "he wrote a letter to his mother",
 ];

@@ -1,5 +1,6 @@
 """A gateway and a provider simulator of their own for every test session, on ports the system chooses."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -7,11 +8,13 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 import wave
 from dataclasses import dataclass, field
 
 import numpy
 import pytest
+import requests
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
@@ -20,7 +23,7 @@ START_LIMIT_SECONDS = 60
 
 
 class Process:
-    """A child process whose output is kept and searched."""
+    """A child process whose output is kept and searched. A variable set to None is taken out of its environment."""
 
     def __init__(self, *command, env=None):
         self.child = subprocess.Popen(
@@ -28,7 +31,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, **(env or {})},
+            env={name: value for name, value in {**os.environ, **(env or {})}.items() if value is not None},
         )
         self.lines = []
         self._changed = threading.Condition()
@@ -88,6 +91,34 @@ class Gateway:
     def ca(self):
         return self.data_dir / "tls" / "ca.pem"
 
+    def ask(self, method, path, **options):
+        """An HTTP request with the key of these tests."""
+        headers = {"Authorization": f"Bearer {self.key}", **options.pop("headers", {})}
+        headers = {name: value for name, value in headers.items() if value is not None}
+        return requests.request(method, f"http://{self.http}{path}", headers=headers, timeout=30, **options)
+
+    def metric(self, name, **labels):
+        """The value of a metric, zero if it never moved."""
+        suffix = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+        line = f"{name}{{{suffix}}}" if labels else name
+        for found in requests.get(f"http://{self.http}/metrics", timeout=30).text.splitlines():
+            if found.startswith(f"{line} "):
+                return float(found.rsplit(" ", 1)[1])
+        return 0.0
+
+    def wait_for_metric(self, expected, name, limit=30, **labels):
+        """Asks until the metric has the value."""
+        until = time.monotonic() + limit
+        while (value := self.metric(name, **labels)) != expected:
+            assert time.monotonic() < until, f"{name} {labels} stayed at {value}, expected {expected}"
+            time.sleep(0.05)
+
+    def assert_nothing_is_left(self):
+        """Every session is over, none of them by a panic."""
+        self.wait_for_metric(0, "voxgate_sessions")
+        assert self.metric("voxgate_session_panics_total") == 0
+        assert "panicked" not in self.process.output()
+
 
 def start_gateway(data_dir, config=None, env=None, arguments=()):
     command = [
@@ -124,17 +155,26 @@ routes:
 """
 
 
-@pytest.fixture(scope="session")
-def gateway():
+@contextlib.contextmanager
+def running_gateway(config, **options):
+    """A gateway in a folder of its own, which must end in order."""
     with tempfile.TemporaryDirectory(prefix="voxgate-test-") as folder:
-        simulator, address = start_simulator()
-        running = start_gateway(pathlib.Path(folder) / "data", gateway_config(address))
-        running.sim = address
-        yield running
-        code = running.process.stop()
-        simulator.stop()
+        running = start_gateway(pathlib.Path(folder) / "data", config, **options)
+        try:
+            yield running
+        finally:
+            code = running.process.stop()
         assert code == 0, running.process.output()
         assert "panicked" not in running.process.output()
+
+
+@pytest.fixture(scope="session")
+def gateway():
+    simulator, address = start_simulator()
+    with running_gateway(gateway_config(address)) as running:
+        running.sim = address
+        yield running
+    simulator.stop()
 
 
 @pytest.fixture(scope="session")

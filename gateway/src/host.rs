@@ -115,6 +115,12 @@ impl SessionHost for LocalHost {
         })
     }
 
+    fn refused(&self, error: &ApiError) {
+        // The codes of the HTTP API are a fixed set, so the label is bounded.
+        let code = error.code.as_deref().unwrap_or("none");
+        self.metrics.sessions_refused.with_label_values(&[code]).inc();
+    }
+
     fn serve_socket(&self, socket: WebSocket, request: SessionRequest) -> BoxFuture<'static, ()> {
         let config = socket::SocketConfig {
             encoder: self.encoder,

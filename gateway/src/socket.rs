@@ -150,10 +150,13 @@ impl SocketSession {
     }
 }
 
-/// Close codes as the API uses them: 1001 when the server ends the session, 1011 when the provider is gone.
+/// Close codes as the API uses them: 1001 when the server ends the session, 1008 when the client broke a rule, 1011
+/// when the provider is gone.
 fn close_frame(reason: EndReason) -> Message {
     let (code, text) = match reason {
-        EndReason::ClientClosed | EndReason::ClientLost => (close_code::NORMAL, "The client ended the session."),
+        EndReason::ClientClosed => (close_code::NORMAL, "The client ended the session."),
+        // Who is really gone does not hear this; who broke the protocol does.
+        EndReason::ClientLost => (close_code::POLICY, "A message was too long or was no valid text."),
         EndReason::HungUp => (close_code::NORMAL, "The call was hung up."),
         EndReason::MaximumDuration => (close_code::AWAY, "Your session hit its maximum duration."),
         EndReason::Drained => (close_code::AWAY, "The gateway is shutting down."),

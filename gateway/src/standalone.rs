@@ -99,7 +99,7 @@ async fn serve(config: Checked) -> Result<(), StartError> {
     let https = listen_tcp("https", config.https, "--https")?;
     let metrics = Arc::new(Metrics::new().map_err(|error| StartError::Internal(error.to_string()))?);
     let edge = start_edge(&config, &metrics)?;
-    let first_key = data.first_key(std::env::var("VOXGATE_ADMIN_KEY").ok().as_deref())?;
+    let first_key = data.first_key(chosen_key(std::env::var("VOXGATE_ADMIN_KEY").ok()).as_deref())?;
     let tls = tls::server_config(&data, config.https)?;
     let places = Places::new(Admission::new(config.sessions));
     let (drain, drained) = watch::channel(None);
@@ -139,6 +139,12 @@ async fn serve(config: Checked) -> Result<(), StartError> {
     let _ = servers.await;
     say("voxgate has stopped.");
     Ok(())
+}
+
+/// A variable that is set but empty, as container files make it of a missing value, chooses nothing: an empty key
+/// would let everybody in.
+fn chosen_key(variable: Option<String>) -> Option<String> {
+    variable.filter(|key| !key.trim().is_empty())
 }
 
 fn router(
@@ -306,5 +312,17 @@ async fn shut_down(
         () = all_ended => {}
         () = tokio::time::sleep_until((deadline + AFTER_DEADLINE).into()) => {}
         _ = wait_for_signal() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_variable_is_no_key() {
+        assert_eq!(chosen_key(Some(String::new())), None);
+        assert_eq!(chosen_key(Some(" ".to_owned())), None);
+        assert_eq!(chosen_key(Some("vg_mine".to_owned())).as_deref(), Some("vg_mine"));
     }
 }

@@ -40,6 +40,10 @@ pub(crate) use edge::EdgeConfig;
 /// call, more than a hundred calls' worth of one 20 ms frame.
 const DATAGRAMS_AT_ONCE: usize = 128;
 
+/// An address belongs to its call until the call has not been heard from it for this long. Whoever forges the source
+/// address of a live call can therefore not move it, and a port that a network gives to somebody else is soon free.
+const ADDRESS_HELD: Duration = Duration::from_secs(5);
+
 /// Names a call inside the process.
 pub(crate) type Slot = u64;
 
@@ -142,6 +146,12 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
+/// The call an address belongs to.
+struct Owner {
+    slot: Slot,
+    heard_at: Instant,
+}
+
 /// Who gets which datagram, and when everybody wants to be called.
 struct Switchboard {
     socket: Arc<UdpSocket>,
@@ -150,7 +160,7 @@ struct Switchboard {
     calls: BTreeMap<Slot, Call>,
     by_call_id: HashMap<CallId, Slot>,
     by_ufrag: HashMap<String, Slot>,
-    by_client: HashMap<SocketAddr, Slot>,
+    by_client: HashMap<SocketAddr, Owner>,
     deadlines: BTreeSet<(Instant, Slot)>,
     deadline_of: HashMap<Slot, Instant>,
     draining: Option<(Instant, oneshot::Sender<()>)>,
@@ -283,9 +293,10 @@ impl Switchboard {
                     return self.drop_frame("no_call");
                 };
                 let payload = frame.payload;
+                self.heard(now, slot, path);
                 self.work(now, slot, |call, sink| call.handle_datagram(now, path, payload, times, sink));
             }
-            (Kind::Hello, _) => self.replay_flows(now, index),
+            (Kind::Hello, _) => self.answer_hello(now, index),
             _ => self.drop_frame("unexpected_kind"),
         }
     }
@@ -294,17 +305,49 @@ impl Switchboard {
     fn slot_of(&self, client: SocketAddr, datagram: &[u8]) -> Option<Slot> {
         match classify::binding_request_ufrag(datagram) {
             Some(ufrag) => self.by_ufrag.get(std::str::from_utf8(ufrag).ok()?).copied(),
-            None => self.by_client.get(&client).copied(),
+            None => self.by_client.get(&client).map(|owner| owner.slot),
         }
     }
 
-    /// A relay lives anew: teach it the flows it had.
-    fn replay_flows(&mut self, now: Instant, index: usize) {
+    /// A datagram of this call came from this address. If the address was another's when the call proved that it is
+    /// behind it, it may be free by now.
+    fn heard(&mut self, now: Instant, slot: Slot, path: Path) {
+        match self.by_client.get_mut(&path.client) {
+            Some(owner) if owner.slot == slot => owner.heard_at = now,
+            _ => {
+                if self.calls.get(&slot).is_some_and(|call| call.clients.contains(&path.client)) {
+                    self.claim(now, slot, path);
+                }
+            }
+        }
+    }
+
+    /// Gives an address to a call that proved to be behind it, unless a live call holds it.
+    fn claim(&mut self, now: Instant, slot: Slot, path: Path) {
+        let is_held = self.by_client.get(&path.client).is_some_and(|owner| {
+            owner.slot != slot && now.saturating_duration_since(owner.heard_at) < ADDRESS_HELD
+        });
+        if is_held {
+            self.drop_frame("address_held");
+            return;
+        }
+        self.by_client.insert(path.client, Owner { slot, heard_at: now });
+        let Some(tag) = self.calls.get(&slot).map(|call| call.tag) else { return };
+        if let Some(edge) = self.edges.iter_mut().find(|edge| edge.public == path.relay) {
+            edge.confirm(now, tag, path.client, &mut self.outbox);
+        }
+        self.flush();
+    }
+
+    /// A relay says that it lives. One that lives anew is taught the flows it had.
+    fn answer_hello(&mut self, now: Instant, index: usize) {
         let Some(edge) = self.edges.get_mut(index) else { return };
         edge.refresh(now, 0, None, &mut self.outbox);
-        for call in self.calls.values() {
-            for client in &call.clients {
-                edge.refresh(now, call.tag, Some(*client), &mut self.outbox);
+        if edge.lives_anew() {
+            for call in self.calls.values() {
+                for client in &call.clients {
+                    edge.refresh(now, call.tag, Some(*client), &mut self.outbox);
+                }
             }
         }
         self.flush();
@@ -369,21 +412,18 @@ impl Switchboard {
     fn carry_out(&mut self, now: Instant, slot: Slot, tag: u32, output: CallOutput) {
         match output {
             CallOutput::Transmit(path, datagram) => {
-                let confirmed = self.by_client.get(&path.client) == Some(&slot);
+                let confirmed = self.by_client.get(&path.client).is_some_and(|owner| owner.slot == slot);
                 if let Some(edge) = self.edges.iter_mut().find(|edge| edge.public == path.relay) {
                     edge.send(now, tag, path.client, confirmed, &datagram, &mut self.outbox);
                 }
             }
             CallOutput::Validated(path) => {
-                self.by_client.insert(path.client, slot);
                 if let Some(call) = self.calls.get_mut(&slot)
                     && !call.clients.contains(&path.client)
                 {
                     call.clients.push(path.client);
                 }
-                if let Some(edge) = self.edges.iter_mut().find(|edge| edge.public == path.relay) {
-                    edge.confirm(now, tag, path.client, &mut self.outbox);
-                }
+                self.claim(now, slot, path);
             }
             CallOutput::Released(path) => self.release(now, slot, tag, path.client),
             CallOutput::AnswerBegan { received } => {
@@ -407,7 +447,7 @@ impl Switchboard {
     }
 
     fn release(&mut self, now: Instant, slot: Slot, tag: u32, client: SocketAddr) {
-        if self.by_client.get(&client) == Some(&slot) {
+        if self.by_client.get(&client).is_some_and(|owner| owner.slot == slot) {
             self.by_client.remove(&client);
         }
         if let Some(call) = self.calls.get_mut(&slot) {

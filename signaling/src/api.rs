@@ -5,10 +5,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{FromRequest, Multipart, Path, Query, Request, State, WebSocketUpgrade};
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 use voxgate_policy::routing::RouteTable;
 use voxgate_protocol::id::{CallId, SessionId};
@@ -61,6 +63,8 @@ pub fn router(api: ClientApi) -> Router {
         .route("/v1/realtime/client_secrets", post(create_client_secret))
         .route("/v1/realtime/calls", post(create_call))
         .route("/v1/realtime/calls/{call_id}/hangup", post(hang_up))
+        .route("/v1/{*path}", any(unknown_url))
+        .method_not_allowed_fallback(unknown_url)
         .layer(cors())
         .with_state(api)
 }
@@ -90,6 +94,14 @@ struct CallQuery {
     intent: Option<String>,
 }
 
+/// The query as a handler gets it, so that its refusal has the API's shape and comes after that of the key.
+type AskedQuery = Result<Query<CallQuery>, QueryRejection>;
+
+#[expect(clippy::unused_async, reason = "axum handlers are async")]
+async fn unknown_url(method: Method, uri: Uri) -> ErrorReply {
+    ApiError::unknown_url(method.as_str(), uri.path()).into()
+}
+
 async fn create_client_secret(
     State(api): State<ClientApi>,
     headers: HeaderMap,
@@ -117,13 +129,18 @@ async fn create_client_secret(
 
 async fn create_call(
     State(api): State<ClientApi>,
-    Query(query): Query<CallQuery>,
+    query: AskedQuery,
     request: Request,
 ) -> Result<Response, ErrorReply> {
+    start_call(&api, query, request).await.inspect_err(|refusal| api.host.refused(&refusal.0))
+}
+
+async fn start_call(api: &ClientApi, query: AskedQuery, request: Request) -> Result<Response, ErrorReply> {
     let principal = api.identity.authenticate(bearer(request.headers()), unix_now())?;
+    let query = read_query(query)?;
     let (offer, session) = read_offer(request).await?;
     let call_id = CallId::from_random(random_bits()?);
-    let request = admit(&api, principal, query.model, session)?;
+    let request = admit(api, principal, query.model, session)?;
     let answer = api.host.answer(call_id.clone(), offer, request).await?;
     let location = format!("/v1/realtime/calls/{call_id}");
     Ok((
@@ -137,9 +154,10 @@ async fn create_call(
 async fn hang_up(
     State(api): State<ClientApi>,
     headers: HeaderMap,
-    Path(call_id): Path<String>,
+    call_id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ErrorReply> {
     api.identity.authenticate(bearer(&headers), unix_now())?;
+    let Path(call_id) = call_id.map_err(|_| ApiError::call_id_not_found())?;
     if api.host.hang_up(CallId::from(call_id)).await {
         Ok(StatusCode::OK.into_response())
     } else {
@@ -149,12 +167,26 @@ async fn hang_up(
 
 async fn open_socket(
     State(api): State<ClientApi>,
-    Query(query): Query<CallQuery>,
+    query: AskedQuery,
     headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ErrorReply> {
-    let credential = bearer(&headers).or_else(|| subprotocol_key(&headers));
+    start_socket(&api, query, &headers, upgrade).inspect_err(|refusal| api.host.refused(&refusal.0))
+}
+
+fn start_socket(
+    api: &ClientApi,
+    query: AskedQuery,
+    headers: &HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, ErrorReply> {
+    let credential = bearer(headers).or_else(|| subprotocol_key(headers));
     let principal = api.identity.authenticate(credential, unix_now())?;
+    let query = read_query(query)?;
+    let upgrade = upgrade.map_err(|_| {
+        let message = "This address is for WebSockets; WebRTC calls begin with POST /v1/realtime/calls.";
+        ApiError::new(400, ErrorKind::InvalidRequest, "websocket_required", message)
+    })?;
     if query.call_id.is_some() {
         return Err(ApiError::call_id_not_found().into());
     }
@@ -162,13 +194,17 @@ async fn open_socket(
         let reason = format!("the intent {intent:?} is not supported by this gateway; leave it out.");
         return Err(ApiError::invalid_value("intent", reason).into());
     }
-    let request = admit(&api, principal, query.model, None)?;
+    let request = admit(api, principal, query.model, None)?;
     let host = Arc::clone(&api.host);
     Ok(upgrade
         .protocols([SUBPROTOCOL])
         .max_message_size(MAX_SOCKET_MESSAGE_BYTES)
         .max_frame_size(MAX_SOCKET_MESSAGE_BYTES)
         .on_upgrade(move |socket| host.serve_socket(socket, request)))
+}
+
+fn read_query(query: AskedQuery) -> Result<CallQuery, ApiError> {
+    query.map(|Query(query)| query).map_err(|rejection| ApiError::invalid_value("query", rejection.body_text()))
 }
 
 /// Settings, route and place of a session; whatever is missing is refused with a reason.

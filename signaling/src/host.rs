@@ -35,6 +35,9 @@ pub trait SessionHost: Send + Sync + 'static {
     /// Ends a call. False if there is none of that name.
     fn hang_up(&self, call_id: CallId) -> BoxFuture<'_, bool>;
 
+    /// A session was refused before it started; for the count of them.
+    fn refused(&self, error: &ApiError);
+
     /// Runs a session on a client's WebSocket until it ends.
     fn serve_socket(&self, socket: WebSocket, request: SessionRequest) -> BoxFuture<'static, ()>;
 }

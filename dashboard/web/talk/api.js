@@ -26,8 +26,8 @@ export async function createCall(secret, offer) {
  * Tells the gateway that the call is over. It notices by itself too, only later, so a failure changes
  * nothing.
  */
-export function hangUp(key, location) {
-  post(`${location}/hangup`, key, "application/json", undefined, { keepalive: true }).catch(() => {});
+export async function hangUp(key, location) {
+  await post(`${location}/hangup`, key, "application/json", undefined, { keepalive: true }).catch(() => {});
 }
 
 async function post(path, token, type, body, options = {}) {

@@ -118,13 +118,14 @@ export class Call {
     this.#events.addEventListener("open", () => this.#opened());
     this.#events.addEventListener("message", ({ data }) => this.#receive(parse(data)));
     this.#events.addEventListener("close", () => {
+      this.#location = null;
       if (!this.#isOver()) this.#close("ended", new CallFailure("ended_by_gateway"));
     });
     this.#extension = connection.createDataChannel("voxgate");
     this.#extension.addEventListener("message", ({ data }) => {
       const message = parse(data);
       const turn = readTurn(message);
-      if (turn) this.#on.turn(turn, message);
+      if (turn && !this.#isOver()) this.#on.turn(turn, message);
     });
   }
 
@@ -140,7 +141,7 @@ export class Call {
   }
 
   #receive(event) {
-    if (!event) return;
+    if (!event || this.#isOver()) return;
     if (event.type === "session.created") {
       const update = sessionUpdate(event.session, this.#wishes);
       if (update) this.send({ type: "session.update", session: update });
@@ -177,16 +178,18 @@ export class Call {
     this.state = state;
     clearTimeout(this.#deadline);
     this.#reader?.stop();
-    this.#hangUp();
     this.#release();
-    this.#connection?.close();
+    this.#hangUp();
     if (failure) this.#on.failure(failure);
     this.#on.state(state, "");
   }
 
-  #hangUp() {
-    if (this.#location) hangUp(this.#key, this.#location);
+  /** A closed connection ends the call too, and then there is none to hang up: the connection goes last. */
+  async #hangUp() {
+    const location = this.#location;
     this.#location = null;
+    if (location) await hangUp(this.#key, location);
+    this.#connection?.close();
   }
 
   #release() {

@@ -29,13 +29,15 @@ pub(super) struct Edge {
     pub(super) public: SocketAddr,
     pub(super) tunnel: SocketAddr,
     endpoint: Endpoint,
+    /// The relay's life whose flows were last taught.
+    taught_epoch: Option<u32>,
 }
 
 impl Edge {
     pub(super) fn new(config: EdgeConfig, now: Instant) -> Self {
         let endpoint =
             Endpoint::new(Side::Node, config.relay, config.node, config.key, now, config.since_unix_epoch);
-        Self { public: config.public, tunnel: config.tunnel, endpoint }
+        Self { public: config.public, tunnel: config.tunnel, endpoint, taught_epoch: None }
     }
 
     /// Verifies a frame and says how long its datagram took from the relay's socket to here: the time inside the
@@ -52,6 +54,12 @@ impl Edge {
             relay_out: one_way,
         };
         Ok((frame, times))
+    }
+
+    /// True once for each life of the relay.
+    pub(super) fn lives_anew(&mut self) -> bool {
+        let epoch = self.endpoint.relay_epoch();
+        std::mem::replace(&mut self.taught_epoch, epoch) != epoch
     }
 
     pub(super) fn send(

@@ -7,9 +7,9 @@ use std::sync::{Mutex, PoisonError};
 
 use voxgate_policy::routing::Route;
 use voxgate_protocol::settings::SessionSettings;
+use voxgate_protocol::timeline::TurnTimeline;
 use voxgate_providers::Secret;
 use voxgate_providers::bridge::{Bridge, Wake};
-use voxgate_protocol::timeline::TurnTimeline;
 use voxgate_providers::local::{self, LastTimeline, LocalCall, LocalConfig, LocalEngine, LocalError};
 use voxgate_providers::openai_realtime::{self, OpenAiTarget, TargetError};
 use voxgate_realtime::ApiError;
@@ -137,7 +137,7 @@ pub(crate) struct Ringer {
 
 impl Ringer {
     /// Wakes through `act`.
-    fn new(act: impl Fn() + Send + Sync + 'static) -> (Self, Wake) {
+    pub(crate) fn new(act: impl Fn() + Send + Sync + 'static) -> (Self, Wake) {
         let is_ringing = Arc::new(AtomicBool::new(false));
         let shared = Arc::clone(&is_ringing);
         let wake: Wake = Arc::new(move || {
@@ -150,7 +150,9 @@ impl Ringer {
 
     /// From now on the next ring counts. Call before reading the queue, or an event may be missed.
     pub(crate) fn answered(&self) {
-        self.is_ringing.store(false, Ordering::Release);
+        // A plain store could be overtaken by the read of the queue that follows it, and an event put there meanwhile,
+        // whose ring found the bell ringing, would wait for the next one.
+        self.is_ringing.swap(false, Ordering::AcqRel);
     }
 }
 

@@ -8,7 +8,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, fmt, registry};
 
 use crate::config::{self, Checked, ConfigError, Written};
 use crate::standalone;
@@ -134,7 +138,13 @@ pub(crate) fn say(message: &str) {
 
 fn start_logging() {
     let filter = EnvFilter::try_from_env("VOXGATE_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let filter = filter.and(filter_fn(is_fit_to_log));
+    registry().with(fmt::layer().with_writer(std::io::stderr).with_filter(filter)).init();
+}
+
+/// Libraries write whole messages and requests at TRACE: what callers say, and keys. No setting brings those out.
+fn is_fit_to_log(record: &Metadata<'_>) -> bool {
+    *record.level() != Level::TRACE || record.target().starts_with("voxgate")
 }
 
 #[cfg(test)]

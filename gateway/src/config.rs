@@ -45,8 +45,7 @@ fn list(problems: &[String]) -> String {
 pub(crate) fn read(path: &Path) -> Result<Written, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Unreadable { path: path.display().to_string(), source })?;
-    parse(&text)
-        .map_err(|reason| ConfigError::Malformed { path: path.display().to_string(), reason })
+    parse(&text).map_err(|reason| ConfigError::Malformed { path: path.display().to_string(), reason })
 }
 
 /// Understands the text of a configuration.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -25,9 +25,6 @@ pub(crate) enum DataError {
         /// Which file.
         path: String,
     },
-    /// A certificate could not be made.
-    #[error("cannot make a certificate: {0}")]
-    Certificate(#[from] rcgen::Error),
     /// The system gave no random numbers.
     #[error("the operating system gave no random numbers")]
     Random,
@@ -47,10 +44,11 @@ pub(crate) struct FirstKey {
 }
 
 impl DataDir {
-    /// Opens the folder and makes it if needed; only its owner may read it.
+    /// Opens the folder. One that is made here may be read by its owner only; one that exists keeps its permissions, for
+    /// it may hold other things.
     pub(crate) fn open(root: &Path) -> Result<Self, DataError> {
-        fs::create_dir_all(root).map_err(|source| unusable(root, source))?;
-        fs::set_permissions(root, fs::Permissions::from_mode(0o700)).map_err(|source| unusable(root, source))?;
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(root);
+        made.map_err(|source| unusable(root, source))?;
         Ok(Self { root: root.to_owned() })
     }
 
@@ -87,7 +85,8 @@ impl DataDir {
         }
         let draft = path.with_extension("new");
         let write = || {
-            let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+            let mut file =
+                fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
             file.write_all(content)?;
             file.sync_all()?;
             fs::rename(&draft, &path)
@@ -112,6 +111,8 @@ fn unusable(path: &Path, source: std::io::Error) -> DataError {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn folder(name: &str) -> PathBuf {
@@ -144,12 +145,23 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_that_exists_keeps_its_permissions() {
+        let root = folder("kept");
+        fs::create_dir(&root).unwrap();
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+        DataDir::open(&root).unwrap();
+        assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o755);
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
     fn private_files_are_readable_by_their_owner_only() {
         let root = folder("mode");
         let data = DataDir::open(&root).unwrap();
         data.write_private("tls/key.pem", b"x").unwrap();
-        let mode = fs::metadata(root.join("tls/key.pem")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&root.join("tls/key.pem")), 0o600);
+        assert_eq!(mode(&root), 0o700);
         fs::remove_dir_all(root).unwrap();
     }
 }

@@ -13,6 +13,7 @@ use voxgate_media::session::{
 };
 use voxgate_media::uplink::RtpAudio;
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, Fault, FaultOwner};
+use voxgate_protocol::id::IdSource;
 use voxgate_protocol::session::{EndReason, SessionCommand, SessionEvent};
 use voxgate_protocol::timeline::TurnTimeline;
 use voxgate_realtime::{Adapter, AdapterOutput, ClientKind};
@@ -20,6 +21,7 @@ use voxgate_signaling::host::SessionRequest;
 use voxgate_signaling::permit::Permit;
 use voxgate_telemetry::metrics::Metrics;
 
+use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
 
 use crate::bridges::Connected;
@@ -33,12 +35,7 @@ pub(crate) enum DialogueOutput {
     /// Send one message of the client protocol.
     Text(String),
     /// Send one RTP packet.
-    Audio {
-        payload: Vec<u8>,
-        timestamp: u32,
-        marker: bool,
-        first_received: Option<Instant>,
-    },
+    Audio { payload: Vec<u8>, timestamp: u32, marker: bool, first_received: Option<Instant> },
     /// A turn was measured.
     Turn(Box<TurnTimeline>),
     /// The session is over; close the connection once everything before is sent.
@@ -78,14 +75,15 @@ impl Dialogue {
             Leg::Rtp => (ClientKind::WebRtc, "webrtc"),
             Leg::Pcm => (ClientKind::WebSocket, "websocket"),
         };
+        let mut seeds = IdSource::new(config.seed);
         let session = Session::new(SessionConfig {
             traits: bridge.bridge.traits,
             settings: settings.clone(),
             leg: config.leg,
             encoder: config.encoder,
-            seed: config.seed,
+            seed: seeds.next_seed(),
         })?;
-        let adapter = Adapter::new(kind, session_id, settings, config.expires_at_unix, config.seed);
+        let adapter = Adapter::new(kind, session_id, settings, config.expires_at_unix, seeds.next_seed());
         config.metrics.sessions.inc();
         config.metrics.sessions_started.with_label_values(&[leg_name]).inc();
         Ok(Self {
@@ -103,6 +101,11 @@ impl Dialogue {
     /// The client's message channel is open.
     pub(crate) fn open(&mut self) {
         self.adapter.open();
+    }
+
+    /// The queue to the provider, to see how full it is.
+    pub(crate) fn to_provider(&self) -> mpsc::Sender<BridgeCommand> {
+        self.bridge.bridge.commands.clone()
     }
 
     /// A message of the client.
@@ -184,7 +187,7 @@ impl Dialogue {
     ) {
         loop {
             if let Some(output) = self.session.poll_output() {
-                self.take_session_output(arrived, output, outputs);
+                self.take_session_output(now, arrived, output, outputs);
             } else if let Some(output) = self.adapter.poll_output() {
                 match output {
                     AdapterOutput::ToClient(text) => outputs.push(DialogueOutput::Text(text)),
@@ -204,12 +207,13 @@ impl Dialogue {
 
     fn take_session_output(
         &mut self,
+        now: Instant,
         arrived: Option<Instant>,
         output: SessionOutput,
         outputs: &mut Vec<DialogueOutput>,
     ) {
         match output {
-            SessionOutput::Bridge(command) => self.tell_provider(arrived, command),
+            SessionOutput::Bridge(command) => self.tell_provider(now, arrived, command),
             SessionOutput::Event(SessionEvent::TurnMeasured(timeline)) => {
                 self.metrics.turn_measured(&timeline);
                 self.bridge.last_turn.set((*timeline).clone());
@@ -228,14 +232,21 @@ impl Dialogue {
         }
     }
 
-    fn tell_provider(&mut self, arrived: Option<Instant>, command: BridgeCommand) {
+    fn tell_provider(&mut self, now: Instant, arrived: Option<Instant>, command: BridgeCommand) {
         let is_audio = matches!(command, BridgeCommand::Audio(_));
         match self.bridge.bridge.commands.try_send(command) {
             Ok(()) => {}
-            // The pump reports its own end as an event; nothing is lost that could still be delivered.
-            Err(TrySendError::Closed(_)) => return,
+            // What the pump said last is in the queue; behind it lies the news of its end, which rings no bell.
+            Err(TrySendError::Closed(_)) => {
+                self.has_more_events = true;
+                return;
+            }
             Err(TrySendError::Full(_)) => {
                 self.metrics.provider_fault(FaultOwner::Gateway);
+                if !is_audio {
+                    // The client would wait for the answer to this command for ever.
+                    self.session.handle_bridge(now, now, BridgeEvent::Fault(bridge_stands_still()));
+                }
                 return;
             }
         }
@@ -261,6 +272,14 @@ impl Drop for Dialogue {
     }
 }
 
+fn bridge_stands_still() -> Fault {
+    Fault {
+        code: "provider_congested".to_owned(),
+        message: "The connection to the speech provider takes nothing any more.".to_owned(),
+        ..bridge_is_gone()
+    }
+}
+
 fn bridge_is_gone() -> Fault {
     Fault {
         owner: FaultOwner::Gateway,
@@ -271,3 +290,6 @@ fn bridge_is_gone() -> Fault {
         is_final: true,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use axum::extract::ws::WebSocket;
 use futures_util::future::BoxFuture;
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
 use voxgate_media::encode::EncoderConfig;
-use voxgate_protocol::id::{CallId, NodeIndex};
+use voxgate_protocol::id::{CallId, IdSource, NodeIndex};
 use voxgate_realtime::ApiError;
 use voxgate_relay::ufrag::{Route as UfragRoute, UfragKey, seal, session_end_minutes};
 use voxgate_signaling::host::{SessionHost, SessionRequest};
@@ -49,13 +49,13 @@ impl LocalHost {
     ) -> Result<String, ApiError> {
         let began = Instant::now();
         let slot = self.slots.fetch_add(1, Ordering::Relaxed);
-        let seed = random_word()?;
+        let mut seeds = IdSource::new(random_word()?);
         let transceiver = self.transceiver.clone();
         let ring = move || {
             // A loop that has ended needs no waking.
             let _ = transceiver.send(Command::BridgeReady(slot));
         };
-        let bridge = self.bridges.open(&request.route, &request.settings, seed, ring)?;
+        let bridge = self.bridges.open(&request.route, &request.settings, seeds.next_seed(), ring)?;
         let (reply, answer) = oneshot::channel();
         let tag = random_word()? as u32 | 1;
         let start = Start {
@@ -66,13 +66,14 @@ impl LocalHost {
             bridge,
             expires_at_unix: self.expires_at_unix(),
             ends_at: began + self.max_session,
-            seed,
+            seed: seeds.next_seed(),
             ufrag: self.seal_ufrag(tag)?,
             tag,
             password: password()?,
             reply,
         };
-        let gone = || ApiError::service_unavailable("This gateway is shutting down and takes no new sessions.");
+        let gone =
+            || ApiError::service_unavailable("This gateway is shutting down and takes no new sessions.");
         self.transceiver.send(Command::Start(Box::new(start))).map_err(|_| gone())?;
         let answer = answer.await.map_err(|_| gone())??;
         Metrics::observe(&self.metrics.answer_seconds, began.elapsed());
@@ -132,14 +133,17 @@ impl SessionHost for LocalHost {
         let ringing = Arc::new(tokio::sync::Notify::new());
         let shared = Arc::clone(&ringing);
         let opened = random_word().and_then(|seed| {
-            Ok((seed, self.bridges.open(&request.route, &request.settings, seed, move || shared.notify_one())?))
+            let mut seeds = IdSource::new(seed);
+            let ring = move || shared.notify_one();
+            let bridge = self.bridges.open(&request.route, &request.settings, seeds.next_seed(), ring)?;
+            Ok((seeds.next_seed(), bridge))
         });
         let sockets = Arc::clone(&self.sockets);
         Box::pin(async move {
             let _runs = sockets.read_owned().await;
             match opened {
                 Ok((seed, bridge)) => {
-                    socket::serve(socket, request, bridge, seed, &ringing, config).await;
+                    Box::pin(socket::serve(socket, request, bridge, seed, &ringing, config)).await;
                 }
                 Err(error) => socket::refuse(socket, &error).await,
             }

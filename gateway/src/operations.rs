@@ -31,13 +31,11 @@ pub(crate) fn router(operations: Operations) -> Router {
 }
 
 /// The process lives. Depends on nothing else, so that no outside failure gets it restarted.
-#[expect(clippy::unused_async, reason = "axum handlers are async")]
 async fn healthz() -> &'static str {
     "ok\n"
 }
 
 /// The process takes sessions.
-#[expect(clippy::unused_async, reason = "axum handlers are async")]
 async fn readyz(State(operations): State<Operations>) -> (StatusCode, &'static str) {
     if operations.places.is_draining() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
@@ -46,7 +44,6 @@ async fn readyz(State(operations): State<Operations>) -> (StatusCode, &'static s
     }
 }
 
-#[expect(clippy::unused_async, reason = "axum handlers are async")]
 async fn metrics(State(operations): State<Operations>) -> Response {
     count_relay(&operations);
     match operations.metrics.render() {

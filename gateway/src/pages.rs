@@ -14,7 +14,6 @@ pub(crate) fn router() -> Router {
     Router::new().fallback(page)
 }
 
-#[expect(clippy::unused_async, reason = "axum handlers are async")]
 async fn page(request: Request) -> Response {
     let Some(asset) = voxgate_dashboard::asset(request.uri().path()) else {
         return (StatusCode::NOT_FOUND, "There is nothing here. The talk page is at /.\n").into_response();

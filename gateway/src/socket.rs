@@ -1,10 +1,12 @@
 //! A session on a client's WebSocket.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::stream::Stream;
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use tokio::sync::{Notify, watch};
 use voxgate_media::encode::EncoderConfig;
 use voxgate_media::session::Leg;
@@ -19,8 +21,18 @@ use crate::dialogue::{Dialogue, DialogueConfig, DialogueOutput};
 /// Between two pings: shorter than the idle timeouts of the proxies people put in front (60 s and more).
 const PING_EVERY: Duration = Duration::from_secs(15);
 
+/// A client of which nothing is heard for this long, not even the answer to a ping, is gone.
+const LOST_AFTER: Duration = Duration::from_secs(45);
+
+/// Places in the provider's queue that have to be free before the next message of the client is read: more than one
+/// message needs. A client that sends faster than the provider takes is slowed down and loses nothing.
+const FREE_PLACES: usize = 64;
+
 /// A client that takes longer to accept a message is gone.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time a client gets to answer the close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a WebSocket session needs from its host.
 pub(crate) struct SocketConfig {
@@ -41,6 +53,15 @@ pub(crate) async fn refuse(mut socket: WebSocket, error: &ApiError) {
     // A client that is gone needs no reason.
     let _ = socket.send(Message::Text(event.to_string().into())).await;
     let _ = socket.send(close_frame(EndReason::ProviderFailed)).await;
+    hear_out(&mut socket).await;
+}
+
+/// Waits for the client's half of the close (RFC 6455 section 7.1.1). A connection closed at once may be reset, and some
+/// clients then lose what was said before the close, the reason for it included.
+async fn hear_out(from_client: &mut (impl Stream<Item = Result<Message, axum::Error>> + Unpin)) {
+    let farewell = async { while let Some(Ok(_)) = from_client.next().await {} };
+    // A client that does not answer is left alone.
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, farewell).await;
 }
 
 /// Runs the session until either side ends it.
@@ -52,6 +73,7 @@ pub(crate) async fn serve(
     ringing: &Notify,
     config: SocketConfig,
 ) {
+    let metrics = Arc::clone(&config.metrics);
     let dialogue = Dialogue::new(
         request,
         bridge,
@@ -65,9 +87,15 @@ pub(crate) async fn serve(
     );
     match dialogue {
         Ok(dialogue) => {
-            let ends_at = Instant::now() + config.max_session;
-            let session = SocketSession { dialogue, ends_at, drain: config.drain };
-            session.run(socket, ringing).await;
+            let now = Instant::now();
+            let ends_at = now + config.max_session;
+            let session = SocketSession { dialogue, ends_at, last_heard: now, drain: config.drain };
+            if AssertUnwindSafe(Box::pin(session.run(socket, ringing))).catch_unwind().await.is_err() {
+                metrics.session_panics.inc();
+                tracing::error!(
+                    "a WebSocket session ended because its state machine panicked; please report this"
+                );
+            }
         }
         Err(error) => refuse(socket, &ApiError::server_error(error.to_string())).await,
     }
@@ -76,6 +104,7 @@ pub(crate) async fn serve(
 struct SocketSession {
     dialogue: Dialogue,
     ends_at: Instant,
+    last_heard: Instant,
     drain: watch::Receiver<Option<Instant>>,
 }
 
@@ -84,6 +113,7 @@ impl SocketSession {
         let (mut to_client, mut from_client) = socket.split();
         let mut pings = tokio::time::interval(PING_EVERY);
         let mut outputs = Vec::new();
+        let to_provider = self.dialogue.to_provider();
         self.dialogue.open();
         loop {
             self.dialogue.drain(Instant::now(), None, &mut outputs);
@@ -96,6 +126,9 @@ impl SocketSession {
                 };
                 let sent = tokio::time::timeout(SEND_TIMEOUT, to_client.send(message)).await;
                 if is_last {
+                    // The session is over and its place free, however long the client takes.
+                    drop((self.dialogue, to_provider));
+                    hear_out(&mut from_client).await;
                     return;
                 }
                 if !matches!(sent, Ok(Ok(()))) {
@@ -103,8 +136,10 @@ impl SocketSession {
                     return;
                 }
             }
+            let has_room = to_provider.capacity() >= FREE_PLACES || to_provider.is_closed();
             tokio::select! {
-                message = from_client.next() => self.take(message),
+                message = from_client.next(), if has_room => self.take(message),
+                _ = to_provider.reserve_many(FREE_PLACES), if !has_room => {}
                 () = ringing.notified() => self.dialogue.handle_bridge(Instant::now()),
                 () = tokio::time::sleep_until(self.deadline().into()) => self.handle_timeout(Instant::now()),
                 changed = self.drain.changed() => {
@@ -113,7 +148,9 @@ impl SocketSession {
                     }
                 }
                 _ = pings.tick() => {
-                    if to_client.send(Message::Ping(Vec::new().into())).await.is_err() {
+                    let ping = to_client.send(Message::Ping(Vec::new().into()));
+                    let is_sent = matches!(tokio::time::timeout(SEND_TIMEOUT, ping).await, Ok(Ok(())));
+                    if !is_sent || self.last_heard.elapsed() > LOST_AFTER {
                         self.dialogue.end(EndReason::ClientLost);
                     }
                 }
@@ -122,6 +159,7 @@ impl SocketSession {
     }
 
     fn take<E>(&mut self, message: Option<Result<Message, E>>) {
+        self.last_heard = Instant::now();
         match message {
             Some(Ok(Message::Text(text))) => self.dialogue.handle_text(text.as_str()),
             // The API is text only; what a binary frame means is not defined.

@@ -10,7 +10,7 @@ use axum::Router;
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use thiserror::Error;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
 use voxgate_media::transport::Identity;
 use voxgate_policy::admission::Admission;
@@ -93,6 +93,8 @@ pub(crate) fn run(config: Checked) -> Result<(), StartError> {
 }
 
 async fn serve(config: Checked) -> Result<(), StartError> {
+    // First, so that a signal during the start is not lost and does not kill.
+    let mut stop = StopSignals::listen()?;
     let data = DataDir::open(&config.data_dir)?;
     // Sockets first: a taken port is the most likely trouble and costs nothing to find.
     let http = listen_tcp("http", config.http, "--http")?;
@@ -133,8 +135,8 @@ async fn serve(config: Checked) -> Result<(), StartError> {
         .serve(service.into_make_service());
     let servers = tokio::spawn(async move { tokio::join!(plain, secure) });
     greet(&addresses, &data, &first_key);
-    wait_for_signal().await?;
-    shut_down(&config, &places, &edge.commands, &drain, &sockets).await;
+    stop.next().await;
+    shut_down(&config, &places, &edge.commands, &drain, &sockets, &mut stop).await;
     handle.graceful_shutdown(Some(Duration::from_secs(1)));
     let _ = servers.await;
     say("voxgate has stopped.");
@@ -187,11 +189,7 @@ fn start_edge(config: &Checked, metrics: &Arc<Metrics>) -> Result<EdgeParts, Sta
     let ufrag_key = || UfragKey::new(0, ufrag_secret, 0).map_err(|error| internal(&error));
     let since_unix_epoch = since_unix_epoch();
     let node_epoch = since_unix_epoch.as_secs() as u8;
-    let node = NodeEntry {
-        address: node_address,
-        key: TunnelKey::new(0, tunnel_secret),
-        epoch: node_epoch,
-    };
+    let node = NodeEntry { address: node_address, key: TunnelKey::new(0, tunnel_secret), epoch: node_epoch };
     let relay_config = RelayConfig {
         listen: config.relay_listen,
         tunnel: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -221,8 +219,8 @@ fn start_edge(config: &Checked, metrics: &Arc<Metrics>) -> Result<EdgeParts, Sta
         silence_timeout: config.limits.silence_timeout,
         metrics: Arc::clone(metrics),
     };
-    let (commands, _thread) =
-        transceiver::spawn(socket, vec![edge], transceiver_config).map_err(system("the transceiver's thread"))?;
+    let (commands, _thread) = transceiver::spawn(socket, vec![edge], transceiver_config)
+        .map_err(system("the transceiver's thread"))?;
     let sealing = Sealing { key: ufrag_key()?, node: NODE, node_epoch };
     Ok(EdgeParts { relay, commands, sealing })
 }
@@ -270,15 +268,26 @@ fn greet(addresses: &Addresses, data: &DataDir, first_key: &FirstKey) {
     say("Stop with Ctrl-C; running calls may end first.");
 }
 
-async fn wait_for_signal() -> Result<(), StartError> {
-    let system = |source| StartError::System { what: "signal handling", source };
-    let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// What asks the process to stop.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> Result<Self, StartError> {
+        let system = |source| StartError::System { what: "signal handling", source };
+        let terminate = signal(SignalKind::terminate()).map_err(system)?;
+        let interrupt = signal(SignalKind::interrupt()).map_err(system)?;
+        Ok(Self { terminate, interrupt })
     }
-    Ok(())
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// Stops accepting, lets sessions finish up to the deadline, then ends them.
@@ -288,6 +297,7 @@ async fn shut_down(
     commands: &mpsc::UnboundedSender<Command>,
     drain: &watch::Sender<Option<Instant>>,
     sockets: &RwLock<()>,
+    stop: &mut StopSignals,
 ) {
     places.drain();
     let running = places.running();
@@ -298,21 +308,30 @@ async fn shut_down(
         ));
     }
     let deadline = Instant::now() + config.limits.drain_deadline;
+    tokio::select! {
+        () = end_sessions(deadline, commands, drain, sockets) => return,
+        () = tokio::time::sleep_until((deadline + AFTER_DEADLINE).into()) => return,
+        () = stop.next() => {}
+    }
+    // Whoever asks twice does not wait, but the callers are still told.
+    let now = end_sessions(Instant::now(), commands, drain, sockets);
+    let _ = tokio::time::timeout(AFTER_DEADLINE, now).await;
+}
+
+/// Ends the sessions that still run at the deadline; returns when none is left.
+async fn end_sessions(
+    deadline: Instant,
+    commands: &mpsc::UnboundedSender<Command>,
+    drain: &watch::Sender<Option<Instant>>,
+    sockets: &RwLock<()>,
+) {
     drain.send_replace(Some(deadline));
     let (reply, calls_ended) = oneshot::channel();
-    let asked = commands.send(Command::Drain(deadline, reply)).is_ok();
-    let all_ended = async {
-        if asked {
-            let _ = calls_ended.await;
-        }
-        // Every WebSocket session holds a read lock for as long as it runs.
-        let _all = sockets.write().await;
-    };
-    tokio::select! {
-        () = all_ended => {}
-        () = tokio::time::sleep_until((deadline + AFTER_DEADLINE).into()) => {}
-        _ = wait_for_signal() => {}
+    if commands.send(Command::Drain(deadline, reply)).is_ok() {
+        let _ = calls_ended.await;
     }
+    // Every WebSocket session holds a read lock for as long as it runs.
+    let _all = sockets.write().await;
 }
 
 #[cfg(test)]

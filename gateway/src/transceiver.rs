@@ -152,6 +152,13 @@ struct Owner {
     heard_at: Instant,
 }
 
+/// A shutdown in progress.
+struct Drain {
+    /// When the calls that still run are ended; `None` once they were told.
+    deadline: Option<Instant>,
+    all_ended: oneshot::Sender<()>,
+}
+
 /// Who gets which datagram, and when everybody wants to be called.
 struct Switchboard {
     socket: Arc<UdpSocket>,
@@ -163,7 +170,7 @@ struct Switchboard {
     by_client: HashMap<SocketAddr, Owner>,
     deadlines: BTreeSet<(Instant, Slot)>,
     deadline_of: HashMap<Slot, Instant>,
-    draining: Option<(Instant, oneshot::Sender<()>)>,
+    draining: Option<Drain>,
     outbox: Vec<(SocketAddr, Vec<u8>)>,
     sink: Vec<CallOutput>,
 }
@@ -188,7 +195,7 @@ impl Switchboard {
 
     fn next_deadline(&self) -> Option<Instant> {
         let call = self.deadlines.first().map(|(at, _)| *at);
-        let drain = self.draining.as_ref().map(|(at, _)| *at);
+        let drain = self.draining.as_ref().and_then(|drain| drain.deadline);
         call.into_iter().chain(drain).min()
     }
 
@@ -204,24 +211,24 @@ impl Switchboard {
                 // Whoever asked may have gone away.
                 let _ = reply.send(slot.is_some());
             }
-            Command::Drain(deadline, reply) => self.draining = Some((deadline, reply)),
+            Command::Drain(deadline, all_ended) => {
+                self.draining = Some(Drain { deadline: Some(deadline), all_ended });
+            }
         }
     }
 
     fn start(&mut self, now: Instant, start: Start) {
         let slot = start.slot;
-        let reply = match self.accept(now, start) {
+        let (reply, result) = match self.accept(now, start) {
             Ok((reply, answer, call)) => {
                 self.by_call_id.insert(call.call_id.clone(), slot);
                 self.by_ufrag.insert(call.ufrag.clone(), slot);
                 self.calls.insert(slot, call);
-                Some((reply, Ok(answer)))
+                (reply, Ok(answer))
             }
-            Err((reply, error)) => Some((reply, Err(error))),
+            Err((reply, error)) => (reply, Err(error)),
         };
-        if let Some((reply, result)) = reply
-            && reply.send(result).is_err()
-        {
+        if reply.send(result).is_err() {
             // The client went away while its offer was answered; nobody will ever connect.
             self.work(now, slot, |call, sink| call.end(now, EndReason::ClientClosed, sink));
         }
@@ -264,14 +271,7 @@ impl Switchboard {
             Ok(dialogue) => dialogue,
             Err(error) => return Err((start.reply, ApiError::server_error(error.to_string()))),
         };
-        let call = Call::new(
-            start.call_id,
-            start.ufrag,
-            start.tag,
-            dialogue,
-            transport,
-            start.ends_at,
-        );
+        let call = Call::new(start.call_id, start.ufrag, start.tag, dialogue, transport, start.ends_at);
         tracing::info!(call_id = %call.call_id, "call answered");
         Ok((start.reply, answer, call))
     }
@@ -282,9 +282,8 @@ impl Switchboard {
         };
         let edge = &mut self.edges[index];
         let public = edge.public;
-        let (frame, times) = match edge.open(now, bytes) {
-            Ok(opened) => opened,
-            Err(_) => return self.drop_frame("not_authentic"),
+        let Ok((frame, times)) = edge.open(now, bytes) else {
+            return self.drop_frame("not_authentic");
         };
         match (frame.header.kind, frame.header.client) {
             (Kind::Up, Some(client)) => {
@@ -315,7 +314,7 @@ impl Switchboard {
         match self.by_client.get_mut(&path.client) {
             Some(owner) if owner.slot == slot => owner.heard_at = now,
             _ => {
-                if self.calls.get(&slot).is_some_and(|call| call.clients.contains(&path.client)) {
+                if self.calls.get(&slot).is_some_and(|call| call.knows(path.client)) {
                     self.claim(now, slot, path);
                 }
             }
@@ -342,11 +341,16 @@ impl Switchboard {
     /// A relay says that it lives. One that lives anew is taught the flows it had.
     fn answer_hello(&mut self, now: Instant, index: usize) {
         let Some(edge) = self.edges.get_mut(index) else { return };
+        let relay = edge.public;
         edge.refresh(now, 0, None, &mut self.outbox);
         if edge.lives_anew() {
-            for call in self.calls.values() {
-                for client in &call.clients {
-                    edge.refresh(now, call.tag, Some(*client), &mut self.outbox);
+            for (slot, call) in &self.calls {
+                let owned = call.paths.iter().filter(|path| {
+                    path.relay == relay
+                        && self.by_client.get(&path.client).is_some_and(|owner| owner.slot == *slot)
+                });
+                for client in owned.map(|path| path.client) {
+                    edge.refresh(now, call.tag, Some(client), &mut self.outbox);
                 }
             }
         }
@@ -354,15 +358,18 @@ impl Switchboard {
     }
 
     fn handle_deadlines(&mut self, now: Instant) {
-        while let Some((at, slot)) = self.deadlines.first().copied() {
-            if at > now {
-                break;
-            }
-            self.deadlines.pop_first();
+        // A call that wants to go on at once is not among these: it waits until the others have had their turn.
+        let mut due = Vec::new();
+        while let Some((at, slot)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
+            self.deadlines.remove(&(at, slot));
             self.deadline_of.remove(&slot);
+            due.push(slot);
+        }
+        for slot in due {
             self.work(now, slot, |call, sink| call.handle_timeout(now, sink));
         }
-        if self.draining.as_ref().is_some_and(|(at, _)| *at <= now) {
+        let deadline = self.draining.as_mut().and_then(|drain| drain.deadline.take_if(|at| *at <= now));
+        if deadline.is_some() {
             let slots: Vec<Slot> = self.calls.keys().copied().collect();
             for slot in slots {
                 self.work(now, slot, |call, sink| call.end(now, EndReason::Drained, sink));
@@ -376,8 +383,8 @@ impl Switchboard {
             return false;
         }
         match self.draining.take() {
-            Some((_, reply)) => {
-                let _ = reply.send(());
+            Some(drain) => {
+                let _ = drain.all_ended.send(());
                 true
             }
             None => false,
@@ -396,16 +403,16 @@ impl Switchboard {
             self.forget(now, slot);
             return;
         }
-        let is_over = call.is_over();
-        let (tag, next) = (call.tag, call.poll_timeout(now));
+        let tag = call.tag;
         for output in std::mem::take(&mut self.sink) {
             self.carry_out(now, slot, tag, output);
             self.flush();
         }
-        if is_over {
-            self.forget(now, slot);
-        } else {
-            self.schedule(slot, next);
+        // Carrying out may have let the call work once more, or ended it.
+        match self.calls.get(&slot).map(|call| (!call.is_over()).then(|| call.poll_timeout(now))) {
+            Some(Some(next)) => self.schedule(slot, next),
+            Some(None) => self.forget(now, slot),
+            None => {}
         }
     }
 
@@ -418,14 +425,12 @@ impl Switchboard {
                 }
             }
             CallOutput::Validated(path) => {
-                if let Some(call) = self.calls.get_mut(&slot)
-                    && !call.clients.contains(&path.client)
-                {
-                    call.clients.push(path.client);
+                if let Some(call) = self.calls.get_mut(&slot) {
+                    call.paths.insert(path);
                 }
                 self.claim(now, slot, path);
             }
-            CallOutput::Released(path) => self.release(now, slot, tag, path.client),
+            CallOutput::Released(path) => self.release(now, slot, tag, path),
             CallOutput::AnswerBegan { received } => {
                 let sent = Instant::now();
                 Metrics::observe(
@@ -446,15 +451,17 @@ impl Switchboard {
         }
     }
 
-    fn release(&mut self, now: Instant, slot: Slot, tag: u32, client: SocketAddr) {
-        if self.by_client.get(&client).is_some_and(|owner| owner.slot == slot) {
-            self.by_client.remove(&client);
+    fn release(&mut self, now: Instant, slot: Slot, tag: u32, path: Path) {
+        let Some(call) = self.calls.get_mut(&slot) else { return };
+        call.paths.remove(&path);
+        // The address may still lead here through another relay.
+        if !call.knows(path.client)
+            && self.by_client.get(&path.client).is_some_and(|owner| owner.slot == slot)
+        {
+            self.by_client.remove(&path.client);
         }
-        if let Some(call) = self.calls.get_mut(&slot) {
-            call.clients.retain(|known| *known != client);
-        }
-        for edge in &mut self.edges {
-            edge.release(now, tag, client, &mut self.outbox);
+        if let Some(edge) = self.edges.iter_mut().find(|edge| edge.public == path.relay) {
+            edge.release(now, tag, path.client, &mut self.outbox);
         }
     }
 
@@ -467,9 +474,9 @@ impl Switchboard {
 
     fn forget(&mut self, now: Instant, slot: Slot) {
         let Some(call) = self.calls.get(&slot) else { return };
-        let (tag, clients) = (call.tag, call.clients.clone());
-        for client in clients {
-            self.release(now, slot, tag, client);
+        let (tag, paths) = (call.tag, call.paths.clone());
+        for path in paths {
+            self.release(now, slot, tag, path);
         }
         if let Some(at) = self.deadline_of.remove(&slot) {
             self.deadlines.remove(&(at, slot));

@@ -1,5 +1,6 @@
 """A gateway and a provider simulator of their own for every test session, on ports the system chooses."""
 
+import atexit
 import contextlib
 import os
 import pathlib
@@ -37,6 +38,8 @@ class Process:
             text=True,
             env={name: value for name, value in {**os.environ, **(env or {})}.items() if value is not None},
         )
+        # A failed test leaves nothing running.
+        atexit.register(self.child.kill)
         self.lines = []
         self._changed = threading.Condition()
         threading.Thread(target=self._read, daemon=True).start()
@@ -66,6 +69,11 @@ class Process:
             match = found()
         assert match, f"{pattern!r} never appeared in:\n{self.output()}"
         return match
+
+    def wait_for_end(self, limit=START_LIMIT_SECONDS):
+        """Waits until all output is read."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: None in self.lines, timeout=limit)
 
     def output(self):
         return "\n".join(line for line in self.lines if line is not None)
@@ -174,7 +182,8 @@ def running_gateway(config, **options):
 
 @pytest.fixture(scope="session")
 def gateway():
-    simulator, address = start_simulator()
+    # Answers long enough to be interrupted on a busy machine.
+    simulator, address = start_simulator("--answer-ms", "8000")
     with running_gateway(gateway_config(address)) as running:
         running.sim = address
         yield running

@@ -13,7 +13,7 @@ from webrtc_peer import call
 def strict():
     """A gateway whose sessions are short and whose patience is shorter."""
     simulator, address = start_simulator()
-    limits = "limits: { session_duration: 10s, setup_timeout: 2s, silence_timeout: 2s }\n"
+    limits = "limits: { session_duration: 10s, setup_timeout: 5s, silence_timeout: 3s }\n"
     with running_gateway(limits + gateway_config(address)) as running:
         yield running
     simulator.stop()
@@ -28,8 +28,9 @@ def one_more_ended(gateway, reason):
     gateway.assert_nothing_is_left()
 
 
-def client_secret(gateway, **session):
-    reply = gateway.ask("POST", "/v1/realtime/client_secrets", json={"session": {"type": "realtime", **session}})
+def client_secret(gateway, seconds=600, **session):
+    reply = gateway.ask("POST", "/v1/realtime/client_secrets", json={
+        "expires_after": {"anchor": "created_at", "seconds": seconds}, "session": {"type": "realtime", **session}})
     assert reply.status_code == 200, reply.text
     return reply.json()["value"]
 
@@ -139,11 +140,17 @@ def test_an_offer_that_nobody_follows_up_gives_its_place_back(strict):
 
 
 def test_a_session_ends_at_its_maximum_duration_and_says_so(strict):
+    # As short-lived as the session, so that it has expired when the session has ended.
+    secret = client_secret(strict, seconds=10, model="sim-realtime")
+
     async def scenario(peer):
-        await peer.connect(strict, model="sim-realtime")
+        await peer.connect(strict, token=secret)
         error = (await peer.event("error"))["error"]
         assert (error["type"], error["code"]) == ("invalid_request_error", "session_expired")
         await peer.ended()
 
     with one_more_ended(strict, "maximum_duration"):
         call(scenario)
+    late = strict.ask("POST", "/v1/realtime/calls", data="v=0", headers={"Authorization": f"Bearer {secret}"})
+    assert late.status_code == 401
+    assert late.json()["error"]["code"] == "invalid_api_key" and "expired" in late.json()["error"]["message"]

@@ -262,17 +262,15 @@ async fn a_server_that_accepts_and_says_nothing_times_out() {
 }
 
 #[tokio::test]
-async fn while_connecting_the_last_two_seconds_of_audio_are_kept() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let call = Call::start(target(format!("ws://{}", listener.local_addr().unwrap())));
-    call.speak(150);
-    let dropped = async {
-        while call.bridge.counters.dropped_audio() < SampleCount(24_000) {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, dropped).await.unwrap();
-    assert_eq!(call.bridge.counters.dropped_audio(), SampleCount(24_000));
+async fn a_recording_sent_in_one_message_reaches_the_provider_whole() {
+    let sim = simulator(answer(Duration::from_secs(1), None)).await;
+    let mut call = Call::start(target(sim.base_url()));
+    let recording = Pcm { rate: SampleRate::HZ_24000, samples: vec![5_000; 240_000] };
+    call.send(BridgeCommand::Audio(recording));
+    call.send(BridgeCommand::CommitInput { item_id: ItemId::from("item_mine") });
+    call.until(|event| matches!(event, BridgeEvent::InputCommitted { .. })).await;
+    assert_eq!(sim.stats().turns, [240_000]);
+    assert_eq!(call.bridge.counters.dropped_audio(), SampleCount(0));
 }
 
 #[tokio::test]

@@ -4,11 +4,11 @@ pub mod encode;
 pub mod jitter;
 pub mod playout;
 pub mod resample;
+pub mod session;
+#[cfg(test)]
+mod speech_fixture;
+pub mod timeline;
+pub mod transport;
 pub mod turn;
 pub mod uplink;
 pub mod voice;
-pub mod transport;
-#[cfg(test)]
-mod speech_fixture;
-pub mod session;
-pub mod timeline;

@@ -1,33 +1,33 @@
 //! One conversation: wires the caller's audio, the turn machine, the provider and the playout together.
 //!
-//! The session computes nothing itself. [`input`] turns audio into turns, [`answer`] turns answers into audio,
-//! [`meter`] measures; this file decides who hears of what. Sans-IO: time comes in with every call, after each
+//! The session computes nothing itself. [`input`] turns audio into turns, [`responses`] knows which answers there are,
+//! [`answer`] turns them into audio, [`meter`] measures; this file and [`answering`] decide who hears of what. Sans-IO: time comes in with every call, after each
 //! call drain [`Session::poll_output`], then wait until [`Session::poll_timeout`].
 
 mod answer;
+mod answering;
 mod input;
 mod meter;
+mod responses;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use voxgate_protocol::audio::Pcm;
-use voxgate_protocol::bridge::{
-    BridgeCommand, BridgeEvent, BridgeTraits, Fault, OutputPart, ResponseStatus, TurnOwner, TurnStage,
-};
-use voxgate_protocol::id::{IdSource, ItemId, ResponseId};
+use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, BridgeTraits, Fault, FaultOwner, TurnOwner};
+use voxgate_protocol::id::{IdSource, ItemId};
 use voxgate_protocol::session::{EndReason, SessionCommand, SessionEvent};
-use voxgate_protocol::settings::{ResponseOptions, SessionSettings};
+use voxgate_protocol::settings::SessionSettings;
 
 use crate::encode::EncoderConfig;
 use crate::uplink::RtpAudio;
 
-use answer::{Answer, Interrupted, Packet, Spoken};
+use answer::{Answer, Packet, Spoken};
 use input::{Input, InputEvent};
 pub use meter::NetworkTimes;
 use meter::TurnMeter;
+use responses::Responses;
 
 /// How the client's audio travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +103,7 @@ pub struct Session {
     settings: SessionSettings,
     input: Input,
     answer: Answer,
+    responses: Responses,
     meter: TurnMeter,
     ids: IdSource,
     user_item: Option<ItemId>,
@@ -128,6 +129,7 @@ impl Session {
             settings: config.settings,
             input,
             answer,
+            responses: Responses::default(),
             meter: TurnMeter::default(),
             ids,
             user_item: None,
@@ -140,6 +142,9 @@ impl Session {
 
     /// An RTP packet of the caller.
     pub fn handle_rtp(&mut self, now: Instant, packet: RtpAudio<'_>) {
+        if self.ended {
+            return;
+        }
         self.input.handle_rtp(now, packet);
         self.take_input(now);
     }
@@ -201,22 +206,15 @@ impl Session {
             BridgeEvent::InputTranscriptFailed { item_id, message } => {
                 self.event(SessionEvent::InputTranscriptFailed { item_id, message });
             }
-            BridgeEvent::ResponseStarted { response_id } => {
-                self.answer.started(response_id.clone());
-                self.meter.response_started(at);
-                self.event(SessionEvent::ResponseStarted { response_id });
-            }
+            BridgeEvent::ResponseStarted { response_id } => self.response_started(at, response_id),
             BridgeEvent::Output { response_id, item_id, part } => self.output(at, response_id, item_id, part),
             BridgeEvent::OutputItemDone { response_id, item_id, status } => {
                 self.event(SessionEvent::OutputItemDone { response_id, item_id, status });
             }
             BridgeEvent::ResponseDone { response_id, status, usage } => {
-                let status = self.answer.done(&response_id, status);
-                self.meter.response_done(at);
-                self.event(SessionEvent::ResponseDone { response_id, status, usage });
-                self.create_what_waited();
+                self.response_done(at, response_id, status, usage);
             }
-            BridgeEvent::Stage(stage) => self.stage(at, stage),
+            BridgeEvent::Stage(stage) => self.meter.stage(at, stage),
             BridgeEvent::Fault(fault) => self.fault(fault),
             BridgeEvent::Closed { reason } => self.fault(provider_closed(reason)),
         }
@@ -225,6 +223,9 @@ impl Session {
 
     /// Time passed.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.ended {
+            return;
+        }
         self.input.handle_timeout(now);
         self.take_input(now);
         self.drain_playout(now);
@@ -240,7 +241,7 @@ impl Session {
     /// The shell ends the session. Nothing is accepted afterwards.
     pub fn end(&mut self, reason: EndReason) {
         if !std::mem::replace(&mut self.ended, true) {
-            self.close_answer("session_ended", "The session ended before the answer did.");
+            self.close_answers("session_ended", "The session ended before the answer did.");
             self.event(SessionEvent::Ended(reason));
         }
     }
@@ -305,7 +306,8 @@ impl Session {
                     self.meter.speech_ended(arrival, now);
                     self.gateway_heard_the_end(at);
                 }
-                InputEvent::IdleTimeout => self.create_response(now, Box::default()),
+                InputEvent::IdleTimeout if self.responses.is_busy() => {}
+                InputEvent::IdleTimeout => self.ask(Box::default()),
             }
         }
         self.drain_playout(now);
@@ -332,11 +334,8 @@ impl Session {
         self.event(SessionEvent::InputCommitted { item_id });
         let creates = self.settings.input.turn_detection.as_ref().is_some_and(|turn| turn.creates_response());
         if creates {
-            if self.answer.is_generating() {
-                self.create_when_done = true;
-            } else {
-                self.bridge(BridgeCommand::CreateResponse(Box::default()));
-            }
+            self.create_when_done = true;
+            self.create_what_waited();
         }
     }
 
@@ -371,97 +370,16 @@ impl Session {
         }
     }
 
-    fn create_response(&mut self, now: Instant, options: Box<ResponseOptions>) {
-        self.meter.asked(now);
-        self.bridge(BridgeCommand::CreateResponse(options));
-    }
-
-    fn create_what_waited(&mut self) {
-        if std::mem::take(&mut self.create_when_done) {
-            self.bridge(BridgeCommand::CreateResponse(Box::default()));
-        }
-    }
-
-    fn cancel(&mut self, response_id: Option<ResponseId>) {
-        self.answer.cancel(ResponseStatus::CancelledByClient);
-        self.bridge(BridgeCommand::CancelResponse { response_id });
-    }
-
-    /// The caller speaks over the answer: stop it everywhere, now.
-    fn interrupt(&mut self, now: Instant) {
-        self.create_when_done = false;
-        let generating = self.answer.generating();
-        if generating.is_some() || self.answer.is_audible() {
-            self.interruptions += 1;
-        }
-        if generating.is_some() {
-            self.answer.cancel(ResponseStatus::CancelledByTurn);
-            if self.traits.turn_owner == TurnOwner::Gateway {
-                self.bridge(BridgeCommand::CancelResponse { response_id: generating });
-            }
-        }
-        self.cut_playback(now);
-    }
-
-    fn cut_playback(&mut self, now: Instant) {
-        let cut = self.answer.clear(now, self.meter.client_buffer());
-        self.drain_playout(now);
-        for Interrupted { item_id, heard } in cut {
-            self.truncate(item_id, 0, heard);
-        }
-    }
-
-    fn truncate(&mut self, item_id: ItemId, content_index: u32, heard: Duration) {
-        if self.traits.truncates {
-            self.bridge(BridgeCommand::Truncate { item_id: item_id.clone(), content_index, heard });
-        }
-        self.event(SessionEvent::ItemTruncated { item_id, content_index, heard });
-    }
-
-    fn output(&mut self, at: Instant, response_id: ResponseId, item_id: ItemId, part: OutputPart) {
-        if !self.answer.wants(&response_id) {
-            return;
-        }
-        let part = match part {
-            OutputPart::Audio(pcm) => {
-                self.meter.first_audio(at);
-                self.play(at, &response_id, &item_id, &pcm);
-                OutputPart::Audio(self.answer.for_client(pcm))
-            }
-            other => other,
-        };
-        self.event(SessionEvent::Output { response_id, item_id, part });
-    }
-
-    fn play(&mut self, at: Instant, response_id: &ResponseId, item_id: &ItemId, pcm: &Pcm) {
-        if self.answer.push(response_id, item_id, pcm, at) {
-            return;
-        }
-        // The queue holds minutes; a provider that sends more than that in one answer has lost its way.
-        self.cancel(Some(response_id.clone()));
-    }
-
-    fn stage(&mut self, at: Instant, stage: TurnStage) {
-        self.meter.stage(at, stage);
-    }
-
     fn fault(&mut self, fault: Fault) {
         let is_final = fault.is_final;
         if is_final {
-            self.close_answer(&fault.code, &fault.message);
+            self.close_answers(&fault.code, &fault.message);
         }
         self.event(SessionEvent::Fault(fault));
         if is_final {
             self.end(EndReason::ProviderFailed);
-        }
-    }
-
-    /// Every answer that began ends, whatever happened to its provider.
-    fn close_answer(&mut self, code: &str, message: &str) {
-        if let Some(response_id) = self.answer.generating() {
-            let failed = ResponseStatus::Failed { code: code.to_owned(), message: message.to_owned() };
-            let status = self.answer.done(&response_id, failed);
-            self.event(SessionEvent::ResponseDone { response_id, status, usage: None });
+        } else if self.responses.refused() {
+            self.create_what_waited();
         }
     }
 
@@ -499,7 +417,7 @@ impl Session {
 
 fn provider_closed(reason: String) -> Fault {
     Fault {
-        owner: voxgate_protocol::bridge::FaultOwner::Provider,
+        owner: FaultOwner::Provider,
         code: "provider_closed".to_owned(),
         message: reason,
         may_retry: true,

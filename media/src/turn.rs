@@ -153,6 +153,12 @@ impl TurnMachine {
         }
     }
 
+    /// A machine that begins to listen within a stream: the next frame begins at this position.
+    #[must_use]
+    pub fn starting_at(position: SampleCount, detection: &TurnDetection, rate: SampleRate) -> Self {
+        Self { position, floor: position, ..Self::new(detection, rate) }
+    }
+
     /// Changes the rules from the next frame on. Speech in progress goes on under the new ones.
     pub fn reconfigure(&mut self, detection: &TurnDetection) {
         self.parameters = Parameters::of(detection);

@@ -130,6 +130,11 @@ impl IdSource {
         (u128::from(self.next_word()) << 64) | u128::from(self.next_word())
     }
 
+    /// A seed for a further sequence. Two sequences of one seed would give two things the same name.
+    pub fn next_seed(&mut self) -> u64 {
+        self.next_word()
+    }
+
     fn next_word(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.state;
@@ -159,5 +164,16 @@ mod tests {
         assert_eq!(names, again);
         let distinct: std::collections::BTreeSet<_> = names.iter().collect();
         assert_eq!(distinct.len(), 100);
+    }
+
+    #[test]
+    fn sequences_of_one_seed_share_no_name() {
+        let mut seeds = IdSource::new(7);
+        let mut names = std::collections::BTreeSet::new();
+        for _ in 0..10 {
+            let mut sequence = IdSource::new(seeds.next_seed());
+            names.extend((0..100).map(|_| sequence.next_bits()));
+        }
+        assert_eq!(names.len(), 1000);
     }
 }

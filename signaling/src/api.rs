@@ -15,8 +15,8 @@ use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 use voxgate_policy::routing::RouteTable;
 use voxgate_protocol::id::{CallId, SessionId};
 use voxgate_protocol::settings::SessionSettings;
-use voxgate_realtime::{ApiError, ErrorKind};
 use voxgate_realtime::request;
+use voxgate_realtime::{ApiError, ErrorKind};
 
 use crate::host::{SessionHost, SessionRequest};
 use crate::identity::{Identity, Principal};
@@ -97,7 +97,6 @@ struct CallQuery {
 /// The query as a handler gets it, so that its refusal has the API's shape and comes after that of the key.
 type AskedQuery = Result<Query<CallQuery>, QueryRejection>;
 
-#[expect(clippy::unused_async, reason = "axum handlers are async")]
 async fn unknown_url(method: Method, uri: Uri) -> ErrorReply {
     ApiError::unknown_url(method.as_str(), uri.path()).into()
 }
@@ -121,8 +120,13 @@ async fn create_client_secret(
     }
     api.routes.resolve(&settings.model).map_err(|_| ApiError::model_not_found(&settings.model))?;
     let session_id = SessionId::from_random(random_bits()?);
-    let (secret, expires_at) =
-        api.identity.grant(principal.key, Some(settings.clone()), request.expires_after, now, random_bytes()?);
+    let (secret, expires_at) = api.identity.grant(
+        principal.key,
+        Some(settings.clone()),
+        request.expires_after,
+        now,
+        random_bytes()?,
+    );
     let reply = request::client_secret_response(&secret, expires_at, &settings, session_id.as_str());
     Ok(axum::Json(reply).into_response())
 }
@@ -204,7 +208,9 @@ fn start_socket(
 }
 
 fn read_query(query: AskedQuery) -> Result<CallQuery, ApiError> {
-    query.map(|Query(query)| query).map_err(|rejection| ApiError::invalid_value("query", rejection.body_text()))
+    query
+        .map(|Query(query)| query)
+        .map_err(|rejection| ApiError::invalid_value("query", rejection.body_text()))
 }
 
 /// Settings, route and place of a session; whatever is missing is refused with a reason.
@@ -218,11 +224,8 @@ fn admit(
     if settings.model.is_empty() {
         settings.model = model.unwrap_or_else(|| api.default_model.to_string());
     }
-    let route = api
-        .routes
-        .resolve(&settings.model)
-        .map_err(|_| ApiError::model_not_found(&settings.model))?
-        .clone();
+    let route =
+        api.routes.resolve(&settings.model).map_err(|_| ApiError::model_not_found(&settings.model))?.clone();
     let permit = api.places.take(principal.key)?;
     let session_id = SessionId::from_random(random_bits()?);
     Ok(SessionRequest { session_id, settings, route, permit })
@@ -303,8 +306,9 @@ fn unix_now() -> u64 {
 
 fn random_bytes() -> Result<[u8; 32], ApiError> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes)
-        .map_err(|_| ApiError::service_unavailable("The operating system gave no random numbers; try again."))?;
+    getrandom::fill(&mut bytes).map_err(|_| {
+        ApiError::service_unavailable("The operating system gave no random numbers; try again.")
+    })?;
     Ok(bytes)
 }
 

@@ -17,7 +17,7 @@ pub struct Principal {
     pub key: KeyIndex,
     /// The settings bound to a client secret.
     pub settings: Option<SessionSettings>,
-    /// Whether a client secret was presented. It may start sessions, nothing else.
+    /// Whether a client secret was presented. It may start and end sessions, nothing else.
     pub is_client_secret: bool,
 }
 
@@ -126,8 +126,7 @@ mod tests {
     #[test]
     fn a_client_secret_works_until_it_expires() {
         let identity = identity();
-        let (secret, expires_at) =
-            identity.grant(KeyIndex(0), None, Duration::from_secs(60), 1_000, [7; 32]);
+        let (secret, expires_at) = identity.grant(KeyIndex(0), None, Duration::from_secs(60), 1_000, [7; 32]);
         assert_eq!(expires_at, 1_060);
         assert!(secret.starts_with("ek_") && secret.len() == 67);
         assert!(identity.authenticate(Some(&secret), 1_059).unwrap().is_client_secret);

@@ -29,7 +29,8 @@ impl From<Rejection> for ErrorReply {
         let mut error = ApiError::invalid_api_key();
         if rejection == Rejection::Expired {
             error.message =
-                "The client secret has expired. Ask POST /v1/realtime/client_secrets for a new one.".to_owned();
+                "The client secret has expired. Ask POST /v1/realtime/client_secrets for a new one."
+                    .to_owned();
         }
         Self(error)
     }

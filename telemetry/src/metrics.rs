@@ -16,8 +16,8 @@ const INSIDE_SECONDS: &[f64] =
 
 /// Bounds for what a caller feels: 1 ms to 10 s, dense where conversations are won (200 ms to 1.5 s).
 const FELT_SECONDS: &[f64] = &[
-    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0,
-    10.0,
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5, 2.0,
+    3.0, 5.0, 10.0,
 ];
 
 /// Every metric, registered once per process.
@@ -192,7 +192,10 @@ struct Shelf<'a> {
 }
 
 impl Shelf<'_> {
-    fn keep<T: prometheus::core::Collector + Clone + 'static>(&self, metric: T) -> Result<T, prometheus::Error> {
+    fn keep<T: prometheus::core::Collector + Clone + 'static>(
+        &self,
+        metric: T,
+    ) -> Result<T, prometheus::Error> {
         self.registry.register(Box::new(metric.clone()))?;
         Ok(metric)
     }
@@ -241,11 +244,8 @@ mod tests {
     #[test]
     fn a_measured_turn_reaches_the_whole_and_each_of_its_hops() {
         let metrics = Metrics::new().unwrap();
-        let hop = |hop, ms| HopTime {
-            hop,
-            duration: Duration::from_millis(ms),
-            certainty: Certainty::Measured,
-        };
+        let hop =
+            |hop, ms| HopTime { hop, duration: Duration::from_millis(ms), certainty: Certainty::Measured };
         metrics.turn_measured(&TurnTimeline {
             turn: 1,
             hops: vec![hop(Hop::Endpointing, 500), hop(Hop::Model, 300)],

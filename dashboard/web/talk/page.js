@@ -120,8 +120,8 @@ function connect() {
     failure: fail,
   });
   call.start();
-  // The form with the focus disappears.
-  byId("conversation").focus();
+  // The form with the focus disappears. Nobody went to the conversation, so no ring is drawn around it.
+  byId("conversation").focus({ focusVisible: false });
 }
 
 function listen({ microphone, remote }) {

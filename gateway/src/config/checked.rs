@@ -19,6 +19,10 @@ use super::written::{self, TurnSide, Written};
 const SESSION_DURATIONS: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(10)..=Duration::from_secs(24 * 3600);
 
+/// How long a caller may take to connect, or be silent on the network: below, nobody gets through; above, a caller who
+/// is gone keeps a place.
+const CALL_TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(5);
+
 /// A configuration that means something.
 #[derive(Debug)]
 pub(crate) struct Checked {
@@ -95,10 +99,7 @@ pub(crate) fn check(
         https: written.https.listen,
         relay_listen: written.relay.listen,
         relay_advertise: written.relay.advertise,
-        sessions: SessionLimits {
-            total: written.limits.sessions,
-            per_key: written.limits.sessions_per_key,
-        },
+        sessions: SessionLimits { total: written.limits.sessions, per_key: written.limits.sessions_per_key },
         limits: written.limits.clone(),
         encoder: encoder(&written.audio),
         providers,
@@ -137,7 +138,8 @@ fn check_provider(
             }
             let api_key = match (api_key_env, api_key_file) {
                 (Some(_), Some(_)) => {
-                    problems.push(format!("providers.{name} has both api_key_env and api_key_file; keep one"));
+                    problems
+                        .push(format!("providers.{name} has both api_key_env and api_key_file; keep one"));
                     return None;
                 }
                 (Some(variable), None) => environment(variable).or_else(|| {
@@ -200,9 +202,7 @@ fn check_routes(written: &Written, problems: &mut Vec<String>) -> RouteTable {
 
 fn check_keys(written: &Written, problems: &mut Vec<String>) -> Vec<KeyHash> {
     let keys = written.key_hashes.iter().enumerate().filter_map(|(index, text)| {
-        KeyHash::from_hex(text)
-            .map_err(|error| problems.push(format!("key_hashes[{index}]: {error}")))
-            .ok()
+        KeyHash::from_hex(text).map_err(|error| problems.push(format!("key_hashes[{index}]: {error}"))).ok()
     });
     keys.collect()
 }
@@ -214,6 +214,13 @@ fn check_limits(written: &Written, problems: &mut Vec<String>) {
     }
     if limits.sessions == 0 || limits.sessions_per_key == 0 {
         problems.push("limits.sessions and limits.sessions_per_key must be at least 1".to_owned());
+    }
+    for (name, timeout) in
+        [("setup_timeout", limits.setup_timeout), ("silence_timeout", limits.silence_timeout)]
+    {
+        if !CALL_TIMEOUTS.contains(&timeout) {
+            problems.push(format!("limits.{name} must be 1s to 5m"));
+        }
     }
     let audio = &written.audio;
     if !(6_000..=256_000).contains(&audio.bitrate) {

@@ -30,7 +30,7 @@ fn an_unknown_key_is_an_error_that_names_it() {
 #[test]
 fn all_problems_are_reported_together() {
     let text = "
-limits: { session_duration: 1s }
+limits: { session_duration: 1s, silence_timeout: 0s }
 audio: { complexity: 11 }
 providers:
   cloud: { kind: openai-realtime, api_key_env: NO_SUCH_VARIABLE }
@@ -41,7 +41,7 @@ key_hashes: [short]
 ";
     let error = check(&parse(text).unwrap(), &nothing).unwrap_err();
     let ConfigError::Problems(problems) = error else { panic!("{error}") };
-    assert_eq!(problems.len(), 6, "{problems:#?}");
+    assert_eq!(problems.len(), 7, "{problems:#?}");
 }
 
 #[test]

@@ -43,7 +43,10 @@ impl Default for Written {
             relay: Relay::default(),
             limits: Limits::default(),
             audio: Audio::default(),
-            providers: BTreeMap::from([("local".to_owned(), Provider::Local { decoders: default_decoders() })]),
+            providers: BTreeMap::from([(
+                "local".to_owned(),
+                Provider::Local { decoders: default_decoders() },
+            )]),
             routes: vec![Route { model: "*".to_owned(), provider: "local".to_owned(), provider_model: None }],
             default_model: "gpt-realtime".to_owned(),
             key_hashes: Vec::new(),

@@ -1,13 +1,12 @@
 //! One WebRTC call: a dialogue behind a transport.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use voxgate_media::session::NetworkTimes;
-use voxgate_media::transport::{
-    AudioFrame, ChannelId, CloseReason, Output, Path, Transport, TransportStats,
-};
+use voxgate_media::transport::{AudioFrame, ChannelId, CloseReason, Output, Path, Transport, TransportStats};
 use voxgate_media::uplink::RtpAudio;
 use voxgate_protocol::id::CallId;
 use voxgate_protocol::session::{EndReason, SessionCommand};
@@ -49,8 +48,8 @@ pub(super) struct Call {
     pub(super) ufrag: String,
     /// The tag of its tunnel frames.
     pub(super) tag: u32,
-    /// Addresses that lead to it.
-    pub(super) clients: Vec<SocketAddr>,
+    /// Ways the client has proven to be behind; kept by the loop.
+    pub(super) paths: BTreeSet<Path>,
     dialogue: Dialogue,
     transport: Transport,
     events: Option<ChannelId>,
@@ -68,12 +67,12 @@ impl Call {
         dialogue: Dialogue,
         transport: Transport,
         ends_at: Instant,
-        ) -> Self {
+    ) -> Self {
         Self {
             call_id,
             ufrag,
             tag,
-            clients: Vec::new(),
+            paths: BTreeSet::new(),
             dialogue,
             transport,
             events: None,
@@ -137,6 +136,11 @@ impl Call {
         self.drain(now, None, sink);
     }
 
+    /// Whether the client has proven to be behind this address.
+    pub(super) fn knows(&self, client: SocketAddr) -> bool {
+        self.paths.iter().any(|path| path.client == client)
+    }
+
     /// Whether everything is said and sent.
     pub(super) fn is_over(&self) -> bool {
         self.phase == Phase::Over
@@ -185,7 +189,8 @@ impl Call {
                 Output::Transmit { path, datagram } => sink.push(CallOutput::Transmit(path, datagram)),
                 Output::PathValidated(path) => sink.push(CallOutput::Validated(path)),
                 Output::PathReleased(path) => sink.push(CallOutput::Released(path)),
-                Output::Connected | Output::ChannelClosed { .. } => {}
+                Output::Connected => {}
+                Output::ChannelClosed { channel } => self.channel_closed(channel),
                 Output::Audio(packet) => {
                     let packet_now = now.max(packet.arrived);
                     self.dialogue.handle_rtp(
@@ -213,6 +218,13 @@ impl Call {
             self.dialogue.open();
         } else if label == extension::CHANNEL && self.extension.is_none() {
             self.extension = Some(channel);
+        }
+    }
+
+    /// A client may close a channel and open it anew.
+    fn channel_closed(&mut self, channel: ChannelId) {
+        for known in [&mut self.events, &mut self.extension] {
+            known.take_if(|known| *known == channel);
         }
     }
 

@@ -61,7 +61,8 @@ pub(super) fn client_report(text: &str) -> Option<ClientReport> {
         return None;
     }
     let duration = |ms: Option<f64>| {
-        ms.filter(|ms| (0.0..=LONGEST_REPORTED_MS).contains(ms)).map(|ms| Duration::from_secs_f64(ms / 1_000.0))
+        ms.filter(|ms| (0.0..=LONGEST_REPORTED_MS).contains(ms))
+            .map(|ms| Duration::from_secs_f64(ms / 1_000.0))
     };
     Some(ClientReport {
         round_trip: duration(report.round_trip_ms),
@@ -79,7 +80,8 @@ mod tests {
 
     #[test]
     fn a_report_with_impossible_figures_keeps_the_possible_ones() {
-        let text = r#"{"type":"client.report","round_trip_ms":12.5,"jitter_buffer_ms":-1,"playout_ms":1e300}"#;
+        let text =
+            r#"{"type":"client.report","round_trip_ms":12.5,"jitter_buffer_ms":-1,"playout_ms":1e300}"#;
         let report = client_report(text).unwrap();
         assert_eq!(report.round_trip, Some(Duration::from_micros(12_500)));
         assert_eq!((report.jitter_buffer, report.playout, report.capture), (None, None, None));

@@ -1,10 +1,8 @@
 //! The agent's way out: answers to packets.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use voxgate_protocol::audio::{Pcm, SampleRate};
-use voxgate_protocol::bridge::ResponseStatus;
 use voxgate_protocol::id::{ItemId, ResponseId};
 
 use crate::encode::{DTX_FRAME, Encoder, EncoderConfig};
@@ -12,9 +10,6 @@ use crate::playout::{Playout, PlayoutConfig, PlayoutEvent, Queued};
 use crate::resample::Resampler;
 
 use super::{Leg, SessionError};
-
-/// Cancelled answers whose late pieces are still expected. More than a provider ever has under way.
-const REMEMBERED_CANCELS: usize = 16;
 
 /// An item the caller did not hear to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,14 +48,12 @@ struct Speaker {
     resampler: Option<Resampler>,
 }
 
-/// What is known of the answer being generated and played.
+/// The way of answers to the client.
 #[derive(Debug)]
 pub(super) struct Answer {
     speaker: Option<Speaker>,
     /// From the provider's rate to the PCM rate of message clients.
     resampler: Option<Resampler>,
-    generating: Option<ResponseId>,
-    cancelled: VecDeque<(ResponseId, ResponseStatus)>,
 }
 
 impl Answer {
@@ -78,56 +71,17 @@ impl Answer {
             Leg::Pcm if rate != SampleRate::HZ_24000 => Some(resampler(rate, SampleRate::HZ_24000)?),
             Leg::Pcm | Leg::Rtp => None,
         };
-        Ok(Self { speaker, resampler, generating: None, cancelled: VecDeque::new() })
-    }
-
-    pub(super) fn started(&mut self, response_id: ResponseId) {
-        self.generating = Some(response_id);
-    }
-
-    pub(super) const fn is_generating(&self) -> bool {
-        self.generating.is_some()
-    }
-
-    pub(super) fn generating(&self) -> Option<ResponseId> {
-        self.generating.clone()
+        Ok(Self { speaker, resampler })
     }
 
     pub(super) fn is_audible(&self) -> bool {
         self.speaker.as_ref().is_some_and(|speaker| speaker.playout.is_active())
     }
 
-    /// Whether pieces of this answer still count.
-    pub(super) fn wants(&self, response_id: &ResponseId) -> bool {
-        !self.cancelled.iter().any(|(cancelled, _)| cancelled == response_id)
-    }
-
-    /// From now on pieces of the answer in progress are dropped; it ends with the given status.
-    pub(super) fn cancel(&mut self, status: ResponseStatus) {
-        let Some(response_id) = self.generating.clone() else { return };
-        if self.wants(&response_id) {
-            self.cancelled.push_back((response_id, status));
-            if self.cancelled.len() > REMEMBERED_CANCELS {
-                self.cancelled.pop_front();
-            }
-        }
-    }
-
-    /// The provider finished an answer. Gives the status the client should see: the reason of a cancel is known
-    /// here, not at the provider.
-    pub(super) fn done(&mut self, response_id: &ResponseId, status: ResponseStatus) -> ResponseStatus {
-        if self.generating.as_ref() == Some(response_id) {
-            self.generating = None;
-        }
+    /// No more samples of this answer will come.
+    pub(super) fn finish(&mut self, response_id: &ResponseId) {
         if let Some(speaker) = &mut self.speaker {
             speaker.playout.finish(response_id);
-        }
-        let is_cancel =
-            matches!(status, ResponseStatus::CancelledByClient | ResponseStatus::CancelledByTurn);
-        let asked = self.cancelled.iter().find(|(cancelled, _)| cancelled == response_id);
-        match asked {
-            Some((_, asked)) if is_cancel => asked.clone(),
-            _ => status,
         }
     }
 
@@ -148,9 +102,7 @@ impl Answer {
     /// The samples as a message client gets them: at 24 kHz, the only PCM rate of the Realtime API.
     pub(super) fn for_client(&mut self, pcm: Pcm) -> Pcm {
         match &mut self.resampler {
-            Some(resampler) => {
-                Pcm { rate: SampleRate::HZ_24000, samples: resampler.push(&pcm.samples) }
-            }
+            Some(resampler) => Pcm { rate: SampleRate::HZ_24000, samples: resampler.push(&pcm.samples) },
             None => pcm,
         }
     }

@@ -9,20 +9,30 @@ use voxgate_protocol::settings::TurnDetection;
 
 use crate::resample::Resampler;
 use crate::turn::{TurnEvent, TurnMachine};
-use crate::uplink::{RtpAudio, Uplink, UplinkFrame};
-use crate::voice::VoiceActivity;
+use crate::uplink::{DEFAULT_MAX_SILENCE, RtpAudio, Uplink, UplinkFrame};
+use crate::voice::{VoiceActivity, VoiceFrame};
 
 use super::{Leg, SessionError};
 
 /// How far back arrivals are remembered: longer than any configured pause plus the start of a turn.
 const ARRIVAL_MEMORY: Duration = Duration::from_secs(12);
 
-/// Audio kept before speech is detected, so that the provider hears the beginning of the first word: the
-/// longest prefix padding a client may ask for plus the detection time.
-const MAX_PREFIX: Duration = Duration::from_millis(2_500);
+/// Audio kept before speech is detected, so that the provider hears the beginning of the first word: at most the
+/// longest prefix padding a client may ask for.
+const MAX_PREFIX: Duration = Duration::from_secs(10);
 
 /// Time the detector needs to be sure, in addition to the prefix padding.
 const DETECTION_LAG: Duration = Duration::from_millis(120);
+
+/// Silence that is made beyond the pause that ends a turn, so that the turn of a caller who vanished ends.
+const SILENCE_MARGIN: Duration = Duration::from_secs(1);
+
+/// The pieces a message's audio is heard in, as if it came by RTP. What reaches the provider is decided once a piece,
+/// so a turn that lies inside one long message must not be heard in one go.
+const PIECE: Duration = Duration::from_millis(20);
+
+/// Less than this is no turn: the Realtime API refuses to commit it (`input_audio_buffer_commit_empty`).
+const SHORTEST_COMMIT: Duration = Duration::from_millis(100);
 
 /// When a stretch of the caller's audio came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +87,8 @@ pub(super) struct Input {
     /// From the PCM rate of message clients to the provider's.
     resampler: Option<Resampler>,
     voice: VoiceActivity,
+    /// What passed while nobody looked for turns: the detector's positions lack it.
+    unheard: SampleCount,
     turn: Option<TurnMachine>,
     gate: Gate,
     prefix: VecDeque<i16>,
@@ -108,6 +120,7 @@ impl Input {
             uplink,
             resampler,
             voice: VoiceActivity::new(rate).map_err(|error| audio(&error))?,
+            unheard: SampleCount(0),
             turn: None,
             gate: Gate::Open,
             prefix: VecDeque::new(),
@@ -121,6 +134,9 @@ impl Input {
     }
 
     pub(super) fn configure(&mut self, detection: Option<&TurnDetection>) {
+        if let Some(uplink) = &mut self.uplink {
+            uplink.set_max_silence((configured_pause(detection) + SILENCE_MARGIN).max(DEFAULT_MAX_SILENCE));
+        }
         let (TurnOwner::Gateway, Some(detection)) = (self.owner, detection) else {
             self.turn = None;
             self.gate = Gate::Open;
@@ -129,7 +145,7 @@ impl Input {
         match &mut self.turn {
             Some(turn) => turn.reconfigure(detection),
             None => {
-                self.turn = Some(TurnMachine::new(detection, self.rate));
+                self.turn = Some(TurnMachine::starting_at(self.position, detection, self.rate));
                 self.gate = Gate::Turns { is_speaking: false };
             }
         }
@@ -137,7 +153,7 @@ impl Input {
             TurnDetection::ServerVad(vad) => vad.prefix_padding,
             TurnDetection::Semantic(_) => Duration::from_millis(300),
         };
-        self.prefix_length = self.rate.samples_in((padding + DETECTION_LAG).min(MAX_PREFIX));
+        self.prefix_length = self.rate.samples_in(padding.min(MAX_PREFIX) + DETECTION_LAG);
     }
 
     pub(super) fn handle_rtp(&mut self, now: Instant, packet: RtpAudio<'_>) {
@@ -152,8 +168,8 @@ impl Input {
             Some(resampler) => resampler.push(&pcm.samples),
             None => pcm.samples.clone(),
         };
-        if !samples.is_empty() {
-            self.take(now, now, Duration::ZERO, Pcm { rate: self.rate, samples });
+        for piece in samples.chunks(self.rate.samples_in(PIECE).0 as usize) {
+            self.take(now, now, Duration::ZERO, Pcm { rate: self.rate, samples: piece.to_vec() });
         }
     }
 
@@ -198,16 +214,25 @@ impl Input {
     pub(super) fn clear(&mut self) {
         self.uncommitted = SampleCount(0);
         self.prefix.clear();
+        self.end_turn();
+    }
+
+    /// The arrival of the last sample, if there is audio to commit. A turn being spoken ends with it.
+    pub(super) fn take_uncommitted(&mut self) -> Option<Arrival> {
+        if self.uncommitted < self.rate.samples_in(SHORTEST_COMMIT) {
+            return None;
+        }
+        self.uncommitted = SampleCount(0);
+        self.end_turn();
+        self.arrivals.back().copied()
+    }
+
+    /// The client took the turn into its own hands.
+    fn end_turn(&mut self) {
         if let Some(turn) = &mut self.turn {
             turn.discard();
             self.gate = Gate::Turns { is_speaking: false };
         }
-    }
-
-    /// The arrival of the last sample, if there is audio to commit.
-    pub(super) fn take_uncommitted(&mut self) -> Option<Arrival> {
-        let taken = std::mem::take(&mut self.uncommitted);
-        if taken == SampleCount(0) { None } else { self.arrivals.back().copied() }
     }
 
     /// The arrival of the sample at a position.
@@ -236,12 +261,13 @@ impl Input {
             let frames = self.voice.push(&pcm.samples);
             self.forward(pcm);
             if let Some(turn) = &mut self.turn {
-                for frame in frames {
-                    turn.push(frame);
+                for VoiceFrame { end, probability } in frames {
+                    turn.push(VoiceFrame { end: end + self.unheard, probability });
                 }
             }
             self.take_turn_events();
         } else {
+            self.unheard += pcm.len();
             self.forward(pcm);
         }
     }
@@ -259,9 +285,12 @@ impl Input {
             self.prefix.extend(&pcm.samples);
             let excess = self.prefix.len().saturating_sub(self.prefix_length.0 as usize);
             self.prefix.drain(..excess);
-        } else {
-            self.uncommitted += pcm.len();
-            self.events.push_back(InputEvent::Audio(pcm));
+            return;
+        }
+        self.uncommitted += pcm.len();
+        match self.events.back_mut() {
+            Some(InputEvent::Audio(before)) => before.samples.extend(pcm.samples),
+            _ => self.events.push_back(InputEvent::Audio(pcm)),
         }
     }
 

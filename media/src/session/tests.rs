@@ -2,11 +2,12 @@ use std::time::{Duration, Instant};
 
 use voxgate_protocol::audio::{Pcm, SampleRate};
 use voxgate_protocol::bridge::{
-    BridgeCommand, BridgeEvent, BridgeTraits, Fault, FaultOwner, OutputPart, ResponseStatus, TurnOwner, TurnStage,
+    BridgeCommand, BridgeEvent, BridgeTraits, Fault, FaultOwner, OutputPart, ResponseStatus, TurnOwner,
+    TurnStage,
 };
 use voxgate_protocol::id::{ItemId, ResponseId};
 use voxgate_protocol::session::{EndReason, SessionCommand, SessionEvent};
-use voxgate_protocol::settings::{InputSettings, ServerVad, SessionSettings, TurnDetection};
+use voxgate_protocol::settings::{InputSettings, ResponseOptions, ServerVad, SessionSettings, TurnDetection};
 use voxgate_protocol::timeline::Hop;
 
 use super::*;
@@ -28,6 +29,10 @@ struct Stage {
 
 impl Stage {
     fn new(owner: TurnOwner) -> Self {
+        Self::with_leg(owner, Leg::Rtp)
+    }
+
+    fn with_leg(owner: TurnOwner, leg: Leg) -> Self {
         let settings = SessionSettings {
             input: InputSettings {
                 turn_detection: Some(TurnDetection::ServerVad(ServerVad::default())),
@@ -44,7 +49,7 @@ impl Stage {
         let session = Session::new(SessionConfig {
             traits,
             settings,
-            leg: Leg::Rtp,
+            leg,
             encoder: EncoderConfig::default(),
             seed: 11,
         });
@@ -97,6 +102,31 @@ impl Stage {
         self.drain();
     }
 
+    fn command(&mut self, command: SessionCommand) {
+        self.session.handle_command(self.now, command);
+        self.drain();
+    }
+
+    fn configure(&mut self, vad: Option<ServerVad>) {
+        let mut settings = SessionSettings::default();
+        settings.input.turn_detection = vad.map(TurnDetection::ServerVad);
+        self.command(SessionCommand::Configure(Box::new(settings)));
+    }
+
+    /// Nothing comes from the caller any more.
+    fn vanish(&mut self, duration: Duration) {
+        let until = self.now + duration;
+        while let Some(at) = self.session.poll_timeout().filter(|at| *at <= until) {
+            self.now = at.max(self.now);
+            self.session.handle_timeout(self.now);
+            self.drain();
+        }
+    }
+
+    fn count(&self, wanted: impl Fn(&BridgeCommand) -> bool) -> usize {
+        self.commands().into_iter().filter(|command| wanted(command)).count()
+    }
+
     fn drain(&mut self) {
         while let Some(output) = self.session.poll_output() {
             let is_audio = matches!(output, SessionOutput::Audio { .. });
@@ -147,6 +177,22 @@ fn done(response: &str, status: ResponseStatus) -> BridgeEvent {
     BridgeEvent::ResponseDone { response_id: ResponseId::from(response), status, usage: None }
 }
 
+fn started(response: &str) -> BridgeEvent {
+    BridgeEvent::ResponseStarted { response_id: ResponseId::from(response) }
+}
+
+fn is_commit(command: &BridgeCommand) -> bool {
+    matches!(command, BridgeCommand::CommitInput { .. })
+}
+
+fn is_question(command: &BridgeCommand) -> bool {
+    matches!(command, BridgeCommand::CreateResponse(_))
+}
+
+fn is_cancel_of(response: &str) -> impl Fn(&BridgeCommand) -> bool {
+    move |command| *command == BridgeCommand::CancelResponse { response_id: Some(ResponseId::from(response)) }
+}
+
 fn ask(stage: &mut Stage) {
     stage.silence(400 * MS);
     stage.say(&speech_at(SampleRate::HZ_48000));
@@ -169,8 +215,11 @@ fn a_spoken_turn_reaches_the_provider_whole_and_asks_for_an_answer() {
         })
         .sum();
     assert!(heard > Duration::from_secs(3), "{heard:?}");
-    let commits =
-        stage.commands().iter().filter(|command| matches!(command, BridgeCommand::CommitInput { .. })).count();
+    let commits = stage
+        .commands()
+        .iter()
+        .filter(|command| matches!(command, BridgeCommand::CommitInput { .. }))
+        .count();
     let asks =
         stage.commands().iter().filter(|command| matches!(command, BridgeCommand::CreateResponse(_))).count();
     assert_eq!((commits, asks), (1, 1));
@@ -237,8 +286,11 @@ fn an_answer_that_is_generated_but_still_playing_is_cut_to_what_was_heard() {
     assert_eq!(item, ItemId::from("item_answer"));
     // Two seconds have left; the default client buffer and the relay are still on the way to the ear.
     assert!(heard > 1_800 * MS && heard <= 2_000 * MS, "{heard:?}");
-    let cancels =
-        stage.commands().iter().filter(|command| matches!(command, BridgeCommand::CancelResponse { .. })).count();
+    let cancels = stage
+        .commands()
+        .iter()
+        .filter(|command| matches!(command, BridgeCommand::CancelResponse { .. }))
+        .count();
     assert_eq!(cancels, 0, "there was nothing left to cancel");
 }
 
@@ -259,8 +311,7 @@ fn a_provider_lost_inside_an_answer_leaves_no_answer_open() {
         matches!(event, SessionEvent::ResponseDone { status: ResponseStatus::Failed { .. }, .. })
     });
     let fault = stage.position(|event| matches!(event, SessionEvent::Fault(_)));
-    let ended =
-        stage.position(|event| matches!(event, SessionEvent::Ended(EndReason::ProviderFailed)));
+    let ended = stage.position(|event| matches!(event, SessionEvent::Ended(EndReason::ProviderFailed)));
     assert!(failed < fault && fault < ended);
     assert_eq!(stage.session.poll_timeout(), None);
 }
@@ -296,12 +347,12 @@ fn an_answer_is_started_once_and_stopped_once() {
     stage.answer(1);
     stage.bridge(done("resp_1", ResponseStatus::Completed));
     stage.silence(2_000 * MS);
-    let count = |wanted: fn(&SessionEvent) -> bool| stage.events().into_iter().filter(|event| wanted(event)).count();
+    let count =
+        |wanted: fn(&SessionEvent) -> bool| stage.events().into_iter().filter(|event| wanted(event)).count();
     assert_eq!(count(|event| matches!(event, SessionEvent::PlayoutStarted { .. })), 1);
     assert_eq!(count(|event| matches!(event, SessionEvent::PlayoutStopped { .. })), 1);
     assert_eq!(count(|event| matches!(event, SessionEvent::PlayoutCleared { .. })), 0);
-    let packets =
-        stage.outputs.iter().filter(|output| matches!(output, SessionOutput::Audio { .. })).count();
+    let packets = stage.outputs.iter().filter(|output| matches!(output, SessionOutput::Audio { .. })).count();
     assert_eq!(packets, 51, "fifty frames of speech and the one that ends the talkspurt");
 }
 
@@ -310,25 +361,177 @@ fn a_muted_caller_without_any_packet_still_ends_the_turn() {
     let mut stage = Stage::new(TurnOwner::Gateway);
     stage.silence(400 * MS);
     stage.say(&speech_at(SampleRate::HZ_48000));
-    let until = stage.now + Duration::from_secs(3);
-    while let Some(at) = stage.session.poll_timeout().filter(|at| *at <= until) {
-        stage.now = at.max(stage.now);
-        stage.session.handle_timeout(stage.now);
-        stage.drain();
-    }
+    stage.vanish(Duration::from_secs(3));
     stage.position(|event| matches!(event, SessionEvent::SpeechStopped { .. }));
 }
 
 #[test]
-fn a_manual_commit_without_audio_is_reported_as_empty() {
+fn a_manual_commit_without_a_tenth_of_a_second_of_audio_is_reported_as_empty() {
     let mut stage = Stage::new(TurnOwner::Gateway);
-    let settings = SessionSettings::default();
-    stage.session.handle_command(stage.now, SessionCommand::Configure(Box::new(settings)));
-    stage.session.handle_command(stage.now, SessionCommand::CommitInput);
-    stage.drain();
+    stage.configure(None);
+    stage.silence(80 * MS);
+    stage.command(SessionCommand::CommitInput);
     stage.position(|event| matches!(event, SessionEvent::InputEmpty));
+    assert_eq!(stage.count(is_commit), 0);
     stage.silence(100 * MS);
-    stage.session.handle_command(stage.now, SessionCommand::CommitInput);
+    stage.command(SessionCommand::CommitInput);
+    assert_eq!(stage.count(is_commit), 1);
+}
+
+#[test]
+fn speech_before_the_answer_has_begun_stops_it_when_it_begins() {
+    let mut stage = Stage::new(TurnOwner::Gateway);
+    ask(&mut stage);
+    stage.say(&speech_at(SampleRate::HZ_48000));
+    stage.bridge(started("resp_1"));
+    assert_eq!(stage.count(is_cancel_of("resp_1")), 1);
+    stage.outputs.clear();
+    stage.bridge(audio("resp_1"));
+    assert!(stage.outputs.is_empty(), "the caller is speaking: {:?}", stage.outputs);
+    stage.silence(900 * MS);
+    assert_eq!(stage.count(is_question), 0, "the provider refuses a second answer");
+    stage.bridge(done("resp_1", ResponseStatus::CancelledByClient));
+    stage.position(|event| {
+        matches!(event, SessionEvent::ResponseDone { status: ResponseStatus::CancelledByTurn, .. })
+    });
+    assert_eq!(stage.count(is_question), 1, "the second turn is answered");
+}
+
+#[test]
+fn an_answer_the_provider_refuses_does_not_hold_up_the_next_turn() {
+    let mut stage = Stage::new(TurnOwner::Gateway);
+    ask(&mut stage);
+    stage.bridge(BridgeEvent::Fault(Fault {
+        owner: FaultOwner::Provider,
+        code: "rate_limit_exceeded".to_owned(),
+        message: "Too much.".to_owned(),
+        may_retry: true,
+        may_switch: true,
+        is_final: false,
+    }));
+    stage.outputs.clear();
+    ask(&mut stage);
+    assert_eq!(stage.count(is_question), 1);
+}
+
+#[test]
+fn an_answer_beside_the_conversation_is_neither_interrupted_nor_waited_for() {
+    let mut stage = Stage::new(TurnOwner::Gateway);
+    ask(&mut stage);
+    stage.answer(20);
+    let mut beside = ResponseOptions::default();
+    beside.vendor.insert("conversation".to_owned(), "none".into());
+    stage.command(SessionCommand::CreateResponse(Box::new(beside)));
+    stage.bridge(started("resp_beside"));
+    stage.outputs.clear();
+    ask(&mut stage);
+    assert_eq!((stage.count(is_cancel_of("resp_1")), stage.count(is_cancel_of("resp_beside"))), (1, 0));
+    stage.outputs.clear();
+    stage.bridge(done("resp_1", ResponseStatus::CancelledByClient));
+    assert_eq!(stage.count(is_question), 1);
+    stage.bridge(audio("resp_beside"));
+    stage.position(|event| matches!(event, SessionEvent::Output { .. }));
+}
+
+#[test]
+fn a_client_that_asks_while_the_turn_is_being_answered_is_refused() {
+    let mut stage = Stage::new(TurnOwner::Gateway);
+    ask(&mut stage);
+    stage.command(SessionCommand::CreateResponse(Box::default()));
+    assert_eq!(stage.count(is_question), 1);
+    stage.position(|event| {
+        matches!(event, SessionEvent::Fault(fault) if fault.code == "conversation_already_has_active_response")
+    });
+}
+
+#[test]
+fn a_cancelled_request_stays_cancelled_when_its_answer_begins() {
+    let mut stage = Stage::new(TurnOwner::Provider);
+    stage.command(SessionCommand::CreateResponse(Box::default()));
+    stage.command(SessionCommand::CancelResponse { response_id: None });
+    stage.bridge(started("resp_1"));
+    stage.outputs.clear();
+    stage.bridge(audio("resp_1"));
+    assert!(stage.outputs.is_empty(), "{:?}", stage.outputs);
+}
+
+#[test]
+fn a_turn_inside_one_long_message_reaches_the_provider_whole() {
+    let mut stage = Stage::with_leg(TurnOwner::Gateway, Leg::Pcm);
+    let rate = SampleRate::HZ_24000;
+    let speech = speech_at(rate);
+    let mut message = Pcm::silence(rate, 400 * MS);
+    message.samples.extend(&speech.samples);
+    message.samples.extend(Pcm::silence(rate, 900 * MS).samples);
+    stage.command(SessionCommand::AppendAudio(message));
+    let heard: Duration = stage
+        .commands()
+        .iter()
+        .take_while(|command| !is_commit(command))
+        .filter_map(|command| match command {
+            BridgeCommand::Audio(pcm) => Some(pcm.duration()),
+            _ => None,
+        })
+        .sum();
+    assert!(heard >= speech.duration(), "{heard:?} of {:?}", speech.duration());
+    assert_eq!((stage.count(is_commit), stage.count(is_question)), (1, 1));
+    let audio_commands = stage.count(|command| matches!(command, BridgeCommand::Audio(_)));
+    assert!(audio_commands <= 3, "one message must not fill the provider's queue: {audio_commands}");
+}
+
+#[test]
+fn turn_detection_switched_on_within_a_call_counts_from_the_start_of_the_call() {
+    let mut stage = Stage::new(TurnOwner::Gateway);
+    stage.configure(None);
+    stage.silence(Duration::from_secs(3));
+    stage.configure(Some(ServerVad::default()));
+    ask(&mut stage);
+    let started = stage.position(|event| matches!(event, SessionEvent::SpeechStarted { .. }));
+    let SessionEvent::SpeechStarted { at, .. } = stage.events()[started] else { panic!("no speech") };
+    assert!(*at >= Duration::from_secs(3) && *at < Duration::from_secs(4), "{at:?}");
+}
+
+#[test]
+fn a_manual_commit_inside_a_turn_is_the_end_of_that_turn() {
+    let mut stage = Stage::new(TurnOwner::Gateway);
+    stage.silence(400 * MS);
+    stage.say(&speech_at(SampleRate::HZ_48000));
+    stage.command(SessionCommand::CommitInput);
+    stage.silence(900 * MS);
+    assert_eq!(stage.count(is_commit), 1);
+    assert!(!stage.events().iter().any(|event| matches!(event, SessionEvent::SpeechStopped { .. })));
+}
+
+#[test]
+fn the_longest_pause_a_client_may_set_ends_the_turn_of_a_caller_who_vanished() {
+    let mut stage = Stage::new(TurnOwner::Gateway);
+    stage.configure(Some(ServerVad { silence: Duration::from_secs(10), ..ServerVad::default() }));
+    stage.silence(400 * MS);
+    stage.say(&speech_at(SampleRate::HZ_48000));
+    stage.vanish(Duration::from_secs(20));
+    stage.position(|event| matches!(event, SessionEvent::SpeechStopped { .. }));
+}
+
+#[test]
+fn a_silent_caller_is_spoken_to_again_after_the_idle_timeout() {
+    let mut stage = Stage::new(TurnOwner::Gateway);
+    let idle_timeout = Some(Duration::from_secs(5));
+    stage.configure(Some(ServerVad { idle_timeout, ..ServerVad::default() }));
+    stage.answer(1);
+    stage.bridge(done("resp_1", ResponseStatus::Completed));
+    stage.silence(Duration::from_secs(5));
+    assert_eq!(stage.count(is_question), 0);
+    stage.silence(Duration::from_secs(2));
+    assert_eq!(stage.count(is_question), 1);
+}
+
+#[test]
+fn nothing_follows_the_end_of_a_session() {
+    let mut stage = Stage::new(TurnOwner::Gateway);
+    stage.answer(2);
+    stage.session.end(EndReason::HungUp);
     stage.drain();
-    assert!(stage.commands().iter().any(|command| matches!(command, BridgeCommand::CommitInput { .. })));
+    stage.outputs.clear();
+    ask(&mut stage);
+    assert!(stage.outputs.is_empty(), "{:?}", stage.outputs);
 }

@@ -1,7 +1,7 @@
 //! Commands that wait for the provider.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use voxgate_protocol::audio::{Pcm, SampleCount};
 use voxgate_protocol::bridge::BridgeCommand;
@@ -10,13 +10,17 @@ use voxgate_protocol::bridge::BridgeCommand;
 /// cut off.
 const MAXIMUM_COMMANDS: usize = 4_096;
 
-/// Commands in order, with a limit on how much audio may wait.
+/// Most audio that waits, however new: a client that sends recordings instead of a voice may be this far ahead.
+const MOST_AUDIO: Duration = Duration::from_mins(10);
+
+/// Commands in order, with a limit on how long audio may wait.
 ///
-/// Late audio is worth less than recent audio: beyond the limit the oldest goes first. Every other command keeps its
-/// place, so that a commit still closes the turn it was meant for.
+/// Late audio is worth less than recent audio: what waited longer than the limit goes, the oldest first. How much
+/// audio came says nothing about its age, since a WebSocket client may send a minute of it at once. Every other command
+/// keeps its place, so that a commit still closes the turn it was meant for.
 #[derive(Debug)]
 pub struct Backlog {
-    waiting: VecDeque<BridgeCommand>,
+    waiting: VecDeque<(Instant, BridgeCommand)>,
     audio: Duration,
     limit: Duration,
 }
@@ -27,7 +31,7 @@ pub struct Backlog {
 pub struct BacklogFull;
 
 impl Backlog {
-    /// An empty backlog that holds at most `limit` of audio.
+    /// An empty backlog in which audio waits no longer than `limit`.
     #[must_use]
     pub const fn new(limit: Duration) -> Self {
         Self { waiting: VecDeque::new(), audio: Duration::ZERO, limit }
@@ -42,14 +46,13 @@ impl Backlog {
     ///
     /// # Errors
     /// [`BacklogFull`] if too many commands other than audio wait.
-    pub fn push(&mut self, command: BridgeCommand) -> Result<SampleCount, BacklogFull> {
+    pub fn push(&mut self, now: Instant, command: BridgeCommand) -> Result<SampleCount, BacklogFull> {
         if let BridgeCommand::Audio(pcm) = &command {
             self.audio += pcm.duration();
         }
-        self.waiting.push_back(command);
+        self.waiting.push_back((now, command));
         let mut dropped = SampleCount::default();
-        while self.audio > self.limit {
-            let Some(pcm) = self.remove_oldest_audio() else { break };
+        while let Some(pcm) = self.remove_late_audio(now) {
             dropped += pcm.len();
         }
         if self.waiting.len() > MAXIMUM_COMMANDS { Err(BacklogFull) } else { Ok(dropped) }
@@ -57,7 +60,7 @@ impl Backlog {
 
     /// The next command.
     pub fn pop(&mut self) -> Option<BridgeCommand> {
-        let command = self.waiting.pop_front()?;
+        let (_, command) = self.waiting.pop_front()?;
         if let BridgeCommand::Audio(pcm) = &command {
             self.audio = self.audio.saturating_sub(pcm.duration());
         }
@@ -76,9 +79,14 @@ impl Backlog {
         self.audio
     }
 
-    fn remove_oldest_audio(&mut self) -> Option<Pcm> {
-        let index = self.waiting.iter().position(|command| matches!(command, BridgeCommand::Audio(_)))?;
-        let Some(BridgeCommand::Audio(pcm)) = self.waiting.remove(index) else { return None };
+    fn remove_late_audio(&mut self, now: Instant) -> Option<Pcm> {
+        let is_audio = |(_, command): &(Instant, BridgeCommand)| matches!(command, BridgeCommand::Audio(_));
+        let index = self.waiting.iter().position(is_audio)?;
+        let (since, _) = self.waiting.get(index)?;
+        if now.saturating_duration_since(*since) <= self.limit && self.audio <= MOST_AUDIO {
+            return None;
+        }
+        let Some((_, BridgeCommand::Audio(pcm))) = self.waiting.remove(index) else { return None };
         self.audio = self.audio.saturating_sub(pcm.duration());
         Some(pcm)
     }
@@ -94,35 +102,54 @@ mod tests {
         BridgeCommand::Audio(Pcm { rate: SampleRate::HZ_24000, samples: vec![value; 480] })
     }
 
+    const LIMIT: Duration = Duration::from_millis(40);
+
     #[test]
-    fn beyond_the_limit_the_oldest_audio_goes_and_is_counted() {
-        let mut backlog = Backlog::new(Duration::from_millis(40));
-        assert_eq!(backlog.push(frame(1)), Ok(SampleCount(0)));
-        assert_eq!(backlog.push(frame(2)), Ok(SampleCount(0)));
-        assert_eq!(backlog.push(frame(3)), Ok(SampleCount(480)));
-        assert_eq!(backlog.audio(), Duration::from_millis(40));
+    fn audio_that_waited_too_long_goes_and_is_counted() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut backlog = Backlog::new(LIMIT);
+        assert_eq!(backlog.push(at(0), frame(1)), Ok(SampleCount(0)));
+        assert_eq!(backlog.push(at(20), frame(2)), Ok(SampleCount(0)));
+        assert_eq!(backlog.push(at(40), frame(3)), Ok(SampleCount(0)));
+        assert_eq!(backlog.push(at(60), frame(4)), Ok(SampleCount(480)));
+        assert_eq!(backlog.audio(), Duration::from_millis(60));
         assert_eq!(backlog.pop(), Some(frame(2)));
         assert_eq!(backlog.pop(), Some(frame(3)));
+        assert_eq!(backlog.pop(), Some(frame(4)));
         assert!(backlog.is_empty());
         assert_eq!(backlog.audio(), Duration::ZERO);
     }
 
     #[test]
+    fn a_recording_sent_at_once_is_kept_whole() {
+        let now = Instant::now();
+        let mut backlog = Backlog::new(LIMIT);
+        let minute = Pcm::silence(SampleRate::HZ_24000, Duration::from_mins(1));
+        for _ in 0..10 {
+            assert_eq!(backlog.push(now, BridgeCommand::Audio(minute.clone())), Ok(SampleCount(0)));
+        }
+        assert_eq!(backlog.push(now, frame(1)), Ok(minute.len()), "memory is bounded all the same");
+    }
+
+    #[test]
     fn a_command_that_is_not_audio_keeps_its_place() {
-        let mut backlog = Backlog::new(Duration::from_millis(20));
-        backlog.push(frame(1)).unwrap();
-        backlog.push(BridgeCommand::ClearInput).unwrap();
-        backlog.push(frame(2)).unwrap();
+        let start = Instant::now();
+        let mut backlog = Backlog::new(LIMIT);
+        backlog.push(start, frame(1)).unwrap();
+        backlog.push(start, BridgeCommand::ClearInput).unwrap();
+        backlog.push(start + 2 * LIMIT, frame(2)).unwrap();
         assert_eq!(backlog.pop(), Some(BridgeCommand::ClearInput));
         assert_eq!(backlog.pop(), Some(frame(2)));
     }
 
     #[test]
     fn commands_without_end_are_refused() {
-        let mut backlog = Backlog::new(Duration::from_millis(20));
+        let now = Instant::now();
+        let mut backlog = Backlog::new(LIMIT);
         for _ in 0..MAXIMUM_COMMANDS {
-            backlog.push(BridgeCommand::ClearInput).unwrap();
+            backlog.push(now, BridgeCommand::ClearInput).unwrap();
         }
-        assert_eq!(backlog.push(BridgeCommand::ClearInput), Err(BacklogFull));
+        assert_eq!(backlog.push(now, BridgeCommand::ClearInput), Err(BacklogFull));
     }
 }

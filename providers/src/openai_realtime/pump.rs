@@ -28,9 +28,9 @@ mod pulse;
 
 use pulse::{Due, Pulse};
 
-/// Audio of the caller that is kept while the connection is made.
+/// How long audio of the caller is kept while the connection is made.
 const CONNECTING_BACKLOG: Duration = Duration::from_secs(2);
-/// Audio of the caller that may wait once the vendor listens.
+/// How long audio of the caller may wait once the vendor listens.
 const RUNNING_BACKLOG: Duration = Duration::from_secs(1);
 /// Largest message taken from a vendor: some hundred seconds of audio in one piece.
 const LARGEST_MESSAGE: usize = 8 << 20;
@@ -42,7 +42,7 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 /// Opens a bridge to a provider.
 ///
 /// Returns at once; a task of the current runtime connects, sends the settings and reports
-/// [`BridgeEvent::Ready`]. Commands sent before that are kept in order, with the last two seconds of audio. Every failure
+/// [`BridgeEvent::Ready`]. Commands sent before that are kept in order, with the audio of the last two seconds. Every failure
 /// ends in one final [`BridgeEvent::Fault`]; an orderly close in [`BridgeEvent::Closed`].
 ///
 /// # Panics
@@ -202,7 +202,7 @@ impl Pump {
 
     fn take_command(&mut self, command: Option<BridgeCommand>) -> Result<(), End> {
         let command = command.ok_or(End::Gateway)?;
-        let dropped = self.backlog.push(command).map_err(|full| {
+        let dropped = self.backlog.push(Instant::now(), command).map_err(|full| {
             End::Fault(fault::unreachable(
                 "provider_congested",
                 format!("The provider does not keep up: {full}."),

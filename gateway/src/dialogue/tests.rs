@@ -1,0 +1,86 @@
+use std::sync::Arc;
+
+use voxgate_policy::admission::{Admission, SessionLimits};
+use voxgate_policy::key::KeyIndex;
+use voxgate_policy::routing::{ModelPattern, Route};
+use voxgate_protocol::audio::SampleRate;
+use voxgate_protocol::bridge::{BridgeTraits, TurnOwner};
+use voxgate_protocol::id::SessionId;
+use voxgate_protocol::settings::SessionSettings;
+use voxgate_providers::bridge::{BridgeEnds, COMMAND_CAPACITY, bridge};
+use voxgate_signaling::permit::Places;
+
+use super::*;
+use crate::bridges::{LastTurn, Ringer};
+
+const TRAITS: BridgeTraits = BridgeTraits {
+    input_rate: SampleRate::HZ_16000,
+    output_rate: SampleRate::HZ_16000,
+    turn_owner: TurnOwner::Gateway,
+    truncates: true,
+};
+
+fn dialogue(places: &Places) -> (Dialogue, BridgeEnds) {
+    let (ringer, wake) = Ringer::new(|| {});
+    let (near, far) = bridge(TRAITS, wake);
+    let request = SessionRequest {
+        session_id: SessionId::from("sess_1"),
+        settings: SessionSettings::default(),
+        route: Route {
+            pattern: ModelPattern::Exact("m".to_owned()),
+            provider: "p".to_owned(),
+            provider_model: None,
+        },
+        permit: places.take(KeyIndex(0)).unwrap(),
+    };
+    let config = DialogueConfig {
+        leg: Leg::Pcm,
+        encoder: EncoderConfig::default(),
+        expires_at_unix: 0,
+        seed: 5,
+        metrics: Arc::new(Metrics::new().unwrap()),
+    };
+    let connected = Connected { bridge: near, ringer, last_turn: LastTurn::default() };
+    (Dialogue::new(request, connected, config).unwrap(), far)
+}
+
+fn places() -> Places {
+    Places::new(Admission::new(SessionLimits { total: 1, per_key: 1 }))
+}
+
+fn ask(dialogue: &mut Dialogue, now: Instant) -> Option<EndReason> {
+    dialogue.handle_command(now, SessionCommand::CancelResponse { response_id: None });
+    dialogue.drain(now, None, &mut Vec::new());
+    dialogue.ended()
+}
+
+#[test]
+fn a_provider_that_vanished_without_a_word_ends_the_session_at_the_next_command() {
+    let now = Instant::now();
+    let (mut dialogue, far) = dialogue(&places());
+    drop(far);
+    assert_eq!(ask(&mut dialogue, now), None);
+    assert_eq!(dialogue.poll_timeout(now), Some(now), "nobody rings for it");
+    dialogue.handle_timeout(now);
+    dialogue.drain(now, None, &mut Vec::new());
+    assert_eq!(dialogue.ended(), Some(EndReason::ProviderFailed));
+}
+
+#[test]
+fn a_command_the_provider_cannot_take_ends_the_session_instead_of_being_lost() {
+    let now = Instant::now();
+    let (mut dialogue, _far) = dialogue(&places());
+    for _ in 0..COMMAND_CAPACITY {
+        assert_eq!(ask(&mut dialogue, now), None);
+    }
+    assert_eq!(ask(&mut dialogue, now), Some(EndReason::ProviderFailed));
+}
+
+#[test]
+fn a_session_that_is_gone_gives_its_place_back() {
+    let places = places();
+    let (dialogue, _far) = dialogue(&places);
+    assert_eq!(places.running(), 1);
+    drop(dialogue);
+    assert_eq!(places.running(), 0);
+}

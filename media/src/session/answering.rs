@@ -1,0 +1,149 @@
+//! The life of an answer in a session: asked for, begun, played, cancelled, over.
+
+use std::time::{Duration, Instant};
+
+use voxgate_protocol::audio::Pcm;
+use voxgate_protocol::bridge::{BridgeCommand, Fault, FaultOwner, OutputPart, ResponseStatus, TurnOwner};
+use voxgate_protocol::id::{ItemId, ResponseId};
+use voxgate_protocol::session::SessionEvent;
+use voxgate_protocol::settings::ResponseOptions;
+use voxgate_protocol::usage::TokenUsage;
+
+use super::answer::Interrupted;
+use super::{Session, responses};
+
+impl Session {
+    pub(super) fn create_response(&mut self, now: Instant, options: Box<ResponseOptions>) {
+        // A provider that owns the turns knows best what runs there, and says so itself.
+        let is_owner = self.traits.turn_owner == TurnOwner::Gateway;
+        if is_owner && self.responses.is_busy() && !responses::is_beside(&options) {
+            return self.event(SessionEvent::Fault(already_answering()));
+        }
+        self.meter.asked(now);
+        self.ask(options);
+    }
+
+    pub(super) fn ask(&mut self, options: Box<ResponseOptions>) {
+        self.responses.asked(&options);
+        self.bridge(BridgeCommand::CreateResponse(options));
+    }
+
+    /// Answers the caller's turn once the answer before is over.
+    pub(super) fn create_what_waited(&mut self) {
+        if self.create_when_done && !self.responses.is_busy() {
+            self.create_when_done = false;
+            self.ask(Box::default());
+        }
+    }
+
+    pub(super) fn response_started(&mut self, at: Instant, response_id: ResponseId) {
+        let was_cancelled = self.responses.started(&response_id);
+        self.meter.response_started(at);
+        self.event(SessionEvent::ResponseStarted { response_id: response_id.clone() });
+        if was_cancelled {
+            self.bridge(BridgeCommand::CancelResponse { response_id: Some(response_id) });
+        }
+    }
+
+    pub(super) fn response_done(
+        &mut self,
+        at: Instant,
+        response_id: ResponseId,
+        status: ResponseStatus,
+        usage: Option<TokenUsage>,
+    ) {
+        if self.responses.wants(&response_id) {
+            self.meter.response_done(at);
+        }
+        let status = self.responses.done(&response_id, status);
+        self.answer.finish(&response_id);
+        self.event(SessionEvent::ResponseDone { response_id, status, usage });
+        self.create_what_waited();
+    }
+
+    pub(super) fn cancel(&mut self, response_id: Option<ResponseId>) {
+        match response_id.as_ref().or_else(|| self.responses.current()).cloned() {
+            Some(wanted) => drop(self.responses.cancel(&wanted, ResponseStatus::CancelledByClient)),
+            None => self.responses.cancel_asked(&ResponseStatus::CancelledByClient),
+        }
+        self.bridge(BridgeCommand::CancelResponse { response_id });
+    }
+
+    /// The caller speaks over the answer: stop it everywhere, now.
+    pub(super) fn interrupt(&mut self, now: Instant) {
+        self.create_when_done = false;
+        let current = self.responses.current().cloned();
+        let stopped = current.filter(|id| self.responses.cancel(id, ResponseStatus::CancelledByTurn));
+        if stopped.is_some() || self.answer.is_audible() {
+            self.interruptions += 1;
+        }
+        if self.traits.turn_owner == TurnOwner::Gateway {
+            self.responses.cancel_asked(&ResponseStatus::CancelledByTurn);
+            if stopped.is_some() {
+                self.bridge(BridgeCommand::CancelResponse { response_id: stopped });
+            }
+        }
+        self.cut_playback(now);
+    }
+
+    pub(super) fn output(&mut self, at: Instant, response_id: ResponseId, item_id: ItemId, part: OutputPart) {
+        if !self.responses.wants(&response_id) {
+            return;
+        }
+        let part = match part {
+            OutputPart::Audio(pcm) => {
+                self.meter.first_audio(at);
+                self.play(at, &response_id, &item_id, &pcm);
+                OutputPart::Audio(self.answer.for_client(pcm))
+            }
+            other => other,
+        };
+        self.event(SessionEvent::Output { response_id, item_id, part });
+    }
+
+    fn play(&mut self, at: Instant, response_id: &ResponseId, item_id: &ItemId, pcm: &Pcm) {
+        if self.answer.push(response_id, item_id, pcm, at) {
+            return;
+        }
+        // The queue holds minutes; a provider that sends more than that in one answer has lost its way.
+        self.cancel(Some(response_id.clone()));
+    }
+
+    pub(super) fn cut_playback(&mut self, now: Instant) {
+        let cut = self.answer.clear(now, self.meter.client_buffer());
+        self.drain_playout(now);
+        for Interrupted { item_id, heard } in cut {
+            self.truncate(item_id, 0, heard);
+        }
+    }
+
+    pub(super) fn truncate(&mut self, item_id: ItemId, content_index: u32, heard: Duration) {
+        if self.traits.truncates {
+            self.bridge(BridgeCommand::Truncate { item_id: item_id.clone(), content_index, heard });
+        }
+        self.event(SessionEvent::ItemTruncated { item_id, content_index, heard });
+    }
+
+    /// Every answer that began ends, whatever happened to its provider.
+    pub(super) fn close_answers(&mut self, code: &str, message: &str) {
+        let open: Vec<ResponseId> = self.responses.open().cloned().collect();
+        for response_id in open {
+            let failed = ResponseStatus::Failed { code: code.to_owned(), message: message.to_owned() };
+            let status = self.responses.done(&response_id, failed);
+            self.answer.finish(&response_id);
+            self.event(SessionEvent::ResponseDone { response_id, status, usage: None });
+        }
+    }
+}
+
+/// What the API says to a second answer (OpenAI's Realtime API, `error` events).
+fn already_answering() -> Fault {
+    Fault {
+        owner: FaultOwner::Client,
+        code: "conversation_already_has_active_response".to_owned(),
+        message: "The caller's turn is being answered. Wait until that response is finished.".to_owned(),
+        may_retry: true,
+        may_switch: false,
+        is_final: false,
+    }
+}

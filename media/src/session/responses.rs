@@ -1,0 +1,120 @@
+//! Which answers were asked for and which are being written.
+//!
+//! An answer has no name until the provider begins it, so a cancellation that comes earlier waits here for it. Answers
+//! beside the conversation (`conversation: "none"`) run next to the one the caller hears and are not interrupted.
+
+use std::collections::VecDeque;
+
+use voxgate_protocol::bridge::ResponseStatus;
+use voxgate_protocol::id::ResponseId;
+use voxgate_protocol::settings::ResponseOptions;
+
+/// Answers asked for or being written that are remembered. More than a provider ever has under way.
+const MOST_OPEN: usize = 64;
+
+/// Cancelled answers whose late pieces are still expected.
+const MOST_CANCELLED: usize = 16;
+
+#[derive(Debug)]
+struct Asked {
+    is_beside: bool,
+    cancelled: Option<ResponseStatus>,
+}
+
+#[derive(Debug)]
+struct Open {
+    id: ResponseId,
+    is_beside: bool,
+}
+
+/// The answers of one session.
+#[derive(Debug, Default)]
+pub(super) struct Responses {
+    /// Oldest first, the order in which the provider begins them.
+    asked: VecDeque<Asked>,
+    open: VecDeque<Open>,
+    cancelled: VecDeque<(ResponseId, ResponseStatus)>,
+}
+
+/// Whether an answer is to stay outside the conversation.
+pub(super) fn is_beside(options: &ResponseOptions) -> bool {
+    options.vendor.get("conversation").is_some_and(|conversation| conversation == "none")
+}
+
+impl Responses {
+    pub(super) fn asked(&mut self, options: &ResponseOptions) {
+        push(&mut self.asked, Asked { is_beside: is_beside(options), cancelled: None }, MOST_OPEN);
+    }
+
+    /// The provider began an answer. True if it was cancelled before it had a name: the provider has to be told.
+    pub(super) fn started(&mut self, id: &ResponseId) -> bool {
+        let asked = self.asked.pop_front();
+        let is_beside = asked.as_ref().is_some_and(|asked| asked.is_beside);
+        push(&mut self.open, Open { id: id.clone(), is_beside }, MOST_OPEN);
+        match asked.and_then(|asked| asked.cancelled) {
+            Some(status) => self.cancel(id, status),
+            None => false,
+        }
+    }
+
+    /// The provider refused what it was asked for. True if that was an answer.
+    pub(super) fn refused(&mut self) -> bool {
+        self.current().is_none() && self.asked.pop_front().is_some()
+    }
+
+    /// Whether the conversation has an answer that is not over; a second one would be refused.
+    pub(super) fn is_busy(&self) -> bool {
+        self.current().is_some() || self.asked.iter().any(|asked| !asked.is_beside)
+    }
+
+    /// The answer that writes to the conversation.
+    pub(super) fn current(&self) -> Option<&ResponseId> {
+        self.open.iter().rev().find(|open| !open.is_beside).map(|open| &open.id)
+    }
+
+    /// Every answer that has begun and not ended.
+    pub(super) fn open(&self) -> impl Iterator<Item = &ResponseId> {
+        self.open.iter().map(|open| &open.id)
+    }
+
+    /// Whether pieces of this answer still count.
+    pub(super) fn wants(&self, id: &ResponseId) -> bool {
+        !self.cancelled.iter().any(|(cancelled, _)| cancelled == id)
+    }
+
+    /// From now on pieces of this answer are dropped; it ends with the given status. False if that was so before, or
+    /// if there is no such answer.
+    pub(super) fn cancel(&mut self, id: &ResponseId, status: ResponseStatus) -> bool {
+        let is_news = self.open.iter().any(|open| open.id == *id) && self.wants(id);
+        if is_news {
+            push(&mut self.cancelled, (id.clone(), status), MOST_CANCELLED);
+        }
+        is_news
+    }
+
+    /// Cancels what was asked for and has not begun.
+    pub(super) fn cancel_asked(&mut self, status: &ResponseStatus) {
+        for asked in self.asked.iter_mut().filter(|asked| !asked.is_beside) {
+            asked.cancelled.get_or_insert_with(|| status.clone());
+        }
+    }
+
+    /// The provider finished an answer. Gives the status the client should see: the reason of a cancel is known
+    /// here, not at the provider.
+    pub(super) fn done(&mut self, id: &ResponseId, status: ResponseStatus) -> ResponseStatus {
+        self.open.retain(|open| open.id != *id);
+        let is_cancel = matches!(status, ResponseStatus::CancelledByClient | ResponseStatus::CancelledByTurn);
+        match self.cancelled.iter().find(|(cancelled, _)| cancelled == id) {
+            Some((_, reason)) if is_cancel => reason.clone(),
+            _ => status,
+        }
+    }
+}
+
+/// Keeps the newest.
+fn push<T>(queue: &mut VecDeque<T>, value: T, most: usize) {
+    if queue.len() == most {
+        queue.pop_front();
+    }
+    queue.push_back(value);
+}

@@ -151,7 +151,6 @@ impl Call {
         let (running, stopped) = watch::channel(());
         let (notice_tx, notices) = mpsc::channel(NOTICE_QUEUE);
         let (heard, jitter_wait) = (Heard::default(), JitterWait::default());
-        let last_spoken = Arc::new(Mutex::new(None));
         let (open_tx, open) = oneshot::channel();
         let post = channels::Post { notices: notice_tx, timings: timings.clone() };
         tokio::spawn(channels::read_events(Arc::clone(&peer.events), post.clone(), open_tx, stopped.clone()));
@@ -160,7 +159,6 @@ impl Call {
                 channel: Arc::clone(voxgate),
                 connection: Arc::clone(&peer.connection),
                 jitter_wait: jitter_wait.clone(),
-                last_spoken: Arc::clone(&last_spoken),
             };
             tokio::spawn(channels::read_voxgate(reporter, post.clone(), stopped.clone()));
         }
@@ -168,7 +166,7 @@ impl Call {
         let remote_track = std::mem::replace(&mut peer.remote_tracks, mpsc::channel(1).1);
         tokio::spawn(listen(remote_track, ear, stopped.clone()));
         peer.connected().await?;
-        let microphone = Microphone::open(Arc::clone(&peer.track), peer.ssrc, timings.clone(), last_spoken)?;
+        let microphone = Microphone::open(Arc::clone(&peer.track), peer.ssrc, timings.clone())?;
         let (microphone_tx, microphone_rx) = mpsc::unbounded_channel();
         tokio::spawn(microphone.run(microphone_rx));
         tokio::spawn(channels::watch_connection(peer.state, post, stopped));

@@ -1,6 +1,6 @@
 //! The data channels of a call and what comes over them.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -10,7 +10,6 @@ use webrtc::peer_connection::{PeerConnection, RTCPeerConnectionState, StatsSelec
 
 use crate::call::is_over;
 use crate::ear::JitterWait;
-use crate::mouth::Spoken;
 use crate::timings::{Step, TimingCard};
 use crate::turn::{ClientReport, GatewayMessage, TurnMeasured};
 
@@ -115,7 +114,6 @@ pub(crate) struct Reporter {
     pub(crate) channel: Arc<dyn DataChannel>,
     pub(crate) connection: Arc<dyn PeerConnection>,
     pub(crate) jitter_wait: JitterWait,
-    pub(crate) last_spoken: Arc<Mutex<Option<Spoken>>>,
 }
 
 /// Reads `voxgate` and reports on it each second, until it closes.
@@ -153,14 +151,14 @@ impl Reporter {
             .filter(|pair| pair.current_round_trip_time > 0.0)
             .max_by_key(|pair| pair.bytes_sent)
             .map(|pair| pair.current_round_trip_time * 1_000.0);
-        let capture =
-            self.last_spoken.lock().ok().and_then(|spoken| spoken.and_then(|spoken| spoken.capture_wait));
         let report = ClientReport {
             round_trip_ms: round_trip,
             jitter_buffer_ms: self.jitter_wait.take_mean().map(milliseconds),
             // What arrives is heard at once: there is no loudspeaker.
             playout_ms: Some(0.0),
-            capture_ms: capture.map(milliseconds),
+            // A frame is sent when its last sample was captured: there is no device in between. How long a word waited
+            // inside its frame is known to the gateway from the audio itself.
+            capture_ms: Some(0.0),
         };
         if let Ok(text) = serde_json::to_string(&report)
             && let Err(error) = self.channel.send_text(&text).await

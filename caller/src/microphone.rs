@@ -1,6 +1,6 @@
 //! The sending side: speech or silence, encoded and sent every 20 ms for as long as the call lasts.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -43,7 +43,6 @@ pub(crate) struct Microphone {
     mouth: Mouth<oneshot::Sender<Spoken>>,
     encoder: Encoder,
     timings: TimingCard,
-    last_spoken: Arc<Mutex<Option<Spoken>>>,
 }
 
 impl Microphone {
@@ -51,7 +50,6 @@ impl Microphone {
         track: Arc<dyn TrackLocal>,
         ssrc: u32,
         timings: TimingCard,
-        last_spoken: Arc<Mutex<Option<Spoken>>>,
     ) -> Result<Self, CallError> {
         let mut encoder = Encoder::new(SPEECH_RATE.hz(), Channels::Mono, Application::Voip)?;
         encoder.set_bitrate(Bitrate::Bits(BITRATE))?;
@@ -59,7 +57,7 @@ impl Microphone {
         let random = getrandom::u64().map_err(|_| CallError::Randomness)?;
         let pacer = Pacer::new(Instant::now(), random as u32);
         let sequence = (random >> 32) as u16;
-        Ok(Self { track, ssrc, sequence, pacer, mouth: Mouth::new(), encoder, timings, last_spoken })
+        Ok(Self { track, ssrc, sequence, pacer, mouth: Mouth::new(), encoder, timings })
     }
 
     /// Sends until the last sender of commands is gone.
@@ -87,9 +85,6 @@ impl Microphone {
                 Err(error) => tracing::warn!(%error, "a frame could not be encoded"),
             }
             if let Some((done, spoken)) = said {
-                if let Ok(mut last) = self.last_spoken.lock() {
-                    *last = Some(spoken);
-                }
                 // Nobody has to wait for the end of an utterance.
                 let _ = done.send(spoken);
             }

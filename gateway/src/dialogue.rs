@@ -12,6 +12,7 @@ use voxgate_media::session::{
     Leg, NetworkTimes, Session, SessionConfig, SessionError, SessionOutput, SessionStats,
 };
 use voxgate_media::uplink::RtpAudio;
+use voxgate_policy::key::KeyIndex;
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, Fault, FaultOwner};
 use voxgate_protocol::id::IdSource;
 use voxgate_protocol::session::{EndReason, SessionCommand, SessionEvent};
@@ -61,7 +62,7 @@ pub(crate) struct Dialogue {
     counted: SessionStats,
     ended: Option<EndReason>,
     /// Held for as long as the session runs.
-    _permit: Permit,
+    permit: Permit,
 }
 
 impl Dialogue {
@@ -94,7 +95,7 @@ impl Dialogue {
             has_more_events: false,
             counted: SessionStats::default(),
             ended: None,
-            _permit: permit,
+            permit,
         })
     }
 
@@ -166,6 +167,11 @@ impl Dialogue {
     /// Ends the session.
     pub(crate) fn end(&mut self, reason: EndReason) {
         self.session.end(reason);
+    }
+
+    /// Whose session it is.
+    pub(crate) const fn key(&self) -> KeyIndex {
+        self.permit.key()
     }
 
     /// Why the session ended, once it has.

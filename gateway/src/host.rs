@@ -8,6 +8,7 @@ use axum::extract::ws::WebSocket;
 use futures_util::future::BoxFuture;
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
 use voxgate_media::encode::EncoderConfig;
+use voxgate_policy::key::KeyIndex;
 use voxgate_protocol::id::{CallId, IdSource, NodeIndex};
 use voxgate_realtime::ApiError;
 use voxgate_relay::ufrag::{Route as UfragRoute, UfragKey, seal, session_end_minutes};
@@ -109,10 +110,11 @@ impl SessionHost for LocalHost {
         Box::pin(self.start(call_id, offer, request))
     }
 
-    fn hang_up(&self, call_id: CallId) -> BoxFuture<'_, bool> {
+    fn hang_up(&self, call_id: CallId, key: KeyIndex) -> BoxFuture<'_, bool> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
-            self.transceiver.send(Command::HangUp(call_id, reply)).is_ok() && answer.await.unwrap_or(false)
+            self.transceiver.send(Command::HangUp { call_id, key, reply }).is_ok()
+                && answer.await.unwrap_or(false)
         })
     }
 

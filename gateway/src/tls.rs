@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
@@ -18,6 +19,10 @@ use crate::data_dir::{DataDir, DataError};
 
 /// The CA certificate, inside the data folder.
 pub(crate) const CA_FILE: &str = "tls/ca.pem";
+/// How long a server certificate is good for: longer than any process runs, shorter than clients tolerate.
+const SERVER_LIFETIME: Duration = Duration::from_secs(800 * 24 * 3600);
+/// A client's clock may be behind.
+const CLOCK_SKEW: Duration = Duration::from_secs(24 * 3600);
 const CA_KEY_FILE: &str = "tls/ca.key.pem";
 
 /// What can go wrong with TLS.
@@ -81,8 +86,10 @@ fn server_params(listen: SocketAddr) -> Result<CertificateParams, rcgen::Error> 
     params.subject_alt_names.extend(addresses.into_iter().map(SanType::IpAddress));
     params.distinguished_name = name("voxgate");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    params.not_before = date_time_ymd(2024, 1, 1);
-    params.not_after = date_time_ymd(2049, 12, 31);
+    // Some clients refuse server certificates that live longer than 825 days; this one is made anew at every start.
+    let now = SystemTime::now();
+    params.not_before = (now - CLOCK_SKEW).into();
+    params.not_after = (now + SERVER_LIFETIME).into();
     params.use_authority_key_identifier_extension = true;
     Ok(params)
 }

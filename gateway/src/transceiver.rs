@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use voxgate_media::encode::EncoderConfig;
 use voxgate_media::session::Leg;
 use voxgate_media::transport::{Identity, Path, Transport, TransportConfig};
+use voxgate_policy::key::KeyIndex;
 use voxgate_protocol::id::CallId;
 use voxgate_protocol::session::EndReason;
 use voxgate_realtime::ApiError;
@@ -53,8 +54,8 @@ pub(crate) enum Command {
     Start(Box<Start>),
     /// The bridge of this call has something to say.
     BridgeReady(Slot),
-    /// End a call; the answer says whether there was one.
-    HangUp(CallId, oneshot::Sender<bool>),
+    /// End a call of a key; the answer says whether there was one.
+    HangUp { call_id: CallId, key: KeyIndex, reply: oneshot::Sender<bool> },
     /// End every call at a deadline; the answer comes when the last has ended.
     Drain(Instant, oneshot::Sender<()>),
 }
@@ -203,8 +204,9 @@ impl Switchboard {
         match command {
             Command::Start(start) => self.start(now, *start),
             Command::BridgeReady(slot) => self.work(now, slot, |call, sink| call.handle_bridge(now, sink)),
-            Command::HangUp(call_id, reply) => {
+            Command::HangUp { call_id, key, reply } => {
                 let slot = self.by_call_id.get(&call_id).copied();
+                let slot = slot.filter(|slot| self.calls.get(slot).is_some_and(|call| call.key() == key));
                 if let Some(slot) = slot {
                     self.work(now, slot, |call, sink| call.end(now, EndReason::HungUp, sink));
                 }

@@ -160,9 +160,9 @@ async fn hang_up(
     headers: HeaderMap,
     call_id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ErrorReply> {
-    api.identity.authenticate(bearer(&headers), unix_now())?;
+    let principal = api.identity.authenticate(bearer(&headers), unix_now())?;
     let Path(call_id) = call_id.map_err(|_| ApiError::call_id_not_found())?;
-    if api.host.hang_up(CallId::from(call_id)).await {
+    if api.host.hang_up(CallId::from(call_id), principal.key).await {
         Ok(StatusCode::OK.into_response())
     } else {
         Err(ApiError::call_id_not_found().into())

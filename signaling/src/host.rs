@@ -2,6 +2,7 @@
 
 use axum::extract::ws::WebSocket;
 use futures_util::future::BoxFuture;
+use voxgate_policy::key::KeyIndex;
 use voxgate_policy::routing::Route;
 use voxgate_protocol::id::{CallId, SessionId};
 use voxgate_protocol::settings::SessionSettings;
@@ -32,8 +33,8 @@ pub trait SessionHost: Send + Sync + 'static {
         request: SessionRequest,
     ) -> BoxFuture<'_, Result<String, ApiError>>;
 
-    /// Ends a call. False if there is none of that name.
-    fn hang_up(&self, call_id: CallId) -> BoxFuture<'_, bool>;
+    /// Ends a call of this key. False if it has none of that name: another key's call is as unknown as one that never was.
+    fn hang_up(&self, call_id: CallId, key: KeyIndex) -> BoxFuture<'_, bool>;
 
     /// A session was refused before it started; for the count of them.
     fn refused(&self, error: &ApiError);

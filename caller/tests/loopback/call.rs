@@ -97,7 +97,7 @@ async fn an_echo_comes_back_whole_while_the_caller_reports_its_side() {
     let reported = async {
         loop {
             if let Some(report) =
-                gateway.seen.lock().unwrap().reports.iter().find(|report| report["capture_ms"].is_f64())
+                gateway.seen.lock().unwrap().reports.iter().find(|report| report["jitter_buffer_ms"].is_f64())
             {
                 return report.clone();
             }
@@ -106,7 +106,7 @@ async fn an_echo_comes_back_whole_while_the_caller_reports_its_side() {
     };
     let report = tokio::time::timeout(LIMIT, reported).await.unwrap();
     assert_eq!(report["type"], "client.report");
-    assert!(report["capture_ms"].as_f64().unwrap() <= 20.0, "{report}");
+    assert_eq!(report["capture_ms"], 0.0, "there is no device in front of a headless caller");
     assert!(report["jitter_buffer_ms"].as_f64().unwrap() >= 0.0, "{report}");
     assert!(report["round_trip_ms"].as_f64().is_none_or(|ms| ms > 0.0), "{report}");
     let recording = heard.recording();

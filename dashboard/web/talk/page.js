@@ -64,6 +64,8 @@ export function addStats(measured) {
 
 /** Something went wrong; the person is told what to do. */
 export function fail(failure) {
+  // What the gateway said before it ended the call is the reason.
+  if (failure.kind === "ended_by_gateway" && page.error) return;
   page.error = explain(failure);
   showError(page.error);
   if (failure.kind === "unexpected" || !(failure instanceof CallFailure)) console.error(failure);

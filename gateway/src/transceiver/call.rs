@@ -8,6 +8,7 @@ use bytes::Bytes;
 use voxgate_media::session::NetworkTimes;
 use voxgate_media::transport::{AudioFrame, ChannelId, CloseReason, Output, Path, Transport, TransportStats};
 use voxgate_media::uplink::RtpAudio;
+use voxgate_policy::key::KeyIndex;
 use voxgate_protocol::id::CallId;
 use voxgate_protocol::session::{EndReason, SessionCommand};
 
@@ -20,6 +21,9 @@ const EVENTS_CHANNEL: &str = "oai-events";
 
 /// Time the last messages get to reach the client before the connection closes.
 const FAREWELL: Duration = Duration::from_millis(300);
+
+/// Time a client that is still connecting gets to open its channel, so that it learns why the call ended.
+const FAREWELL_BEFORE_OPEN: Duration = Duration::from_secs(10);
 
 /// What the loop has to do for a call.
 #[derive(Debug)]
@@ -141,6 +145,11 @@ impl Call {
         self.paths.iter().any(|path| path.client == client)
     }
 
+    /// Whose call it is.
+    pub(super) const fn key(&self) -> KeyIndex {
+        self.dialogue.key()
+    }
+
     /// Whether everything is said and sent.
     pub(super) fn is_over(&self) -> bool {
         self.phase == Phase::Over
@@ -204,7 +213,7 @@ impl Call {
                         },
                     );
                 }
-                Output::ChannelOpened { channel, label } => self.channel_opened(channel, &label),
+                Output::ChannelOpened { channel, label } => self.channel_opened(now, channel, &label),
                 Output::Text { channel, text } => self.text(now, channel, &text),
                 Output::Closed(reason) => self.closed(reason),
             }
@@ -212,10 +221,13 @@ impl Call {
         moved
     }
 
-    fn channel_opened(&mut self, channel: ChannelId, label: &str) {
+    fn channel_opened(&mut self, now: Instant, channel: ChannelId, label: &str) {
         if label == EVENTS_CHANNEL && self.events.is_none() {
             self.events = Some(channel);
             self.dialogue.open();
+            if let Phase::Leaving(at) = &mut self.phase {
+                *at = (*at).min(now + FAREWELL);
+            }
         } else if label == extension::CHANNEL && self.extension.is_none() {
             self.extension = Some(channel);
         }
@@ -261,9 +273,11 @@ impl Call {
                     sink.push(CallOutput::AnswerBegan { received });
                 }
             }
-            DialogueOutput::Ended(_) => {
+            DialogueOutput::Ended(reason) => {
                 if self.phase == Phase::Live {
-                    self.phase = Phase::Leaving(now + FAREWELL);
+                    let is_unheard = reason == EndReason::ProviderFailed && self.events.is_none();
+                    let patience = if is_unheard { FAREWELL_BEFORE_OPEN } else { FAREWELL };
+                    self.phase = Phase::Leaving(now + patience);
                 }
             }
         }

@@ -34,6 +34,9 @@ const PIECE: Duration = Duration::from_millis(20);
 /// Less than this is no turn: the Realtime API refuses to commit it (`input_audio_buffer_commit_empty`).
 const SHORTEST_COMMIT: Duration = Duration::from_millis(100);
 
+/// The most audio one Opus packet holds (RFC 6716 section 2.1.4).
+const LONGEST_PACKET: Duration = Duration::from_millis(120);
+
 /// When a stretch of the caller's audio came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Arrival {
@@ -44,6 +47,8 @@ pub(super) struct Arrival {
     pub(super) waited: Duration,
     /// When its samples were ready.
     pub(super) decoded: Instant,
+    /// For the arrival of one sample: how long that sample waited in its packet for the packet to fill.
+    pub(super) packing: Duration,
 }
 
 /// What the input path found out.
@@ -242,7 +247,9 @@ impl Input {
 
     fn arrival_of(&self, sample: SampleCount) -> Option<Arrival> {
         let index = self.arrivals.partition_point(|arrival| arrival.end < sample);
-        self.arrivals.get(index).or_else(|| self.arrivals.back()).copied()
+        let arrival = self.arrivals.get(index).or_else(|| self.arrivals.back()).copied()?;
+        let behind = SampleCount(arrival.end.0.saturating_sub(sample.0));
+        Some(Arrival { packing: behind.duration_at(self.rate).min(LONGEST_PACKET), ..arrival })
     }
 
     fn take_frames(&mut self, now: Instant) {
@@ -256,7 +263,13 @@ impl Input {
 
     fn take(&mut self, now: Instant, received: Instant, waited: Duration, pcm: Pcm) {
         self.position += pcm.len();
-        self.remember(Arrival { end: self.position, received, waited, decoded: now });
+        self.remember(Arrival {
+            end: self.position,
+            received,
+            waited,
+            decoded: now,
+            packing: Duration::ZERO,
+        });
         if self.turn.is_some() {
             let frames = self.voice.push(&pcm.samples);
             self.forward(pcm);

@@ -14,8 +14,9 @@ use super::input::Arrival;
 /// of jitter buffer and one of device buffer.
 const DEFAULT_CLIENT_BUFFER: Duration = Duration::from_millis(60);
 
-/// One packet's worth of microphone audio has to be there before the client can send it (RFC 7587: 20 ms frames).
-const DEFAULT_CAPTURE: Duration = Duration::from_millis(20);
+/// Microphone to encoder, as long as the client has not said otherwise: one device buffer of 10 ms, what browsers ask
+/// of the system for calls.
+const DEFAULT_CAPTURE: Duration = Duration::from_millis(10);
 
 /// What the network added, as far as the shell knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,6 +106,7 @@ impl TurnMeter {
     pub(super) fn speech_ended(&mut self, arrival: Option<Arrival>, decided: Instant) {
         let Some(arrival) = arrival else { return };
         let mut clock = TurnClock::start(arrival.received);
+        clock.add(Hop::Capture, arrival.packing, Certainty::Measured);
         clock.mark(Hop::Jitter, arrival.received + arrival.waited);
         clock.mark(Hop::Decode, arrival.decoded);
         clock.mark(Hop::Endpointing, decided);

@@ -17,8 +17,9 @@ use tracing_subscriber::{EnvFilter, fmt, registry};
 use crate::config::{self, Checked, ConfigError, Written};
 use crate::standalone;
 
-/// The WebRTC engine reports every state of every call at INFO; operators want those of the gateway.
-const DEFAULT_LOG: &str = "warn,voxgate=info";
+/// The WebRTC engine reports every state of every call at INFO, and every DTLS extension it does not know as a
+/// warning; operators want what the gateway has to say.
+const DEFAULT_LOG: &str = "warn,rtc_dtls=error,voxgate=info";
 
 /// A configuration or a machine that does not fit (sysexits.h `EX_CONFIG`).
 const EXIT_CONFIG: u8 = 78;
@@ -32,7 +33,7 @@ const EXIT_CONFIG: u8 = 78;
     voxgate check --config voxgate.yaml         every problem of a configuration at once\n  \
     voxgate call --wav question.wav --save answer.wav\n                                              \
     call a gateway from the terminal and see where the milliseconds went\n\n\
-    Logs go to standard error; VOXGATE_LOG sets what is logged. Default: warn,voxgate=info"
+    Logs go to standard error; VOXGATE_LOG sets what is logged. Default: warn,rtc_dtls=error,voxgate=info"
 )]
 struct Cli {
     #[command(subcommand)]

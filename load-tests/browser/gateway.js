@@ -58,13 +58,6 @@ export class Gateway {
   }
 }
 
-/** A provider that speaks the Realtime API without a model behind it. */
-export async function startSimulator(...args) {
-  const simulator = new ChildProcess(path.join(BINARIES, "provider-sim"), ["--listen", "127.0.0.1:0", ...args]);
-  const [, address] = await simulator.find(/(127\.0\.0\.1:\d+)/);
-  return { address, process: simulator, stop: () => simulator.stop() };
-}
-
 /** Every model goes to the provider at `address`. */
 export const routedTo = (address) => `
 providers:

@@ -12,20 +12,22 @@ const PICTURES = { light: "talk-page.png", dark: "talk-page-dark.png" };
 
 await mkdir(IMAGES, { recursive: true });
 const gateway = await Gateway.start();
-const browser = await launch([3, "what time is it", 6, "how fast was that", 60]);
-const talk = await TalkPage.open(browser, gateway, { viewport: { width: 1280, height: 1060 } });
-await talk.connect();
-await talk.until("two turns are answered", (view) => view.turns.length === 2 && said(view, "agent").length === 2);
-await talk.until("the second answer is written out", (view) =>
-  view.transcript.every((entry) => entry.final && entry.text),
-);
-const { transcript } = await talk.view();
-assert.match(transcript.at(-1).text, /milliseconds/, "the question was misheard: take the picture again");
-await talk.page.mouse.move(0, 0);
-for (const [colorScheme, name] of Object.entries(PICTURES)) {
-  await talk.page.emulateMedia({ colorScheme });
-  await talk.page.screenshot({ path: IMAGES + name, animations: "disabled" });
+const browser = await launch([3, "what time is it", 6, "what is the latency", 60]);
+try {
+  const talk = await TalkPage.open(browser, gateway, { viewport: { width: 1280, height: 1150 } });
+  await talk.connect();
+  const { transcript } = await talk.until("two turns are answered and written out", (view) => {
+    const isWritten = view.transcript.every((entry) => entry.final && entry.text);
+    return view.turns.length === 2 && said(view, "agent").length === 2 && isWritten && view;
+  });
+  assert.match(transcript.at(-1).text, /milliseconds/, "the question was misheard: take the picture again");
+  await talk.page.mouse.move(0, 0);
+  for (const [colorScheme, name] of Object.entries(PICTURES)) {
+    await talk.page.emulateMedia({ colorScheme });
+    await talk.page.screenshot({ path: IMAGES + name, animations: "disabled" });
+  }
+  await talk.end();
+} finally {
+  await browser.close();
+  await gateway.stop();
 }
-await talk.end();
-await browser.close();
-await gateway.stop();

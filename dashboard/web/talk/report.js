@@ -36,10 +36,16 @@ export function measure(now, before = EMPTY) {
     packetsReceived: now.inbound?.packetsReceived,
     packetsLost: now.inbound?.packetsLost,
     samplesReceived: now.inbound?.totalSamplesReceived,
-    concealedSamples: now.inbound?.concealedSamples,
+    concealedSamples: audiblyConcealed(now.inbound),
     remoteAudioEnergy: now.inbound?.totalAudioEnergy,
     remoteAudioSeconds: now.inbound?.totalSamplesDuration,
   };
+}
+
+/** Silence is played between answers too, where nothing is sent; that hides no loss. */
+function audiblyConcealed(inbound) {
+  if (inbound?.concealedSamples === undefined) return undefined;
+  return inbound.concealedSamples - (inbound.silentConcealedSamples ?? 0);
 }
 
 /** The message for the gateway. Unknown figures are left out, not sent as zero. */

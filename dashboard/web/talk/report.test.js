@@ -88,3 +88,10 @@ test("the device's latency is read in its own unit", () => {
   assert.equal(trackLatency({ getSettings: () => ({}) }), undefined);
   assert.equal(trackLatency(undefined), undefined);
 });
+
+test("the silence between answers is not counted as concealed", () => {
+  const inbound = { concealedSamples: 900, silentConcealedSamples: 880 };
+  assert.equal(measure({ ...pickStats([]), inbound }).concealedSamples, 20);
+  assert.equal(measure({ ...pickStats([]), inbound: { concealedSamples: 7 } }).concealedSamples, 7);
+  assert.equal(measure(pickStats([])).concealedSamples, undefined);
+});

@@ -37,9 +37,13 @@ use call::{Call, CallOutput};
 use edge::Edge;
 pub(crate) use edge::EdgeConfig;
 
-/// Datagrams taken from the socket before commands and deadlines are looked at again: at 50 packets a second and
-/// call, more than a hundred calls' worth of one 20 ms frame.
-const DATAGRAMS_AT_ONCE: usize = 128;
+/// Datagrams taken from the socket before commands and deadlines are looked at again. Each costs a decryption and a
+/// decoding, about 60 µs, and the first packet of an answer must not wait behind many of them.
+const DATAGRAMS_AT_ONCE: usize = 16;
+
+/// Calls whose deadline has come that work before commands and datagrams are looked at again. Each usually encodes a
+/// frame, about 200 µs; with twenty calls due together, a new answer would wait 4 ms behind them.
+const DEADLINES_AT_ONCE: usize = 2;
 
 /// An address belongs to its call until the call has not been heard from it for this long. Whoever forges the source
 /// address of a live call can therefore not move it, and a port that a network gives to somebody else is soon free.
@@ -360,14 +364,12 @@ impl Switchboard {
     }
 
     fn handle_deadlines(&mut self, now: Instant) {
-        // A call that wants to go on at once is not among these: it waits until the others have had their turn.
-        let mut due = Vec::new();
-        while let Some((at, slot)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
+        for _ in 0..DEADLINES_AT_ONCE {
+            // A call that wants to go on at once comes again behind all whose deadline was earlier.
+            let Some((at, slot)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) else { break };
             self.deadlines.remove(&(at, slot));
             self.deadline_of.remove(&slot);
-            due.push(slot);
-        }
-        for slot in due {
+            let now = Instant::now();
             self.work(now, slot, |call, sink| call.handle_timeout(now, sink));
         }
         let deadline = self.draining.as_mut().and_then(|drain| drain.deadline.take_if(|at| *at <= now));

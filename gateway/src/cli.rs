@@ -2,7 +2,7 @@
 
 mod call;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -140,7 +140,9 @@ pub(crate) fn say(message: &str) {
 fn start_logging() {
     let filter = EnvFilter::try_from_env("VOXGATE_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
     let filter = filter.and(filter_fn(is_fit_to_log));
-    registry().with(fmt::layer().with_writer(std::io::stderr).with_filter(filter)).init();
+    // Colours are for people; files and log collectors get plain text.
+    let layer = fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
+    registry().with(layer.with_filter(filter)).init();
 }
 
 /// Libraries write whole messages and requests at TRACE: what callers say, and keys. No setting brings those out.

@@ -366,7 +366,9 @@ impl Switchboard {
     fn handle_deadlines(&mut self, now: Instant) {
         for _ in 0..DEADLINES_AT_ONCE {
             // A call that wants to go on at once comes again behind all whose deadline was earlier.
-            let Some((at, slot)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) else { break };
+            let Some((at, slot)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) else {
+                break;
+            };
             self.deadlines.remove(&(at, slot));
             self.deadline_of.remove(&slot);
             let now = Instant::now();

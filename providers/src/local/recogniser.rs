@@ -43,6 +43,9 @@ impl Recogniser {
             ("dict", dictionary.as_str()),
             ("logfn", "/dev/null"),
             ("samprate", "16000"),
+            // Mapped model files are dropped from memory when a machine is short of it, and the first caller after an
+            // idle night waits for the disk.
+            ("mmap", "no"),
         ];
         let open_options: Vec<_> = base.iter().copied().chain([("lm", language.as_str())]).collect();
         let mut grammar = Decoder::open(sphinx, &base)?;

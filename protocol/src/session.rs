@@ -68,7 +68,7 @@ pub struct ClientReport {
     pub jitter_buffer: Option<Duration>,
     /// Time from the jitter buffer to the loudspeaker.
     pub playout: Option<Duration>,
-    /// Time from the microphone to the first byte on the network.
+    /// Time from the microphone to the encoder; the wait for a packet to fill is measured by the gateway.
     pub capture: Option<Duration>,
 }
 

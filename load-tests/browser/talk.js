@@ -41,7 +41,11 @@ export class TalkPage {
   async evidence() {
     const { session, events, ...view } = await this.view();
     const types = events.map((event) => event.type).join(" ");
+    const lines = (view.transcript ?? []).map((entry) => `${entry.role}: ${JSON.stringify(entry.text)}`);
     return [
+      // First what tells most: some reports of a failed run keep only the beginning.
+      `heard and said: ${lines.join(" | ")}`,
+      `faults: ${JSON.stringify(events.filter((event) => /error|failed/.test(event.type)))}`,
       JSON.stringify(view, null, 1),
       `session: ${session?.model}\nevents: ${types}`,
       `console: ${this.complaints.join("\n")}`,

@@ -9,7 +9,7 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fmt;
 use std::ptr::{self, NonNull};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use libloading::Library;
 
@@ -25,6 +25,7 @@ type Activate = unsafe extern "C" fn(Handle, *const c_char) -> c_int;
 type ProcessRaw = unsafe extern "C" fn(Handle, *const i16, usize, c_int, c_int) -> c_int;
 type AddWord = unsafe extern "C" fn(Handle, *const c_char, *const c_char, c_int) -> c_int;
 type GetHypothesis = unsafe extern "C" fn(Handle, *mut i32) -> *const c_char;
+type SetLogCallback = unsafe extern "C" fn(Handle, Handle);
 type ParseArguments = unsafe extern "C" fn(Handle, *const c_void, i32, *mut *mut c_char, i32) -> Handle;
 
 /// How a configuration is made in each generation.
@@ -53,6 +54,8 @@ pub(super) struct Sphinx {
     process: ProcessRaw,
     end: WithHandle,
     hypothesis: GetHypothesis,
+    /// Held while a decoder is made: making one writes statics of the library without a lock.
+    making: Mutex<()>,
     _library: Library,
 }
 
@@ -109,6 +112,11 @@ impl Sphinx {
             } else {
                 (c"ps_set_jsgf_string", c"ps_set_search")
             };
+            // Without a callback nothing is logged. A log file (option `logfn`) is no way to that: it is one global
+            // stream, closed under the other threads by whichever decoder is made next, and a thread that writes to
+            // it then may hang for ever.
+            let log_to: SetLogCallback = function(&library, c"err_set_callback")?;
+            log_to(ptr::null_mut(), ptr::null_mut());
             Ok(Self {
                 configuration,
                 init: function(&library, c"ps_init")?,
@@ -120,6 +128,7 @@ impl Sphinx {
                 process: function(&library, c"ps_process_raw")?,
                 end: function(&library, c"ps_end_utt")?,
                 hypothesis: function(&library, c"ps_get_hyp")?,
+                making: Mutex::new(()),
                 _library: library,
             })
         }
@@ -182,7 +191,7 @@ pub(super) struct Decoder {
 }
 
 // SAFETY: a decoder has no tie to the thread that made it, and `&mut self` keeps it to one thread at a time. What
-// decoders share (the log level) is written only while one is made.
+// decoders share (statics of the library) is written only while one is made, and then under a lock.
 unsafe impl Send for Decoder {}
 
 impl fmt::Debug for Decoder {
@@ -198,6 +207,7 @@ impl Decoder {
     ///
     /// [`LocalError::DecoderRefused`] if the library cannot use the models.
     pub(super) fn open(sphinx: &Arc<Sphinx>, options: &[(&str, &str)]) -> Result<Self, LocalError> {
+        let _making = sphinx.making.lock().unwrap_or_else(PoisonError::into_inner);
         let configuration = sphinx.configure(options)?;
         // SAFETY: the configuration is alive; the decoder takes its own reference to it.
         let raw = unsafe { (sphinx.init)(configuration.raw.as_ptr()) };

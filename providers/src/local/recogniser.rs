@@ -41,7 +41,6 @@ impl Recogniser {
         let base = [
             ("hmm", acoustic.as_str()),
             ("dict", dictionary.as_str()),
-            ("logfn", "/dev/null"),
             ("samprate", "16000"),
             // Mapped model files are dropped from memory when a machine is short of it, and the first caller after an
             // idle night waits for the disk.

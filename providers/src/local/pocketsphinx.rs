@@ -26,6 +26,7 @@ type ProcessRaw = unsafe extern "C" fn(Handle, *const i16, usize, c_int, c_int) 
 type AddWord = unsafe extern "C" fn(Handle, *const c_char, *const c_char, c_int) -> c_int;
 type GetHypothesis = unsafe extern "C" fn(Handle, *mut i32) -> *const c_char;
 type SetLogCallback = unsafe extern "C" fn(Handle, Handle);
+type SetLogStream = unsafe extern "C" fn(Handle);
 type ParseArguments = unsafe extern "C" fn(Handle, *const c_void, i32, *mut *mut c_char, i32) -> Handle;
 
 /// How a configuration is made in each generation.
@@ -117,6 +118,10 @@ impl Sphinx {
             // it then may hang for ever.
             let log_to: SetLogCallback = function(&library, c"err_set_callback")?;
             log_to(ptr::null_mut(), ptr::null_mut());
+            // The table of options is printed past the callback, unless there is no stream; release 5 prints none.
+            if let Ok(print_to) = function::<SetLogStream>(&library, c"err_set_logfp") {
+                print_to(ptr::null_mut());
+            }
             Ok(Self {
                 configuration,
                 init: function(&library, c"ps_init")?,

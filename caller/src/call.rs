@@ -17,10 +17,12 @@ use crate::channels::{self, CallNotice, ServerEvent};
 use crate::dial::Dial;
 use crate::ear::{Ear, Heard, JitterWait};
 use crate::error::{CallError, media};
+use crate::failover::Failover;
 use crate::microphone::{Microphone, MicrophoneCommand};
 use crate::mouth::Spoken;
-use crate::peer::Peer;
+use crate::peer::{Peer, bridged_addresses, local_addresses};
 use crate::speech::Speech;
+use crate::stream::{Bridges, Dialler, Transport};
 use crate::timings::{CallTimings, Step, TimingCard};
 
 /// Notices that wait for the program; when they are not read, newer ones are dropped and counted.
@@ -40,6 +42,8 @@ pub struct CallOptions {
     pub session: Option<Value>,
     /// PEM file with certificate authorities to trust besides the system's.
     pub ca_file: Option<PathBuf>,
+    /// What carries the media. Default UDP; the others need a relay with a stream port.
+    pub transport: Transport,
     /// The limit for connecting, and for each HTTP request.
     pub timeout: Duration,
     /// Whether to open the data channel `voxgate`, on which a voxgate gateway sends its measurements. Others
@@ -48,7 +52,7 @@ pub struct CallOptions {
 }
 
 impl CallOptions {
-    /// Options with the defaults: no model, no session, 15 s, with the channel `voxgate`.
+    /// Options with the defaults: no model, no session, UDP, 15 s, with the channel `voxgate`.
     #[must_use]
     pub fn new(base_url: impl Into<String>, api_key: impl Into<String>) -> Self {
         Self {
@@ -57,6 +61,7 @@ impl CallOptions {
             model: None,
             session: None,
             ca_file: None,
+            transport: Transport::Udp,
             timeout: Duration::from_secs(15),
             voxgate_channel: true,
         }
@@ -90,6 +95,7 @@ pub struct Call {
     timings: TimingCard,
     /// Its end tells the tasks of the call to stop.
     _running: watch::Sender<()>,
+    _bridges: Bridges,
 }
 
 impl Call {
@@ -115,8 +121,12 @@ impl Call {
         let timings = TimingCard::new(started);
         let dial =
             Dial::new(&options.base_url, &options.api_key, options.ca_file.as_deref(), options.timeout)?;
-        let ipv6 = options.base_url.contains("://[");
-        let peer = Box::pin(Peer::open(timings.clone(), options.voxgate_channel, ipv6)).await?;
+        let dialler = Dialler::new(options.transport, options.ca_file.as_deref())?;
+        let local = match options.transport {
+            Transport::Udp => local_addresses(options.base_url.contains("://[")),
+            Transport::Tcp | Transport::Tls => bridged_addresses(),
+        };
+        let mut peer = Box::pin(Peer::open(timings.clone(), options.voxgate_channel, local)).await?;
         let mut hang = CloseUnlessKept(Some(Arc::clone(&peer.connection)));
         stage.set("exchanging offer and answer with the gateway");
         let offer = peer.offer().await?;
@@ -134,7 +144,12 @@ impl Call {
         };
         timings.stamp(Step::AnswerReceived, Instant::now());
         stage.set("looking for a network path to the gateway");
-        peer.accept(opened.answer).await?;
+        let (answer, bridges) = match options.transport {
+            Transport::Udp => (opened.answer, Bridges::default()),
+            Transport::Tcp | Transport::Tls => dialler.bridge(&opened.answer).await?,
+        };
+        peer.bridges = bridges;
+        peer.accept(answer).await?;
         let call = Self::start(peer, dial, opened.id, timings, stage).await?;
         hang.0 = None;
         Ok(call)
@@ -155,11 +170,19 @@ impl Call {
         let post = channels::Post { notices: notice_tx, timings: timings.clone() };
         tokio::spawn(channels::read_events(Arc::clone(&peer.events), post.clone(), open_tx, stopped.clone()));
         if let Some(voxgate) = &peer.voxgate {
+            let (relay_trouble, troubles) = watch::channel(0);
             let reporter = channels::Reporter {
                 channel: Arc::clone(voxgate),
                 connection: Arc::clone(&peer.connection),
                 jitter_wait: jitter_wait.clone(),
+                relay_trouble,
             };
+            // Behind bridges the engine has one path, and a bridge that breaks is made anew.
+            if let (Some(id), true) = (&id, peer.bridges.is_empty()) {
+                let (connection, dial) = (Arc::clone(&peer.connection), dial.clone());
+                let failover = Failover { connection, dial, id: id.clone() };
+                tokio::spawn(failover.run(troubles, stopped.clone()));
+            }
             tokio::spawn(channels::read_voxgate(reporter, post.clone(), stopped.clone()));
         }
         let ear = Ear { heard: heard.clone(), jitter_wait, timings: timings.clone() };
@@ -183,6 +206,7 @@ impl Call {
             heard,
             timings,
             _running: running,
+            _bridges: peer.bridges,
         })
     }
 

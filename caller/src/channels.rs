@@ -114,6 +114,8 @@ pub(crate) struct Reporter {
     pub(crate) channel: Arc<dyn DataChannel>,
     pub(crate) connection: Arc<dyn PeerConnection>,
     pub(crate) jitter_wait: JitterWait,
+    /// Counts the notices that the relay of the call is lost or about to stop.
+    pub(crate) relay_trouble: watch::Sender<u64>,
 }
 
 /// Reads `voxgate` and reports on it each second, until it closes.
@@ -133,8 +135,12 @@ pub(crate) async fn read_voxgate(reporter: Reporter, post: Post, mut stopped: wa
         match event {
             Some(DataChannelEvent::OnOpen) => open = true,
             Some(DataChannelEvent::OnMessage(message)) => {
-                if let Ok(GatewayMessage::TurnMeasured(turn)) = serde_json::from_slice(&message.data) {
-                    post.put(CallNotice::Turn(turn));
+                match serde_json::from_slice(&message.data) {
+                    Ok(GatewayMessage::TurnMeasured(turn)) => post.put(CallNotice::Turn(turn)),
+                    Ok(GatewayMessage::RelayLost | GatewayMessage::RelayDraining) => {
+                        reporter.relay_trouble.send_modify(|count| *count += 1);
+                    }
+                    Ok(GatewayMessage::Unknown) | Err(_) => {}
                 }
             }
             Some(DataChannelEvent::OnClose) | None => return,

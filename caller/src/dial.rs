@@ -90,6 +90,14 @@ impl Dial {
         self.open(self.post("realtime/calls", &self.key).multipart(form)).await
     }
 
+    /// `PATCH /realtime/calls/{id}`: the answer to an offer that restarts ICE.
+    pub(crate) async fn restart(&self, id: &str, offer: &str) -> Result<String, CallError> {
+        let request = self.client.patch(format!("{}/realtime/calls/{id}", self.base)).bearer_auth(&self.key);
+        let request = request.header(CONTENT_TYPE, "application/sdp").body(offer.to_owned());
+        let (_, answer) = self.send("move a call", request).await?;
+        Ok(answer)
+    }
+
     /// `POST /realtime/calls/{id}/hangup`. A call that is already over is not an error.
     pub(crate) async fn hang_up(&self, id: &str) -> Result<(), CallError> {
         let request = self.post(&format!("realtime/calls/{id}/hangup"), &self.key);

@@ -79,6 +79,17 @@ pub enum CallError {
         /// The limit.
         waited: Duration,
     },
+    /// TCP or TLS was asked for and the answer has no candidate for it.
+    #[error("the gateway offers no media over TCP; call over UDP, or set `stream` for its relay")]
+    NoStream,
+    /// The relay's TCP port.
+    #[error(
+        "the relay cannot be reached over the stream the gateway offers ({reason}); check that its TCP port is open and, for TLS, that --ca names its authority"
+    )]
+    StreamUnreachable {
+        /// What the network, or TLS, says.
+        reason: String,
+    },
     /// The Opus library refused to work.
     #[error("the audio codec failed ({0}); this is a fault of the installation")]
     Codec(#[from] opus::Error),
@@ -135,7 +146,10 @@ impl CallError {
             Self::Address { .. } | Self::Authority { .. } | Self::Wav { .. } | Self::Save { .. } => 2,
             Self::Unreachable { .. } | Self::BadAnswer { .. } => 3,
             Self::KeyRefused { .. } | Self::Refused { .. } => 4,
-            Self::Media { .. } | Self::ConnectTimeout { .. } => 5,
+            Self::Media { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::NoStream
+            | Self::StreamUnreachable { .. } => 5,
             Self::NoAnswer { .. } | Self::AnswerFailed { .. } | Self::Ended { .. } => 6,
             Self::Codec(_) | Self::Output(_) | Self::Randomness => 1,
         }

@@ -21,6 +21,7 @@ use webrtc::peer_connection::{
 
 use crate::error::{CallError, media};
 use crate::hurry::HurriedRuntime;
+use crate::stream::Bridges;
 use crate::timings::{Step, TimingCard};
 
 /// The payload type offered for Opus, the one browsers use.
@@ -49,6 +50,8 @@ pub(crate) struct Peer {
     pub(crate) state: watch::Receiver<RTCPeerConnectionState>,
     /// Tracks of the other side, normally one.
     pub(crate) remote_tracks: mpsc::Receiver<Arc<dyn TrackRemote>>,
+    /// What stands between the engine and the relay, if anything.
+    pub(crate) bridges: Bridges,
 }
 
 impl Peer {
@@ -56,7 +59,7 @@ impl Peer {
     pub(crate) async fn open(
         timings: TimingCard,
         voxgate_channel: bool,
-        ipv6: bool,
+        local: Vec<SocketAddr>,
     ) -> Result<Self, CallError> {
         let stage = "opening sockets";
         let (state_tx, state) = watch::channel(RTCPeerConnectionState::New);
@@ -74,7 +77,7 @@ impl Peer {
             .with_interceptor_registry(configure_rtcp_reports(Registry::new()))
             .with_handler(Arc::new(handler))
             .with_runtime(Arc::new(runtime))
-            .with_udp_addrs(local_addresses(ipv6));
+            .with_udp_addrs(local);
         let connection = Box::pin(builder.build()).await.map_err(media(stage))?;
         let connection: Arc<dyn PeerConnection> = Arc::new(connection);
         let ssrc = getrandom::u32().map_err(|_| CallError::Randomness)?;
@@ -86,7 +89,8 @@ impl Peer {
         } else {
             None
         };
-        Ok(Self { connection, track, ssrc, events, voxgate, state, remote_tracks })
+        let bridges = Bridges::default();
+        Ok(Self { connection, track, ssrc, events, voxgate, state, remote_tracks, bridges })
     }
 
     /// The offer, without candidates: the gateway learns the caller's address from its packets, so there is
@@ -119,7 +123,7 @@ impl Peer {
 
 /// Every interface, and loopback besides: the engine leaves it out, but a gateway on the same machine is the
 /// first one anybody calls.
-fn local_addresses(ipv6: bool) -> Vec<SocketAddr> {
+pub(crate) fn local_addresses(ipv6: bool) -> Vec<SocketAddr> {
     let any: [IpAddr; 4] = [
         Ipv4Addr::LOCALHOST.into(),
         Ipv4Addr::UNSPECIFIED.into(),
@@ -127,6 +131,11 @@ fn local_addresses(ipv6: bool) -> Vec<SocketAddr> {
         Ipv6Addr::UNSPECIFIED.into(),
     ];
     any.into_iter().filter(|address| ipv6 || address.is_ipv4()).map(|address| (address, 0).into()).collect()
+}
+
+/// Where the engine is when bridges stand between it and the relay: on loopback only.
+pub(crate) fn bridged_addresses() -> Vec<SocketAddr> {
+    vec![(Ipv4Addr::LOCALHOST, 0).into()]
 }
 
 /// RFC 7587 section 7: always two channels in SDP, whatever is sent.

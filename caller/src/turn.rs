@@ -42,6 +42,12 @@ pub struct TurnMeasured {
 pub(crate) enum GatewayMessage {
     #[serde(rename = "turn.measured")]
     TurnMeasured(TurnMeasured),
+    /// The relay of the call is dead.
+    #[serde(rename = "relay.lost")]
+    RelayLost,
+    /// The relay of the call is about to stop.
+    #[serde(rename = "relay.draining")]
+    RelayDraining,
     #[serde(other)]
     Unknown,
 }

@@ -39,7 +39,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-static ASSETS: [Asset; 18] = [
+static ASSETS: [Asset; 19] = [
     asset!("/", "talk/index.html", HTML),
     asset!("/talk/talk.css", "talk/talk.css", CSS),
     asset!("/talk/waterfall.css", "talk/waterfall.css", CSS),
@@ -49,6 +49,7 @@ static ASSETS: [Asset; 18] = [
     asset!("/talk/element.js", "talk/element.js", SCRIPT),
     asset!("/talk/errors.js", "talk/errors.js", SCRIPT),
     asset!("/talk/events.js", "talk/events.js", SCRIPT),
+    asset!("/talk/failover.js", "talk/failover.js", SCRIPT),
     asset!("/talk/hops.js", "talk/hops.js", SCRIPT),
     asset!("/talk/key.js", "talk/key.js", SCRIPT),
     asset!("/talk/meter.js", "talk/meter.js", SCRIPT),

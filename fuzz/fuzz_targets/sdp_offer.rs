@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use voxgate_media::transport::{Identity, Transport, TransportConfig};
+use voxgate_media::transport::{Identity, RelayCandidate, Transport, TransportConfig};
 
 static IDENTITY: OnceLock<Identity> = OnceLock::new();
 
@@ -12,7 +12,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let config = TransportConfig {
         ufrag: "u".repeat(40),
         password: "p".repeat(48),
-        relays: vec!["127.0.0.1:3478".parse().expect("an address")],
+        relays: vec![RelayCandidate::udp("127.0.0.1:3478".parse().expect("an address"))],
         setup_timeout: Duration::from_secs(15),
         silence_timeout: Duration::from_secs(15),
     };

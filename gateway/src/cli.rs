@@ -1,6 +1,7 @@
 //! The command line.
 
 mod call;
+mod relay;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt, registry};
 
 use crate::config::{self, Checked, ConfigError, Written};
+use crate::process::StartError;
 use crate::standalone;
 
 /// The WebRTC engine reports every state of every call at INFO, and every DTLS extension it does not know as a
@@ -30,6 +32,7 @@ const EXIT_CONFIG: u8 = 78;
     version,
     after_help = "Examples:\n  \
     voxgate standalone                          everything in one process, key-free local voice\n  \
+    voxgate relay --config relay.yaml           a relay in a process of its own\n  \
     voxgate check --config voxgate.yaml         every problem of a configuration at once\n  \
     voxgate call --wav question.wav --save answer.wav\n                                              \
     call a gateway from the terminal and see where the milliseconds went\n\n\
@@ -44,7 +47,9 @@ struct Cli {
 enum Task {
     /// Run every role in one process: signaling, relay, transceiver and, by default, the key-free local voice.
     Standalone(Settings),
-    /// Validate a configuration and list every problem at once. Exits with 0 if there is none, with 78 otherwise.
+    /// Run a relay in a process of its own: the public UDP port in front of a gateway.
+    Relay(Box<relay::RelayArguments>),
+    /// Validate a configuration, of a gateway or of a relay, and list every problem at once. Exits with 0 if there is none, with 78 otherwise.
     Check(Settings),
     /// Call a gateway: play a WAV as the caller's voice, save the answer, print transcript and latency waterfall.
     Call(Box<call::CallArguments>),
@@ -74,6 +79,17 @@ struct Settings {
 }
 
 impl Settings {
+    /// Checks the file as what it is: a gateway's configuration, or a relay's.
+    fn check(&self) -> Result<(), ConfigError> {
+        match &self.config {
+            Some(path) if config::describes_a_relay(path)? => {
+                let environment = |name: &str| std::env::var(name).ok();
+                config::check_relay(&config::read_relay(path)?, &environment).map(drop)
+            }
+            _ => self.load().map(drop),
+        }
+    }
+
     fn load(&self) -> Result<Checked, ConfigError> {
         let mut written = match &self.config {
             Some(path) => config::read(path)?,
@@ -106,8 +122,9 @@ pub(crate) fn run() -> ExitCode {
                 Err(error) => complain(&error.to_string(), EXIT_CONFIG),
             }
         }
-        Task::Check(settings) => match settings.load() {
-            Ok(_) => {
+        Task::Relay(arguments) => relay::run(&arguments),
+        Task::Check(settings) => match settings.check() {
+            Ok(()) => {
                 say("the configuration is valid");
                 ExitCode::SUCCESS
             }
@@ -117,7 +134,7 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-fn exit_code(result: Result<(), standalone::StartError>) -> ExitCode {
+fn exit_code(result: Result<(), StartError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(&error.to_string(), 1),

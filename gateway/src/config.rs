@@ -1,13 +1,17 @@
 //! The configuration: YAML as written, then checked, every problem reported at once.
 
 mod checked;
+mod relay_file;
+mod relays;
 mod written;
 
 pub(crate) use checked::{Checked, Provider, ProviderKind, check};
-pub(crate) use written::Written;
+pub(crate) use relay_file::{CheckedRelay, RelayFile, Stream, ThreadCount, Wait, check_relay};
+pub(crate) use written::{RelayPlace, Written};
 
 use std::path::Path;
 
+use relay_file::{is_relay_file, parse_relay};
 use thiserror::Error;
 
 /// What can be wrong with a configuration.
@@ -43,9 +47,33 @@ fn list(problems: &[String]) -> String {
 /// # Errors
 /// [`ConfigError::Unreadable`] or [`ConfigError::Malformed`].
 pub(crate) fn read(path: &Path) -> Result<Written, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Unreadable { path: path.display().to_string(), source })?;
-    parse(&text).map_err(|reason| ConfigError::Malformed { path: path.display().to_string(), reason })
+    parse(&text_of(path)?).map_err(|reason| malformed(path, reason))
+}
+
+/// Reads the configuration file of a relay.
+///
+/// # Errors
+/// [`ConfigError::Unreadable`] or [`ConfigError::Malformed`].
+pub(crate) fn read_relay(path: &Path) -> Result<RelayFile, ConfigError> {
+    parse_relay(&text_of(path)?).map_err(|reason| malformed(path, reason))
+}
+
+/// Whether a file is the configuration of a relay rather than of a gateway. One that cannot be told counts as a
+/// gateway's.
+///
+/// # Errors
+/// [`ConfigError::Unreadable`].
+pub(crate) fn describes_a_relay(path: &Path) -> Result<bool, ConfigError> {
+    Ok(is_relay_file(&text_of(path)?))
+}
+
+fn text_of(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Unreadable { path: path.display().to_string(), source })
+}
+
+fn malformed(path: &Path, reason: String) -> ConfigError {
+    ConfigError::Malformed { path: path.display().to_string(), reason }
 }
 
 /// Understands the text of a configuration.

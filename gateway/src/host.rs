@@ -9,28 +9,21 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
 use voxgate_media::encode::EncoderConfig;
 use voxgate_policy::key::KeyIndex;
-use voxgate_protocol::id::{CallId, IdSource, NodeIndex};
+use voxgate_protocol::id::{CallId, IdSource};
 use voxgate_realtime::ApiError;
-use voxgate_relay::ufrag::{Route as UfragRoute, UfragKey, seal, session_end_minutes};
 use voxgate_signaling::host::{SessionHost, SessionRequest};
 use voxgate_telemetry::metrics::Metrics;
 
 use crate::bridges::Bridges;
+use crate::sealing::Sealing;
 use crate::socket;
-use crate::transceiver::{Command, Start};
-
-/// How signaling names this node in sealed ufrags.
-pub(crate) struct Sealing {
-    pub(crate) key: UfragKey,
-    pub(crate) node: NodeIndex,
-    pub(crate) node_epoch: u8,
-}
+use crate::transceiver::{Command, Restart, Start};
 
 /// The transceiver and the WebSocket sessions of this process.
 pub(crate) struct LocalHost {
     pub(crate) bridges: Bridges,
     pub(crate) transceiver: mpsc::UnboundedSender<Command>,
-    pub(crate) sealing: Sealing,
+    pub(crate) sealing: Arc<Sealing>,
     pub(crate) encoder: EncoderConfig,
     pub(crate) max_session: Duration,
     pub(crate) metrics: Arc<Metrics>,
@@ -73,12 +66,18 @@ impl LocalHost {
             password: password()?,
             reply,
         };
-        let gone =
-            || ApiError::service_unavailable("This gateway is shutting down and takes no new sessions.");
-        self.transceiver.send(Command::Start(Box::new(start))).map_err(|_| gone())?;
-        let answer = answer.await.map_err(|_| gone())??;
+        self.transceiver.send(Command::Start(Box::new(start))).map_err(|_| shutting_down())?;
+        let answer = answer.await.map_err(|_| shutting_down())??;
         Metrics::observe(&self.metrics.answer_seconds, began.elapsed());
         Ok(answer)
+    }
+
+    async fn restart(&self, call_id: CallId, key: KeyIndex, offer: String) -> Result<String, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        let restart =
+            Restart { call_id, key, offer, password: password()?, sealing: Arc::clone(&self.sealing), reply };
+        self.transceiver.send(Command::RestartIce(Box::new(restart))).map_err(|_| shutting_down())?;
+        answer.await.map_err(|_| shutting_down())?
     }
 
     fn expires_at_unix(&self) -> u64 {
@@ -86,16 +85,8 @@ impl LocalHost {
     }
 
     fn seal_ufrag(&self, tag: u32) -> Result<String, ApiError> {
-        let route = UfragRoute {
-            cell: 0,
-            node: self.sealing.node,
-            node_epoch: self.sealing.node_epoch,
-            session_end_minutes: session_end_minutes(since_unix_epoch() + self.max_session),
-            random: tag,
-            flags: 0,
-        };
-        seal(&self.sealing.key, &route)
-            .map(|ufrag| ufrag.as_str().to_owned())
+        self.sealing
+            .seal(tag, 0, since_unix_epoch() + self.max_session)
             .map_err(|_| ApiError::server_error("The gateway could not name the call; report this."))
     }
 }
@@ -108,6 +99,15 @@ impl SessionHost for LocalHost {
         request: SessionRequest,
     ) -> BoxFuture<'_, Result<String, ApiError>> {
         Box::pin(self.start(call_id, offer, request))
+    }
+
+    fn restart_ice(
+        &self,
+        call_id: CallId,
+        key: KeyIndex,
+        offer: String,
+    ) -> BoxFuture<'_, Result<String, ApiError>> {
+        Box::pin(self.restart(call_id, key, offer))
     }
 
     fn hang_up(&self, call_id: CallId, key: KeyIndex) -> BoxFuture<'_, bool> {
@@ -151,6 +151,10 @@ impl SessionHost for LocalHost {
             }
         })
     }
+}
+
+fn shutting_down() -> ApiError {
+    ApiError::service_unavailable("This gateway is shutting down and takes no new sessions.")
 }
 
 pub(crate) fn since_unix_epoch() -> Duration {

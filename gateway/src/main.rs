@@ -3,11 +3,16 @@
 mod bridges;
 mod cli;
 mod config;
+mod control;
 mod data_dir;
 mod dialogue;
 mod host;
 mod operations;
 mod pages;
+mod process;
+mod relay_figures;
+mod relay_role;
+mod sealing;
 mod socket;
 mod standalone;
 mod tls;

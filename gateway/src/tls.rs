@@ -4,6 +4,7 @@
 //! CA's key never leaves the folder; the server's certificate is made anew at every start and lives in memory.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +13,8 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use thiserror::Error;
 
 use crate::data_dir::{DataDir, DataError};
@@ -34,6 +36,14 @@ pub(crate) enum TlsError {
     /// rcgen refused.
     #[error("cannot make a certificate: {0}; delete the folder `tls` in the data folder and start again")]
     Certificate(#[from] rcgen::Error),
+    /// A certificate or key file.
+    #[error("cannot use {path}: {source}")]
+    File {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: rustls::pki_types::pem::Error,
+    },
     /// rustls refused.
     #[error("cannot set up TLS: {0}")]
     Rustls(#[from] rustls::Error),
@@ -44,13 +54,34 @@ pub(crate) fn server_config(data: &DataDir, listen: SocketAddr) -> Result<Arc<Se
     let issuer = certificate_authority(data)?;
     let key = KeyPair::generate()?;
     let certificate = server_params(listen)?.signed_by(&key, &issuer)?;
-    let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], private)?;
+    let mut config = with_certificate(vec![certificate.der().clone()], private(&key))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// TLS with a certificate chain and key from PEM files.
+pub(crate) fn from_files(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+    let unusable = |path: &Path, error| TlsError::File { path: path.display().to_string(), source: error };
+    let chain = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);
+    let chain = chain.map_err(|error| unusable(certificate, error))?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, error))?;
+    Ok(Arc::new(with_certificate(chain, key)?))
+}
+
+fn with_certificate(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ServerConfig, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    Ok(config)
+}
+
+fn private(key: &KeyPair) -> PrivateKeyDer<'static> {
+    PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()))
 }
 
 /// The CA of the data folder; made on the first start.

@@ -17,9 +17,9 @@ const QUIET = [
 
 /**
  * A browser whose microphone plays `script` (see speech()) again and again from the moment it is opened. With
- * `allows: false` it refuses the microphone to every page.
+ * `allows: false` it refuses the microphone to every page. `more` are further switches.
  */
-export async function launch(script, { allows = true } = {}) {
+export async function launch(script, { allows = true, more = [] } = {}) {
   const folder = await mkdtemp(path.join(tmpdir(), "voxgate-microphone-"));
   const file = path.join(folder, "microphone.wav");
   await writeWav(file, await speech(script));
@@ -31,6 +31,7 @@ export async function launch(script, { allows = true } = {}) {
       `--use-file-for-fake-audio-capture=${file}`,
       "--autoplay-policy=no-user-gesture-required",
       ...(allows ? ["--use-fake-ui-for-media-stream"] : []),
+      ...more,
     ],
   });
   browser.once("disconnected", () => rm(folder, { recursive: true, force: true }));

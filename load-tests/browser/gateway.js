@@ -1,37 +1,64 @@
 // A gateway and a provider simulator of their own for every test file, on ports the system chooses.
 import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createSocket } from "node:dgram";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { ChildProcess } from "./process.js";
+import { Relay, TOKEN } from "./relay.js";
 
 const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
-const BINARIES = path.join(process.env.CARGO_TARGET_DIR ?? path.join(ROOT, "target"), "debug");
+export const BINARIES = path.join(process.env.CARGO_TARGET_DIR ?? path.join(ROOT, "target"), "debug");
+const VOXGATE = process.env.VOXGATE_BIN ?? path.join(BINARIES, "voxgate");
 export const KEY = "vg_test_key_of_the_browser_tests";
 
 export class Gateway {
-  /** `config` is YAML; without it the gateway has only its key-free local voice. */
-  static async start(config = null) {
+  relays = [];
+
+  /**
+   * `config` is YAML; without it the gateway has only its key-free local voice. With `relays` it has that many in
+   * processes of their own and none inside.
+   */
+  static async start(config = null, { relays = 0 } = {}) {
     const gateway = new Gateway();
     gateway.folder = await mkdtemp(path.join(tmpdir(), "voxgate-test-"));
-    const listen = ["--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--relay", "127.0.0.1:0"];
+    const listen = ["--http", "127.0.0.1:0", "--https", "127.0.0.1:0"];
+    if (relays === 0) listen.push("--relay", "127.0.0.1:0");
+    else config = `${config ?? ""}${await gateway.#planRelays(relays)}`;
     const args = ["standalone", "--data-dir", path.join(gateway.folder, "data"), ...listen];
     if (config) {
       const file = path.join(gateway.folder, "voxgate.yaml");
       await writeFile(file, config);
       args.push("--config", file);
     }
-    gateway.process = new ChildProcess(path.join(BINARIES, "voxgate"), args, { VOXGATE_ADMIN_KEY: KEY });
+    gateway.process = new ChildProcess(VOXGATE, args, { VOXGATE_ADMIN_KEY: KEY, VOXGATE_RELAY_TOKEN: TOKEN });
     gateway.http = (await gateway.process.find(/API base +http:\/\/([\d.:]+)\/v1/))[1];
     gateway.https = (await gateway.process.find(/^ +https:\/\/([\d.:]+)\/v1/m))[1];
     await gateway.process.find(/Stop with Ctrl-C/);
+    await Promise.all(gateway.relays.map((relay) => relay.start()));
     return gateway;
+  }
+
+  /** Ports for relays, and what the gateway's configuration says of them. */
+  async #planRelays(count) {
+    this.control = await closedAddress();
+    for (let id = 2; id < 2 + count; id++) {
+      const place = { id, address: await closedUdpAddress(), operations: await closedAddress(), control: this.control };
+      this.relays.push(new Relay(place, this.folder, (args) => [VOXGATE, args]));
+    }
+    const entries = this.relays.map(({ entry }) => entry);
+    return `control: { listen: "${this.control}" }\nrelays:\n${entries.join("")}`;
   }
 
   get origin() {
     return `http://${this.http}`;
+  }
+
+  /** Where the relay inside takes callers without UDP, if it was told to. */
+  get stream() {
+    return /^ +tcp ([\d.:]+)/m.exec(this.process.output)?.[1];
   }
 
   /** The certificate authority that the gateway made for itself. */
@@ -42,6 +69,7 @@ export class Gateway {
   /** Ends it the way an operator does, which has to succeed. */
   async stop() {
     const exit = await this.process.stop();
+    for (const relay of this.relays) await relay.kill();
     await this.#clean();
     assert.deepEqual(exit, { code: 0, signal: null }, this.process.output);
     assert.doesNotMatch(this.process.output, /panicked/);
@@ -50,6 +78,7 @@ export class Gateway {
   /** Ends it as a power cut would. */
   async kill() {
     await this.process.stop("SIGKILL");
+    for (const relay of this.relays) await relay.kill();
     await this.#clean();
   }
 
@@ -72,5 +101,14 @@ export async function closedAddress() {
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address();
   await new Promise((resolve) => server.close(resolve));
+  return `127.0.0.1:${port}`;
+}
+
+/** The same for UDP. */
+async function closedUdpAddress() {
+  const socket = createSocket("udp4");
+  await new Promise((resolve) => socket.bind(0, "127.0.0.1", resolve));
+  const { port } = socket.address();
+  await new Promise((resolve) => socket.close(resolve));
   return `127.0.0.1:${port}`;
 }

@@ -53,6 +53,15 @@ export class ChildProcess {
     });
   }
 
+  /** Resolves when it is over. */
+  get ended() {
+    return this.#exited;
+  }
+
+  signal(signal) {
+    this.#child.kill(signal);
+  }
+
   /** Sends `signal` unless it is over already; resolves to `{code, signal}` of its end. */
   async stop(signal = "SIGTERM") {
     if (!this.exit) this.#child.kill(signal);

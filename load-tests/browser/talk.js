@@ -4,13 +4,14 @@ import { KEY } from "./gateway.js";
 import { until } from "./patience.js";
 
 export class TalkPage {
-  /** Opens the page as the link that the gateway prints does. */
-  static async open(browser, gateway, { key = KEY, ...options } = {}) {
+  /** Opens the page as the link that the gateway prints does. `prepare` is given it before it loads. */
+  static async open(browser, gateway, { key = KEY, query = "", prepare = () => {}, ...options } = {}) {
     const talk = new TalkPage();
     Object.assign(talk, await openPage(browser, options));
     talk.gateway = gateway;
     await talk.page.addInitScript(recordChannels);
-    await talk.page.goto(`${gateway.origin}/#key=${key}`);
+    await prepare(talk.page);
+    await talk.page.goto(`${gateway.origin}/${query}#key=${key}`);
     return talk;
   }
 

@@ -4,14 +4,24 @@
 //! module knows the WebRTC engine (crate `rtc`), and nothing the network sends reaches that engine before a
 //! connectivity check with a correct MESSAGE-INTEGRITY has proven its path.
 //!
-//! The server is ICE-lite (RFC 8445 section 2.5): it answers checks and sends none. Its candidates are the relays'
-//! public addresses, and each `(relay, client)` pair is a [`Path`].
+//! To the caller the server is an ICE-lite agent (RFC 8445 section 2.5): it says so in its answers, never nominates,
+//! and proves no path by itself, so a call needs no candidates of the caller's and nothing is sent anywhere before the
+//! caller's own check came from there. Unlike a lite agent it then asks along proven paths (`warm.rs`), as a controlled
+//! agent would. Without that a browser drops the path through the second relay within a minute, and nobody would know
+//! whether it still works on the day the first relay dies. An agent that answers checks, as every full agent must,
+//! cannot tell the difference; one that does not loses the benefit and nothing else.
+//!
+//! The server's candidates are the relays' public addresses, and each `(relay, client)` pair is a [`Path`]. Which of them
+//! carries the call is told in `paths.rs`; how a call gets new credentials and relays, in [`Transport::restart_ice`].
 //!
 //! After every call of a `&mut self` method, take [`Transport::poll_output`] until it is empty and then ask
 //! [`Transport::poll_timeout`] again. `now` must not run backwards.
 
+mod arrival;
+mod checks;
 mod description;
 mod engine;
+mod generation;
 mod handshake;
 mod hold;
 mod identity;
@@ -19,7 +29,9 @@ mod offer;
 mod output;
 mod paths;
 mod reports;
+mod restart;
 mod stun;
+mod warm;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -28,18 +40,25 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use sha1::{Digest as _, Sha1};
 
+use self::arrival::{Arrival, Newest};
+use self::description::Ranking;
 use self::engine::{Engine, EngineConfig, EngineEvent};
+use self::generation::{Generation, Generations};
 use self::handshake::Handshake;
-use self::hold::Hold;
+use self::hold::{Hold, LONGEST_HOLD};
 use self::offer::Offer;
 use self::paths::Paths;
 use self::reports::Reports;
-use self::stun::BindingRequest;
+use self::restart::Agreement;
+use self::warm::Asker;
 
 pub use self::identity::{Identity, IdentityError};
 pub use self::offer::OfferError;
-pub use self::output::{AudioFrame, AudioPacket, ChannelId, CloseReason, Output, Path, SendError};
+pub use self::output::{
+    AudioFrame, AudioPacket, ChannelId, CloseReason, Output, Path, RelayCandidate, SendError,
+};
 pub use self::reports::TransportStats;
+pub use self::restart::IceRestart;
 
 /// Bytes of text a caller may leave unacknowledged before [`SendError::Backlog`].
 const LARGEST_BACKLOG: usize = 4 * 1024 * 1024;
@@ -51,8 +70,9 @@ pub struct TransportConfig {
     pub ufrag: String,
     /// ICE password of this server; 22 to 256 ICE characters, secret and new for every call.
     pub password: String,
-    /// Public relay addresses, the preferred one first: the only candidates of the answer.
-    pub relays: Vec<SocketAddr>,
+    /// Public relay addresses, the preferred one first: the only candidates of the answer. Over TCP a relay is reached
+    /// only by callers who cannot reach one over UDP.
+    pub relays: Vec<RelayCandidate>,
     /// How long a caller may take from the answer to a finished DTLS handshake.
     pub setup_timeout: Duration,
     /// How long a connected caller may send nothing authentic. Browsers check every 2.5 s, aiortc every 5 s.
@@ -77,13 +97,12 @@ enum Phase {
 pub struct Transport {
     engine: Engine,
     phase: Phase,
+    agreement: Agreement,
+    generations: Generations,
     paths: Paths,
-    hold: Hold,
+    asker: Asker,
     handshake: Handshake,
     outputs: VecDeque<Output>,
-    /// `local:remote`, what a check must be addressed to.
-    username: String,
-    password: String,
     silence_timeout: Duration,
     last_heard: Instant,
     reports: Reports,
@@ -92,7 +111,7 @@ pub struct Transport {
     caller_listens: bool,
     ssrc: u32,
     next_sequence: u16,
-    newest_received: Option<u16>,
+    newest: Newest,
     largest_text: usize,
 }
 
@@ -130,19 +149,23 @@ impl Transport {
             password: &config.password,
             fingerprint: identity.fingerprint(),
             relays: &config.relays,
+            ranking: Ranking::ByKind,
             ssrc,
             session: ssrc >> 1,
+            version: 1,
         };
         let answer = description::answer(&offer, &local);
+        let own = (&config.ufrag[..], &config.password[..]);
+        let hold = Hold::new(&config.relays, LONGEST_HOLD);
         let transport = Self {
             engine,
             phase: Phase::Setup { deadline: now + config.setup_timeout },
+            agreement: Agreement::new(&offer, identity.fingerprint()),
+            generations: Generations::new(Generation::new(hold, own, (offer.ufrag, offer.password))),
             paths: Paths::default(),
-            hold: Hold::new(&config.relays),
+            asker: Asker::new(&config.password),
             handshake: Handshake::default(),
             outputs: VecDeque::new(),
-            username: format!("{}:{}", config.ufrag, offer.ufrag),
-            password: config.password.clone(),
             silence_timeout: config.silence_timeout,
             last_heard: now,
             reports: Reports::new(now, ssrc),
@@ -151,7 +174,7 @@ impl Transport {
             ssrc,
             // The upper half is left free so that the SRTP rollover counter starts unambiguous (RFC 3711 3.3.1).
             next_sequence: u16::from_be_bytes([seed[4], seed[5]]) >> 1,
-            newest_received: None,
+            newest: Newest::default(),
             largest_text: offer.data.map_or(0, |data| data.max_message_size),
         };
         Ok((transport, answer))
@@ -163,11 +186,11 @@ impl Transport {
             return;
         }
         match datagram.first() {
-            Some(0..=3) => self.handle_check(now, path, datagram),
+            Some(0..=3) => self.handle_stun(now, path, datagram),
             Some(20..=63) if self.paths.is_proven(path) => self.handle_dtls(now, path, datagram),
             Some(128..=191) if self.paths.is_proven(path) => {
                 let events = self.engine.handle_datagram(now, datagram);
-                self.absorb(now, Some(path), events);
+                self.absorb(now, Some(Arrival::of_media(path, datagram)), events);
             }
             _ => {}
         }
@@ -183,15 +206,15 @@ impl Transport {
             }
             _ => {}
         }
-        for (path, check) in self.hold.expired(now) {
-            self.answer_check(now, path, check);
-        }
+        self.answer_held(now);
         let events = self.engine.handle_timeout(now);
         self.absorb(now, None, events);
         if self.reports.is_due(now) {
             self.outputs.extend(self.paths.expire(now).into_iter().map(Output::PathReleased));
+            self.generations.expire(now);
             self.send_report(now);
         }
+        self.keep_warm(now);
         self.observe_association(now);
     }
 
@@ -202,7 +225,12 @@ impl Transport {
             Phase::Setup { deadline } => deadline,
             Phase::Connected => self.last_heard + self.silence_timeout,
         };
-        let own = [Some(limit), Some(self.reports.poll_timeout()), self.hold.poll_timeout()];
+        let own = [
+            Some(limit),
+            Some(self.reports.poll_timeout()),
+            self.generations.poll_hold(),
+            self.asker.poll_timeout(),
+        ];
         own.into_iter().chain([self.engine.poll_timeout()]).flatten().min()
     }
 
@@ -264,6 +292,19 @@ impl Transport {
         }
     }
 
+    /// Sends what goes to the caller through another relay than `relay` from now on: over the path through one that was
+    /// heard last. True if there was such a path and the call had to move.
+    ///
+    /// For when `relay` is believed dead or about to stop. Nothing ends: its paths are kept and asked along, and the
+    /// newest authenticated packet that comes through it moves the call back, so a false alarm mends itself. Until
+    /// then neither checks nor nominations that come through `relay` make the call return, unless every other path is
+    /// lost. The caller still sends through `relay`; it moves by itself, or at once with [`Transport::restart_ice`].
+    ///
+    /// A relay with a UDP and a TCP address has to be avoided by both.
+    pub fn avoid_relay(&mut self, now: Instant, relay: SocketAddr) -> bool {
+        self.phase != Phase::Closed && self.paths.avoid(now, relay)
+    }
+
     /// What is known about the call's packets.
     pub fn stats(&self) -> TransportStats {
         self.reports.stats
@@ -272,32 +313,6 @@ impl Transport {
     /// The path that carries the call: where audio is sent now.
     pub fn current_path(&self) -> Option<Path> {
         self.paths.current()
-    }
-
-    fn handle_check(&mut self, now: Instant, path: Path, datagram: &[u8]) {
-        let check = match BindingRequest::verify(datagram, &self.username, &self.password) {
-            Ok(check) => check,
-            Err(reason) => {
-                tracing::trace!(%reason, "a datagram in STUN's range was ignored");
-                return;
-            }
-        };
-        self.last_heard = now;
-        if check.peer_is_controlled {
-            let datagram = stun::role_conflict(check.transaction, &self.password).into();
-            return self.outputs.push_back(Output::Transmit { path, datagram });
-        }
-        for (path, check) in self.hold.checked(now, path, check) {
-            self.answer_check(now, path, check);
-        }
-    }
-
-    fn answer_check(&mut self, now: Instant, path: Path, check: BindingRequest) {
-        let checked = self.paths.checked(now, path, check.nominated);
-        self.outputs.extend(checked.evicted.map(Output::PathReleased));
-        self.outputs.extend(checked.is_new.then_some(Output::PathValidated(path)));
-        let datagram = stun::binding_success(check.transaction, path.client, &self.password).into();
-        self.outputs.push_back(Output::Transmit { path, datagram });
     }
 
     fn handle_dtls(&mut self, now: Instant, path: Path, datagram: &[u8]) {
@@ -310,7 +325,7 @@ impl Transport {
         });
         let reply = reply.map(BytesMut::freeze).collect();
         let again = self.handshake.exchanged(now, datagram, reply);
-        self.absorb(now, Some(path), events);
+        self.absorb(now, Some(Arrival::of_records(path, datagram)), events);
         self.absorb(
             now,
             None,
@@ -319,8 +334,8 @@ impl Transport {
         self.observe_association(now);
     }
 
-    /// Turns the engine's events into outputs; `from` is the path of the datagram that caused them.
-    fn absorb(&mut self, now: Instant, from: Option<Path>, events: Vec<EngineEvent>) {
+    /// Turns the engine's events into outputs; `from` is the datagram that caused them.
+    fn absorb(&mut self, now: Instant, from: Option<Arrival>, events: Vec<EngineEvent>) {
         for event in events {
             match event {
                 EngineEvent::Transmit(datagram) => {
@@ -330,7 +345,8 @@ impl Transport {
                 }
                 EngineEvent::Rtp(packet) => self.receive_audio(now, from, packet),
                 EngineEvent::Reports(reports) => {
-                    self.heard(now, from, false);
+                    let newest = self.newest.control(now, from);
+                    self.heard(now, from, newest);
                     self.reports.answered(now, &reports);
                 }
                 EngineEvent::ChannelOpened(id, label) => {
@@ -340,20 +356,17 @@ impl Transport {
                     self.outputs.push_back(Output::ChannelClosed { channel: ChannelId(id) });
                 }
                 EngineEvent::Text(id, text) => {
-                    self.heard(now, from, false);
+                    let newest = self.newest.record(now, from);
+                    self.heard(now, from, newest);
                     self.outputs.push_back(Output::Text { channel: ChannelId(id), text });
                 }
             }
         }
     }
 
-    fn receive_audio(&mut self, now: Instant, from: Option<Path>, packet: rtc::rtp::Packet) {
+    fn receive_audio(&mut self, now: Instant, from: Option<Arrival>, packet: rtc::rtp::Packet) {
         let sequence = packet.header.sequence_number;
-        // RFC 1982: ahead if less than half the number space away.
-        let ahead = self.newest_received.is_none_or(|newest| (sequence.wrapping_sub(newest) as i16) > 0);
-        if ahead {
-            self.newest_received = Some(sequence);
-        }
+        let ahead = self.newest.audio(now, sequence);
         self.heard(now, from, ahead);
         self.reports.received();
         if packet.header.payload_type != self.payload_type || packet.payload.is_empty() {
@@ -369,10 +382,10 @@ impl Transport {
         }));
     }
 
-    fn heard(&mut self, now: Instant, from: Option<Path>, newest: bool) {
+    fn heard(&mut self, now: Instant, from: Option<Arrival>, newest: bool) {
         self.last_heard = now;
-        if let Some(path) = from {
-            self.paths.heard(now, path, newest);
+        if let Some(arrival) = from {
+            self.paths.heard(now, arrival.path, newest);
         }
     }
 
@@ -391,6 +404,7 @@ impl Transport {
         if matches!(self.phase, Phase::Setup { .. }) && self.engine.is_connected() {
             self.phase = Phase::Connected;
             self.last_heard = now;
+            self.asker.start(now);
             self.outputs.push_back(Output::Connected);
         }
         if self.phase != Phase::Closed && self.engine.is_closed_by_peer() {

@@ -1,6 +1,8 @@
 //! The transport against a second WebRTC engine, in virtual time and without a socket.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "transport/agent.rs"]
+mod agent;
 #[path = "transport/call.rs"]
 mod call;
 #[path = "transport/caller.rs"]
@@ -9,5 +11,11 @@ mod caller;
 mod connection;
 #[path = "transport/hostile.rs"]
 mod hostile;
+#[path = "transport/moving.rs"]
+mod moving;
 #[path = "transport/offers.rs"]
 mod offers;
+#[path = "transport/relays.rs"]
+mod relays;
+#[path = "transport/restart.rs"]
+mod restart;

@@ -7,6 +7,8 @@
 //! - [`id`]: names of calls, items, responses and nodes.
 //! - [`audio`]: sample rates, sample counts and PCM.
 //! - [`conversation`]: items and their content.
+//! - [`framing`]: datagrams on a byte stream.
+//! - [`path`]: where a client's packets come from.
 //! - [`settings`]: what a session is configured to do.
 //! - [`bridge`]: commands to and events from a speech provider.
 //! - [`session`]: commands from and events to a client, whatever protocol it speaks.
@@ -16,7 +18,9 @@
 pub mod audio;
 pub mod bridge;
 pub mod conversation;
+pub mod framing;
 pub mod id;
+pub mod path;
 pub mod session;
 pub mod settings;
 pub mod timeline;

@@ -7,16 +7,26 @@ use std::path::Path;
 use std::time::Duration;
 use std::{env, fs, io};
 
+use voxgate_protocol::framing::{MAX_DATAGRAM, frame};
 use voxgate_protocol::id::{NodeIndex, RelayId};
+use voxgate_protocol::path::ClientAddress;
 use voxgate_relay::fuzz::{stun_request, tunnel_key, ufrag_keys};
-use voxgate_relay::tunnel::{Echo, FrameHeader, Kind, MAX_PAYLOAD, Timing, TunnelKey, encode};
+use voxgate_relay::tunnel::{Echo, FrameHeader, Kind, Lane, MAX_PAYLOAD, Timing, TunnelKey, encode};
 use voxgate_relay::ufrag::{Route, Ufrag, UfragKey, seal};
 
 type Seeds = Vec<(String, Vec<u8>)>;
 
 fn main() -> io::Result<()> {
     let root = env::args().nth(1).ok_or_else(|| io::Error::other("name the corpus folder"))?;
-    for (folder, seeds) in [("stun", stun()), ("ufrag", ufrags()), ("tunnel", frames())] {
+    for (folder, seeds) in [
+        ("stun", stun()),
+        ("ufrag", ufrags()),
+        ("tunnel", frames()),
+        ("framing", streams()),
+        ("exchange", exchanges()),
+        ("flow-table", operations()),
+        ("snapshot", snapshots()),
+    ] {
         let folder = Path::new(&root).join(folder);
         fs::create_dir_all(&folder)?;
         for (name, bytes) in seeds.map_err(io::Error::other)? {
@@ -24,6 +34,37 @@ fn main() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Streams of framed datagrams behind the length of the pieces they come in.
+fn streams() -> Made {
+    let ufrag = sealed()?;
+    let request = stun_request(format!("{ufrag}:abcd").as_bytes(), *b"transaction!");
+    let framed = |datagrams: &[&[u8]]| {
+        let mut stream = Vec::new();
+        datagrams.iter().for_each(|datagram| {
+            frame(&mut stream, datagram);
+        });
+        stream
+    };
+    let pieces = |piece: u8, stream: &[u8]| [&[piece], stream].concat();
+    let (media, largest) = ([0x80; 160], vec![0x16; MAX_DATAGRAM]);
+    let call = framed(&[&request, &[20; 300], &media, &media]);
+    let mut seeds = with_truncations("call", &pieces(255, &call), &[0, 1, 2, 3, 50, 400]);
+    seeds.extend([
+        named("valid-call-in-bytes", pieces(0, &call)),
+        named("valid-call-in-pairs", pieces(1, &call)),
+        named("valid-one-byte", pieces(9, &framed(&[&[1]]))),
+        named("valid-largest", pieces(99, &framed(&[&largest]))),
+        named("valid-empty-frames-between", pieces(2, &[0, 0, 0, 1, 7, 0, 0, 0, 2, 8, 9, 0, 0])),
+        named("hostile-only-empty-frames", pieces(2, &[0; 64])),
+        named("hostile-oversize", pieces(63, &[&call[..], &[0x05, 0xdd]].concat())),
+        named("hostile-largest-length", pieces(0, &[0xff; 16])),
+        named("hostile-tls-hello", pieces(31, &[0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3])),
+        named("hostile-http", pieces(31, b"GET / HTTP/1.1\r\nHost: relay\r\n\r\n")),
+        named("hostile-unframed-request", pieces(31, &[&[0xff; 2], &request[..]].concat())),
+    ]);
+    Ok(seeds)
 }
 
 type Made = Result<Seeds, Box<dyn std::error::Error + Send + Sync>>;
@@ -137,13 +178,17 @@ fn header(kind: Kind, client: Option<&str>) -> Result<FrameHeader, std::net::Add
         kind,
         relay: RelayId(1),
         node: NodeIndex(7),
+        lane: Lane(0),
         relay_epoch: 0xe0e0_e0e0,
         session: ROUTE.random,
-        client: client.map(str::parse::<SocketAddr>).transpose()?,
+        client: client.map(str::parse::<SocketAddr>).transpose()?.map(ClientAddress::udp),
+        traffic_class: 0xb8,
         sequence: 1_790_000_000_000_000_001,
         timing: Timing { sent_at: 99, echo: Some(echo), residence: Duration::from_micros(42) },
     })
 }
+
+const HELLO: Kind = Kind::Hello { draining: false };
 
 fn frames() -> Made {
     let frame = |key: &TunnelKey, header: &FrameHeader, payload: &[u8]| {
@@ -159,7 +204,8 @@ fn frames() -> Made {
         ("down-confirmed-ipv6", Kind::Down { confirmed: true }, Some("[2001:db8::1]:65535"), &media[..]),
         ("confirm", Kind::Confirm, Some("192.0.2.1:4000"), &[]),
         ("release", Kind::Release, Some("192.0.2.1:4000"), &[]),
-        ("hello", Kind::Hello, None, &[]),
+        ("hello", HELLO, None, &[]),
+        ("hello-draining", Kind::Hello { draining: true }, None, &[]),
         ("refresh", Kind::Refresh, None, &[]),
         ("largest", Kind::Up, Some("192.0.2.1:4000"), &[7; MAX_PAYLOAD]),
         ("port-zero", Kind::Down { confirmed: true }, Some("192.0.2.1:0"), &media[..]),
@@ -167,21 +213,26 @@ fn frames() -> Made {
     ] {
         seeds.push(named(&format!("valid-{name}"), frame(&key, &header(kind, client)?, payload)?));
     }
-    let no_echo = FrameHeader { timing: Timing::default(), ..header(Kind::Hello, None)? };
+    let stream = ClientAddress::tcp("192.0.2.1:4000".parse()?);
+    let over_tcp = FrameHeader { client: Some(stream), lane: Lane(63), ..header(Kind::Up, None)? };
+    seeds.push(named("valid-stream-last-lane", frame(&key, &over_tcp, &media)?));
+    let no_lane = FrameHeader { lane: Lane(64), ..header(Kind::Up, None)? };
+    seeds.push(named("hostile-lane-too-high", frame(&key, &no_lane, &media)?));
+    let no_echo = FrameHeader { timing: Timing::default(), ..header(HELLO, None)? };
     seeds.push(named("valid-no-echo", frame(&key, &no_echo, &[])?));
-    seeds.push(named(
-        "hostile-other-secret",
-        frame(&TunnelKey::new(1, [0; 32]), &header(Kind::Hello, None)?, &[])?,
-    ));
+    seeds
+        .push(named("hostile-other-secret", frame(&TunnelKey::new(1, [0; 32]), &header(HELLO, None)?, &[])?));
     seeds.push(named(
         "hostile-other-key-id",
-        frame(&TunnelKey::new(2, [0x5a; 32]), &header(Kind::Hello, None)?, &[])?,
+        frame(&TunnelKey::new(2, [0x5a; 32]), &header(HELLO, None)?, &[])?,
     ));
     for (name, offset, byte) in [
-        ("version", 0, 0x21),
+        ("version", 0, 0x31),
         ("kind", 0, 0x1f),
         ("flags", 1, 0x80),
-        ("reserved", 3, 1),
+        ("lane", 3, 0x40),
+        ("traffic-class", 38, 1),
+        ("reserved", 39, 1),
         ("address", 35, 9),
         ("tag", 94, 0),
     ] {
@@ -192,5 +243,127 @@ fn frames() -> Made {
     }
     seeds.push(named("hostile-zeros", [0; 128]));
     seeds.push(named("hostile-too-long", [&up[..], &[0; 2000]].concat()));
+    Ok(seeds)
+}
+
+/// A datagram of a sequence: who says it, and after how many milliseconds.
+fn said(by: u8, after: u8, client: u8, bytes: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_be_bytes();
+    [&[after << 2 | by, client], &length[..], bytes].concat()
+}
+
+const CLIENT: u8 = 0;
+const TUNNEL: u8 = 2;
+const NODE: u8 = 3;
+/// What a node says, as the fuzz target numbers it, of the session of [`ROUTE`].
+const CONFIRM: [u8; 2] = [0, 0xee];
+const RELEASE: [u8; 2] = [1, 0xee];
+const CONFIRMED_DOWN: [u8; 2] = [3, 0xee];
+const DOWN: [u8; 2] = [4, 0xee];
+
+fn exchanges() -> Made {
+    let username = format!("{}:abcd", sealed()?);
+    let check = said(CLIENT, 1, 9, &stun_request(username.as_bytes(), *b"transaction!"));
+    let answer = stun_request(b"", [0; 12]);
+    let media = [0x80, 111, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 9, 9, 9];
+    let node = |what: [u8; 2], payload: &[u8]| said(NODE, 1, 9, &[&what, payload].concat());
+    let (spoken, confirm) = (said(CLIENT, 20, 9, &media), node(CONFIRM, b""));
+    let mut frame = Vec::new();
+    encode(&mut frame, &tunnel_key(), &header(Kind::Confirm, Some("192.0.2.1:9"))?, b"")?;
+    let recorded = said(TUNNEL, 0, 9, &frame);
+    let call =
+        [check.clone(), node(CONFIRMED_DOWN, &answer), spoken.clone(), node(CONFIRMED_DOWN, &media)].concat();
+    let mut seeds = with_truncations("call", &call, &[0, 1, 3, 4, 40]);
+    for (name, parts) in [
+        ("valid-check", vec![&check]),
+        ("valid-unconfirmed-answer", vec![&check, &node(DOWN, &answer), &spoken]),
+        (
+            "valid-too-much-for-an-unconfirmed-address",
+            vec![&check; 3].into_iter().chain([&node(DOWN, &[1; 400])]).collect(),
+        ),
+        ("valid-spoken-after-release", vec![&check, &confirm, &node(RELEASE, b""), &spoken]),
+        ("valid-another-client", vec![&check, &confirm, &said(CLIENT, 0, 10, &media)]),
+        ("valid-confirmed-without-check", vec![&confirm, &spoken]),
+        ("valid-recorded-confirmation", vec![&recorded, &recorded, &check]),
+        ("hostile-media-only", vec![&spoken; 3]),
+        ("hostile-port-zero", vec![&said(CLIENT, 0, 0, &media)]),
+        ("hostile-frame-from-a-client", vec![&said(CLIENT, 0, 9, &frame)]),
+        ("hostile-released-only", vec![&node(RELEASE, b""), &spoken]),
+        ("hostile-unconfirmed-media", vec![&node(DOWN, &media), &spoken]),
+        (
+            "hostile-empty-datagrams",
+            vec![&said(CLIENT, 0, 9, b""), &said(TUNNEL, 0, 9, b""), &said(NODE, 0, 9, b"")],
+        ),
+    ] {
+        let parts: Vec<Vec<u8>> = parts.into_iter().cloned().collect();
+        seeds.push(named(name, parts.concat()));
+    }
+    Ok(seeds)
+}
+
+/// Operations on a flow table as the fuzz target numbers them.
+fn operations() -> Made {
+    let operation = |what: u8, client: u8, node: u8, session: u8, size: u16, millis: u16| {
+        let [[a, b], [c, d]] = [size.to_be_bytes(), millis.to_be_bytes()];
+        [what, client, node, session, a, b, c, d]
+    };
+    let (request, confirm, reply) = (
+        |client| operation(0, client, 1, 1, 100, 1),
+        |client| operation(2, client, 1, 1, 0, 1),
+        |client| operation(3, client, 1, 1, 60, 1),
+    );
+    let expire = operation(5, 0, 0, 0, 0, 40_000);
+    let call = [request(1), reply(1), confirm(1), operation(1, 1, 0, 0, 0, 20)].concat();
+    let mut seeds = with_truncations("call", &call, &[1, 7, 9, 31]);
+    let many = |make: &dyn Fn(u8) -> [u8; 8]| (0..40).flat_map(make).collect::<Vec<u8>>();
+    seeds.extend([
+        named("valid-many-requests", many(&request)),
+        named("valid-many-confirmations", many(&confirm)),
+        named("valid-many-sessions", many(&|n| operation(2, n, n, n / 4, 0, 900))),
+        named("valid-many-hosts", many(&|n| operation(0, n, n, n / 4, 10, 100))),
+        named(
+            "valid-takeover",
+            [confirm(1), operation(2, 1, 2, 1, 0, 9), operation(2, 1, 2, 1, 0, 7000)].concat(),
+        ),
+        named("valid-same-node", [confirm(1), operation(2, 1, 1, 2, 0, 0)].concat()),
+        named("valid-tcp-and-udp", [confirm(1), confirm(129)].concat()),
+        named("valid-snapshot", [&many(&confirm)[..], &operation(6, 0, 0, 0, 0, 50)].concat()),
+        named(
+            "hostile-nothing-confirmed",
+            [reply(1), operation(1, 1, 0, 0, 0, 0), operation(4, 1, 1, 1, 0, 0)].concat(),
+        ),
+        named("hostile-released", [confirm(1), operation(4, 1, 1, 1, 0, 0)].concat()),
+        named("hostile-expired", [request(1), confirm(2), expire].concat()),
+        named("hostile-snapshot-of-nothing", operation(6, 0, 0, 0, 0, 0)),
+    ]);
+    Ok(seeds)
+}
+
+fn snapshots() -> Made {
+    let flow = |ip: [u8; 16], port: u16, transport: u8, client_silent: u32, node_silent: u32| {
+        let [session, client, node] = [ROUTE.random, client_silent, node_silent].map(u32::to_be_bytes);
+        [&ip[..], &port.to_be_bytes(), &[transport, 0, 0, 0, 7], &session, &client, &node].concat()
+    };
+    let mapped = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1];
+    let ipv6 = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    let multicast = [0xff; 16];
+    let usual = flow(mapped, 4000, 0, 20, 40);
+    let with = |flows: &[&[u8]]| [&b"vgfl\x01"[..], &flows.concat()].concat();
+    let two = with(&[&usual, &flow(ipv6, 65_535, 1, 29_000, 1)]);
+    let mut seeds = with_truncations("two", &two, &[0, 1, 4, 6, 39, 41, 74]);
+    let many: Vec<Vec<u8>> = (1..100).map(|port| flow(mapped, port, 0, u32::from(port), 0)).collect();
+    seeds.extend([
+        named("valid-empty", with(&[])),
+        named("valid-twice-the-same", with(&[&usual, &usual])),
+        named("valid-more-than-fit", with(&many.iter().map(Vec::as_slice).collect::<Vec<_>>())),
+        named("valid-silent-for-ever", with(&[&flow(mapped, 1, 0, u32::MAX, u32::MAX)])),
+        named("hostile-version", replaced(&two, 4, &[2])),
+        named("hostile-letters", replaced(&two, 0, b"x")),
+        named("hostile-transport", with(&[&flow(mapped, 1, 2, 0, 0)])),
+        named("hostile-port-zero", with(&[&usual, &flow(mapped, 0, 0, 0, 0)])),
+        named("hostile-multicast", with(&[&flow(multicast, 1, 0, 0, 0)])),
+        named("hostile-unspecified", with(&[&flow([0; 16], 1, 0, 0, 0)])),
+        named("hostile-zeros", [0; 75]),
+    ]);
     Ok(seeds)
 }

@@ -2,32 +2,42 @@
 //!
 //! It owns no socket, reads no clock and draws no random number. Whatever arrives, it answers with datagrams in an
 //! [`Outbox`] or with a counter of [`RelayStats`]; there is no third way.
+//!
+//! A [`Relay`] is what all threads share: the allow-list, the flow table and whether it is draining. A [`RelayLane`] is
+//! what one thread owns: its tunnels, its counters and its memory of the flows it serves. The usual media packet touches
+//! nothing but the lane.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use voxgate_protocol::id::{NodeIndex, RelayId};
+use voxgate_protocol::path::ClientAddress;
 
-use crate::classify::{Class, binding_request_ufrag, is_binding_request};
-use crate::flow::{Confirmation, FlowLimits, FlowRefusal, FlowTable, SessionTag};
-use crate::tunnel::{
-    Endpoint, EndpointError, FrameHeader, Kind, MAX_PAYLOAD, Outgoing, Side, TunnelKey, claim,
-};
-use crate::ufrag::{KeyRing, UfragError, session_end_minutes};
+use crate::flow::{ACTIVITY_REPORT, FlowCounts, FlowLimits, FlowTable, Generations, Keyed, SnapshotError};
+use crate::tunnel::TunnelKey;
+use crate::ufrag::KeyRing;
 
+mod down;
 mod greeting;
+mod lane;
+mod memory;
+mod nodes;
 mod outbox;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod up;
 
-use greeting::Greeting;
-pub use outbox::{Outbox, Socket};
+pub use lane::RelayLane;
+pub use outbox::{Datagram, Outbox, Socket};
 pub use stats::RelayStats;
 
-/// How far clocks of relay and signaling may differ when a session's end is checked.
-const END_GRACE: Duration = Duration::from_mins(5);
+/// [`ACTIVITY_REPORT`] in milliseconds.
+const REPORT: u32 = ACTIVITY_REPORT.as_secs() as u32 * 1000;
 
 /// A transceiver the relay may send to.
 #[derive(Clone, Debug)]
@@ -40,370 +50,176 @@ pub struct NodeEntry {
     pub epoch: u8,
 }
 
+/// The allow-list: whose ufrags are opened, and where they may lead. Replaced as a whole.
+#[derive(Clone, Debug, Default)]
+pub struct Directory {
+    /// The keys of the relay's group.
+    pub key_ring: KeyRing,
+    /// The transceivers.
+    pub nodes: BTreeMap<NodeIndex, NodeEntry>,
+}
+
 /// What a relay starts with.
 #[derive(Clone, Debug)]
 pub struct RelaySettings {
     /// Its identity in tunnel frames.
     pub relay: RelayId,
-    /// The keys of its group.
-    pub key_ring: KeyRing,
-    /// The allow-list.
-    pub nodes: Vec<(NodeIndex, NodeEntry)>,
+    /// The allow-list it starts with.
+    pub directory: Directory,
     /// Bounds of the flow table.
     pub limits: FlowLimits,
     /// Addresses of its own, from which nobody else can be sending.
     pub own_addresses: Vec<SocketAddr>,
     /// A secret random number for the flow table's hashing.
     pub hash_seed: u128,
+    /// Which life of the relay this is: a number its earlier lives did not have.
+    pub epoch: u32,
     /// When the relay starts.
     pub started: Instant,
     /// The same moment on the wall clock, since the Unix epoch.
     pub started_unix: Duration,
+    /// Between heartbeats to each node.
+    pub heartbeat: Duration,
 }
 
-#[derive(Debug)]
-struct Node {
-    address: SocketAddr,
-    epoch: u8,
-    endpoint: Endpoint,
-    greeting: Greeting,
+impl RelaySettings {
+    /// Between heartbeats unless the settings say otherwise: a node that hears none for four of them takes the relay for
+    /// dead (200 ms), so that a caller does not notice more than a short gap.
+    pub const HEARTBEAT: Duration = Duration::from_millis(50);
+    /// The least time between heartbeats; a smaller setting is raised to it.
+    pub const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(5);
+
+    /// An epoch for a relay that starts at this time since the Unix epoch: milliseconds, wrapping after 49 days.
+    #[must_use]
+    pub const fn epoch_at(since_unix_epoch: Duration) -> u32 {
+        let [.., a, b, c, d] = since_unix_epoch.as_millis().to_be_bytes();
+        u32::from_be_bytes([a, b, c, d])
+    }
 }
 
-/// One relay.
-#[derive(Debug)]
+/// One relay, as its lanes share it.
 pub struct Relay {
-    relay: RelayId,
+    id: RelayId,
     epoch: u32,
-    key_ring: KeyRing,
-    nodes: BTreeMap<NodeIndex, Node>,
-    flows: FlowTable,
+    directory: Mutex<Arc<Directory>>,
+    /// Counts the published directories, so that a lane sees a new one without taking the lock.
+    revision: AtomicU64,
+    draining: AtomicBool,
+    flows: Mutex<FlowTable>,
+    /// The table's, readable without its lock.
+    generations: Arc<Generations>,
+    keyed: Keyed,
     own_addresses: Vec<SocketAddr>,
     started: Instant,
     started_unix: Duration,
-    stats: RelayStats,
+    heartbeat: Duration,
+}
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Relay").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 impl Relay {
     /// A relay that knows its nodes and no flow.
     #[must_use]
     pub fn new(settings: RelaySettings) -> Self {
-        let [.., a, b, c, d] = settings.started_unix.as_millis().to_be_bytes();
-        let mut relay = Self {
-            relay: settings.relay,
-            epoch: u32::from_be_bytes([a, b, c, d]),
-            key_ring: settings.key_ring,
-            nodes: BTreeMap::new(),
-            flows: FlowTable::new(settings.limits, settings.hash_seed),
+        let flows = FlowTable::new(settings.limits, settings.hash_seed, settings.started);
+        Self {
+            id: settings.relay,
+            epoch: settings.epoch,
+            directory: Mutex::new(Arc::new(settings.directory)),
+            revision: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+            generations: flows.generations(),
+            keyed: flows.keyed(),
+            flows: Mutex::new(flows),
             own_addresses: settings.own_addresses.into_iter().map(canonical).collect(),
             started: settings.started,
             started_unix: settings.started_unix,
-            stats: RelayStats::default(),
-        };
-        for (index, entry) in settings.nodes {
-            relay.insert_node(settings.started, index, entry);
+            heartbeat: settings.heartbeat.max(RelaySettings::SHORTEST_HEARTBEAT),
         }
-        relay
     }
 
-    /// Adds a node to the allow-list or replaces it; the relay greets it at the next timeout.
-    pub fn insert_node(&mut self, now: Instant, index: NodeIndex, entry: NodeEntry) {
-        let side = Side::Relay { epoch: self.epoch };
-        let endpoint = Endpoint::new(side, self.relay, index, entry.key, now, self.unix(now));
-        let node = Node {
-            address: canonical(entry.address),
-            epoch: entry.epoch,
-            endpoint,
-            greeting: Greeting::new(now),
-        };
-        self.nodes.insert(index, node);
+    /// Replaces the allow-list. Lanes take it at their next packet or timeout. A node that stays keeps its tunnels; a
+    /// changed key is accepted at once and used when the node has used it, or at once when its id has not changed or the node
+    /// has restarted; a node that is gone gets nothing more.
+    pub fn publish(&self, directory: Directory) {
+        let mut published = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
+        *published = Arc::new(directory);
+        self.revision.fetch_add(1, Ordering::Release);
     }
 
-    /// Removes a node: ufrags that name it lead nowhere and its flows carry nothing from now on.
-    pub fn remove_node(&mut self, index: NodeIndex) {
-        self.nodes.remove(&index);
+    /// Says in every heartbeat from now on whether the relay is about to stop. It forwards as before.
+    pub fn set_draining(&self, draining: bool) {
+        self.draining.store(draining, Ordering::Relaxed);
     }
 
-    /// The keys ufrags are opened with, for rotation.
-    pub const fn key_ring_mut(&mut self) -> &mut KeyRing {
-        &mut self.key_ring
-    }
-
-    /// What the relay has counted, with the present size of its flow table.
+    /// Whether the relay says that it is about to stop.
     #[must_use]
-    pub fn stats(&self) -> RelayStats {
-        RelayStats {
-            half_open_flows: self.flows.half_open_count() as u64,
-            assured_flows: self.flows.assured_count() as u64,
-            ..self.stats
-        }
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
-    /// The smoothed round trip to a node and back, if frames have been exchanged.
+    /// Which life of the relay this is.
     #[must_use]
-    pub fn round_trip(&self, node: NodeIndex) -> Option<Duration> {
-        self.nodes.get(&node).and_then(|node| node.endpoint.round_trip())
+    pub const fn epoch(&self) -> u32 {
+        self.epoch
     }
 
-    /// A datagram came to the public socket at `received_at`, which is `now` or shortly before.
-    pub fn handle_client(
-        &mut self,
-        now: Instant,
-        received_at: Instant,
-        from: SocketAddr,
-        datagram: &[u8],
-        out: &mut Outbox,
-    ) {
-        self.stats.client_datagrams += 1;
-        self.stats.client_bytes += datagram.len() as u64;
-        let client = canonical(from);
-        if !can_be_a_client(client) || self.own_addresses.contains(&client) {
-            self.stats.drop_client_address += 1;
-        } else if datagram.len() > MAX_PAYLOAD {
-            self.stats.drop_client_oversize += 1;
-        } else if let Some(tag) = self.destination(now, client, datagram) {
-            self.send_up(now, received_at, client, tag, datagram, out);
-        }
-    }
-
-    /// A datagram came to the tunnel socket at `received_at`, which is `now` or shortly before.
-    pub fn handle_tunnel(
-        &mut self,
-        now: Instant,
-        received_at: Instant,
-        from: SocketAddr,
-        datagram: &[u8],
-        out: &mut Outbox,
-    ) {
-        self.stats.tunnel_datagrams += 1;
-        let from = canonical(from);
-        let Ok(claim) = claim(datagram) else {
-            self.stats.drop_tunnel_malformed += 1;
-            return;
-        };
-        let Some(node) = self.nodes.get_mut(&claim.node).filter(|node| node.address == from) else {
-            self.stats.drop_tunnel_unlisted += 1;
-            return;
-        };
-        let frame = match node.endpoint.open(received_at, datagram) {
-            Ok(frame) => frame,
-            Err(error) => return self.count_tunnel_error(error),
-        };
-        let present = frame.header.relay_epoch == self.epoch;
-        if present {
-            node.greeting.answered(now);
-        } else {
-            self.stats.tunnel_stale_epoch += 1;
-            node.greeting.repeat_soon(now);
-        }
-        self.apply(now, &frame.header, present, frame.payload, out);
-    }
-
-    /// Does what is due at `now`: ends flows and greets nodes.
-    pub fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
-        let expired = self.flows.expire(now);
-        self.stats.expired_half_open += expired.half_open;
-        self.stats.expired_assured += expired.assured;
-        let hello = Outgoing { kind: Kind::Hello, session: 0, client: None, since: None, payload: &[] };
-        for node in self.nodes.values_mut().filter(|node| node.greeting.due(now)) {
-            let sealed = out.push_with(Socket::Tunnel, node.address, |frame| {
-                node.endpoint.seal(now, &hello, frame).is_ok()
-            });
-            node.greeting.sent(now);
-            self.stats.hellos_sent += u64::from(sealed);
-        }
-    }
-
-    /// When [`Self::handle_timeout`] has something to do next.
+    /// How many flows there are.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        let greeting = self.nodes.values().map(|node| node.greeting.next()).min();
-        self.flows.next_expiry().into_iter().chain(greeting).min()
+    pub fn flow_counts(&self) -> FlowCounts {
+        self.flows().counts()
     }
 
-    /// The session a client's datagram belongs to; `None`, and counted, when it may go nowhere.
-    fn destination(&mut self, now: Instant, client: SocketAddr, datagram: &[u8]) -> Option<SessionTag> {
-        let class = Class::of(datagram);
-        if class == Class::Other {
-            self.stats.drop_client_class += 1;
-            return None;
-        }
-        if is_binding_request(datagram) {
-            return self.destination_by_ufrag(now, client, datagram);
-        }
-        let tag = self.flows.uplink(now, client);
-        if tag.is_none() {
-            match class {
-                Class::Stun => self.stats.drop_unassured_stun += 1,
-                Class::Dtls => self.stats.drop_unassured_dtls += 1,
-                Class::Media | Class::Other => self.stats.drop_unassured_media += 1,
-            }
-        }
-        tag
+    /// The assured flows, for the process that takes over.
+    #[must_use]
+    pub fn snapshot(&self, now: Instant) -> Vec<u8> {
+        self.flows().snapshot(now)
     }
 
-    fn destination_by_ufrag(
-        &mut self,
-        now: Instant,
-        client: SocketAddr,
-        datagram: &[u8],
-    ) -> Option<SessionTag> {
-        let Some(ufrag) = binding_request_ufrag(datagram) else {
-            self.stats.drop_no_ufrag += 1;
-            return None;
-        };
-        let route = match self.key_ring.open(ufrag) {
-            Ok(route) => route,
-            Err(error) => {
-                match error {
-                    UfragError::Forged => self.stats.drop_forged_ufrag += 1,
-                    UfragError::UnknownKey => self.stats.drop_unknown_ufrag_key += 1,
-                    UfragError::Format | UfragError::KeyId | UfragError::Node => {
-                        self.stats.drop_foreign_ufrag += 1;
-                    }
-                }
-                return None;
-            }
-        };
-        if route.has_ended(session_end_minutes(self.unix(now)), END_GRACE) {
-            self.stats.drop_ended_session += 1;
-            return None;
-        }
-        if self.nodes.get(&route.node).is_none_or(|node| node.epoch != route.node_epoch) {
-            self.stats.drop_unknown_node += 1;
-            return None;
-        }
-        let tag = SessionTag { node: route.node, session: route.random };
-        if self.flows.request(now, client, tag, datagram.len()).is_err() {
-            self.stats.drop_half_open_full += 1;
-            return None;
-        }
-        Some(tag)
+    /// Adds the assured flows of a [`Self::snapshot`]; returns how many. Addresses that have a flow keep it.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] when the bytes are no snapshot; nothing is added then.
+    pub fn restore(&self, now: Instant, snapshot: &[u8]) -> Result<usize, SnapshotError> {
+        self.flows().restore(now, snapshot)
     }
 
-    fn send_up(
-        &mut self,
-        now: Instant,
-        received_at: Instant,
-        client: SocketAddr,
-        tag: SessionTag,
-        datagram: &[u8],
-        out: &mut Outbox,
-    ) {
-        let Some(node) = self.nodes.get_mut(&tag.node) else {
-            self.stats.drop_unknown_node += 1;
-            return;
-        };
-        let up = Outgoing {
-            kind: Kind::Up,
-            session: tag.session,
-            client: Some(client),
-            since: Some(received_at),
-            payload: datagram,
-        };
-        if out.push_with(Socket::Tunnel, node.address, |frame| node.endpoint.seal(now, &up, frame).is_ok()) {
-            self.stats.up_datagrams += 1;
-            self.stats.up_bytes += datagram.len() as u64;
-        }
+    fn flows(&self) -> MutexGuard<'_, FlowTable> {
+        self.flows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Acts on an authentic frame. What a node says about flows counts only when it knows the relay's present life:
-    /// a confirmation from before a restart may be a recording.
-    fn apply(&mut self, now: Instant, header: &FrameHeader, present: bool, payload: &[u8], out: &mut Outbox) {
-        let client = header.client.map(canonical);
-        let Some(client) = client.filter(|client| can_be_a_client(*client)) else {
-            // A refresh without a client answers a hello and has done its work by now.
-            if header.kind != Kind::Refresh || header.client.is_some() {
-                self.stats.drop_down_address += 1;
-            }
-            return;
-        };
-        let tag = SessionTag { node: header.node, session: header.session };
-        match header.kind {
-            Kind::Confirm | Kind::Refresh => {
-                if present {
-                    self.confirm(now, client, tag);
-                }
-            }
-            Kind::Release => {
-                if present && self.flows.release(client, tag) {
-                    self.stats.released += 1;
-                }
-            }
-            Kind::Down { confirmed } => {
-                // Sending needs no relay state, so a restart costs a confirmed caller nothing on the way down. A
-                // refused flow falls back to what an unconfirmed address may have.
-                let free = confirmed && (!present || self.confirm(now, client, tag));
-                self.send_down(now, client, tag, free, payload, out);
-            }
-            Kind::Up | Kind::Hello => {}
-        }
-    }
-
-    fn confirm(&mut self, now: Instant, client: SocketAddr, tag: SessionTag) -> bool {
-        match self.flows.confirm(now, client, tag) {
-            Ok(Confirmation::Created) => self.stats.confirmed += 1,
-            Ok(Confirmation::Moved) => self.stats.moved += 1,
-            Ok(Confirmation::Kept) => {}
-            Err(FlowRefusal::Full | FlowRefusal::Budget) => {
-                self.stats.refused_assured_full += 1;
-                return false;
-            }
-            Err(FlowRefusal::Owned) => {
-                self.stats.refused_takeover += 1;
-                return false;
-            }
-        }
-        true
-    }
-
-    fn send_down(
-        &mut self,
-        now: Instant,
-        client: SocketAddr,
-        tag: SessionTag,
-        free: bool,
-        payload: &[u8],
-        out: &mut Outbox,
-    ) {
-        if payload.is_empty() {
-            self.stats.drop_down_empty += 1;
-            return;
-        }
-        if !free {
-            if Class::of(payload) != Class::Stun {
-                self.stats.drop_down_unassured_class += 1;
-                return;
-            }
-            if self.flows.reply(now, client, tag, payload.len()).is_err() {
-                self.stats.drop_down_budget += 1;
-                return;
-            }
-        }
-        out.push(Socket::Public, client, payload);
-        self.stats.down_datagrams += 1;
-        self.stats.down_bytes += payload.len() as u64;
-    }
-
-    const fn count_tunnel_error(&mut self, error: EndpointError) {
-        match error {
-            EndpointError::Tunnel(_) => self.stats.drop_tunnel_forged += 1,
-            EndpointError::OtherTunnel | EndpointError::Reflected => self.stats.drop_tunnel_misdirected += 1,
-            EndpointError::Replayed => self.stats.drop_tunnel_replayed += 1,
-        }
+    /// The directory with its revision.
+    fn directory(&self) -> (u64, Arc<Directory>) {
+        let published = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.revision.load(Ordering::Acquire), Arc::clone(&published))
     }
 
     fn unix(&self, now: Instant) -> Duration {
         self.started_unix + now.saturating_duration_since(self.started)
     }
+
+    /// Milliseconds since the relay's start, wrapping after 49 days.
+    fn millis(&self, now: Instant) -> u32 {
+        let [.., a, b, c, d] = now.saturating_duration_since(self.started).as_millis().to_be_bytes();
+        u32::from_be_bytes([a, b, c, d])
+    }
+
+    /// Whether a client can be there: a port, an address of one host, and not the relay itself.
+    fn admits(&self, client: ClientAddress) -> bool {
+        can_be_a_client(client.socket) && !self.own_addresses.contains(&client.socket)
+    }
 }
 
 /// The address with an IPv4 address out of its mapped form, and without what IPv6 adds to a socket address.
-fn canonical(address: SocketAddr) -> SocketAddr {
+const fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// Whether a client can be there: a port, and an address of one host.
-fn can_be_a_client(address: SocketAddr) -> bool {
+pub(crate) fn can_be_a_client(address: SocketAddr) -> bool {
     let broadcast = matches!(address.ip(), IpAddr::V4(ip) if ip.is_broadcast());
     address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast() && !broadcast
 }

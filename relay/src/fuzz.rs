@@ -2,6 +2,14 @@
 //!
 //! Every function panics when an invariant does not hold and returns whether the input was well-formed.
 
+use voxgate_protocol::framing::{Deframer, MAX_DATAGRAM, OversizeFrame};
+
+mod exchange;
+mod flows;
+
+pub use exchange::exchange;
+pub use flows::{flow_table, snapshot};
+
 use crate::classify::{Class, binding_request, binding_request_ufrag, is_binding_request};
 use crate::tunnel::{TunnelKey, claim, decode, encode};
 use crate::ufrag::{KeyRing, UfragKey, seal};
@@ -74,4 +82,46 @@ pub fn tunnel(input: &[u8]) -> bool {
     let decoded = decode(&key, &again).expect("an encoded frame decodes");
     assert_eq!(decoded, frame);
     true
+}
+
+/// A stream gives the same datagrams however the network cuts it, and those a plain reading of the whole gives. The
+/// first byte is the length of the pieces, less one. Well-formed is a stream that ends with a datagram.
+///
+/// # Panics
+/// When the invariant does not hold.
+pub fn framing(input: &[u8]) -> bool {
+    let Some((piece, stream)) = input.split_first() else { return false };
+    let mut deframer = Deframer::new();
+    let mut found = Vec::new();
+    let mut oversize = false;
+    for mut piece in stream.chunks(usize::from(*piece) + 1) {
+        while !oversize {
+            match deframer.next(&mut piece) {
+                Ok(Some(datagram)) => found.push(datagram.to_vec()),
+                Ok(None) => break,
+                Err(OversizeFrame) => oversize = true,
+            }
+        }
+    }
+    let (expected, rest) = datagrams(stream);
+    assert_eq!(found, expected);
+    assert_eq!(oversize, rest.is_none());
+    !found.is_empty() && rest.is_some_and(<[u8]>::is_empty)
+}
+
+/// The datagrams of a stream that is there as a whole, and its incomplete rest; no rest before an oversize frame.
+fn datagrams(mut stream: &[u8]) -> (Vec<Vec<u8>>, Option<&[u8]>) {
+    let mut found = Vec::new();
+    while let Some(([high, low], rest)) = stream.split_first_chunk::<2>() {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        if length > MAX_DATAGRAM {
+            return (found, None);
+        }
+        let Some((datagram, rest)) = rest.split_at_checked(length) else { break };
+        if length > 0 {
+            found.push(datagram.to_vec());
+        }
+        stream = rest;
+    }
+    (found, Some(stream))
 }

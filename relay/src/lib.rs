@@ -10,7 +10,8 @@
 //! - [`tunnel`]: frames between relay and transceiver, for both ends.
 //! - [`flow`]: which client address belongs to which session, and how sure that is.
 //! - [`core`]: the relay as a state machine without clock and sockets.
-//! - [`shell`]: the thread and the sockets around it.
+//! - [`shell`]: the threads and the sockets around it.
+//! - [`stream`]: the same for callers that come over TCP or TLS.
 
 pub mod classify;
 pub mod core;
@@ -18,5 +19,6 @@ pub mod flow;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod shell;
+pub mod stream;
 pub mod tunnel;
 pub mod ufrag;

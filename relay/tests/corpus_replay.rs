@@ -47,3 +47,23 @@ fn the_ufrag_corpus_keeps_the_invariants() {
 fn the_tunnel_corpus_keeps_the_invariants() {
     replay("tunnel", fuzz::tunnel);
 }
+
+#[test]
+fn the_framing_corpus_keeps_the_invariants() {
+    replay("framing", fuzz::framing);
+}
+
+#[test]
+fn the_exchange_corpus_keeps_the_invariants() {
+    replay("exchange", fuzz::exchange);
+}
+
+#[test]
+fn the_flow_table_corpus_keeps_the_invariants() {
+    replay("flow-table", fuzz::flow_table);
+}
+
+#[test]
+fn the_snapshot_corpus_keeps_the_invariants() {
+    replay("snapshot", fuzz::snapshot);
+}

@@ -10,7 +10,7 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{FromRequest, Multipart, Path, Query, Request, State, WebSocketUpgrade};
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{any, get, patch, post};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 use voxgate_policy::routing::RouteTable;
 use voxgate_protocol::id::{CallId, SessionId};
@@ -28,6 +28,9 @@ const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// Largest message of a client WebSocket: the API allows 15 MiB of audio, which base64 and JSON make larger.
 const MAX_SOCKET_MESSAGE_BYTES: usize = 22 * 1024 * 1024;
+
+/// What offers and answers are.
+const SDP: &str = "application/sdp";
 
 /// The subprotocol the API speaks. Browsers fail a socket whose server echoes anything they did not offer.
 const SUBPROTOCOL: &str = "realtime";
@@ -62,6 +65,7 @@ pub fn router(api: ClientApi) -> Router {
         .route("/v1/realtime", get(open_socket))
         .route("/v1/realtime/client_secrets", post(create_client_secret))
         .route("/v1/realtime/calls", post(create_call))
+        .route("/v1/realtime/calls/{call_id}", patch(restart_ice))
         .route("/v1/realtime/calls/{call_id}/hangup", post(hang_up))
         .route("/v1/{*path}", any(unknown_url))
         .method_not_allowed_fallback(unknown_url)
@@ -74,7 +78,7 @@ pub fn router(api: ClientApi) -> Router {
 fn cors() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(Any)
-        .allow_methods([Method::GET, Method::POST, Method::OPTIONS])
+        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::OPTIONS])
         .allow_headers(AllowHeaders::list([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
@@ -147,12 +151,25 @@ async fn start_call(api: &ClientApi, query: AskedQuery, request: Request) -> Res
     let request = admit(api, principal, query.model, session)?;
     let answer = api.host.answer(call_id.clone(), offer, request).await?;
     let location = format!("/v1/realtime/calls/{call_id}");
-    Ok((
-        StatusCode::CREATED,
-        [(header::CONTENT_TYPE, "application/sdp".to_owned()), (header::LOCATION, location)],
-        answer,
-    )
+    Ok((StatusCode::CREATED, [(header::CONTENT_TYPE, SDP.to_owned()), (header::LOCATION, location)], answer)
         .into_response())
+}
+
+/// An extension of the API: a client whose network or relay changed sends an offer with new ICE credentials and goes on
+/// with the same call over the relays of the answer.
+async fn restart_ice(
+    State(api): State<ClientApi>,
+    call_id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, ErrorReply> {
+    let principal = api.identity.authenticate(bearer(request.headers()), unix_now())?;
+    let Path(call_id) = call_id.map_err(|_| ApiError::call_id_not_found())?;
+    if !content_type(request.headers()).starts_with(SDP) {
+        return Err(unsupported_content_type("Send the offer as application/sdp.").into());
+    }
+    let offer = utf8(read(request.into_body()).await?)?;
+    let answer = api.host.restart_ice(CallId::from(call_id), principal.key, offer).await?;
+    Ok(([(header::CONTENT_TYPE, SDP)], answer).into_response())
 }
 
 async fn hang_up(
@@ -233,24 +250,25 @@ fn admit(
 
 /// The offer, and the session of the multipart form.
 async fn read_offer(request: Request) -> Result<(String, Option<SessionSettings>), ApiError> {
-    let content_type = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
-        .to_ascii_lowercase();
+    let content_type = content_type(request.headers());
     if content_type.starts_with("multipart/form-data") {
         return read_form(request).await;
     }
-    if content_type.starts_with("application/sdp") {
+    if content_type.starts_with(SDP) {
         return Ok((utf8(read(request.into_body()).await?)?, None));
     }
-    Err(ApiError::new(
-        415,
-        ErrorKind::InvalidRequest,
-        "unsupported_content_type",
+    Err(unsupported_content_type(
         "Send the offer as application/sdp, or as multipart/form-data with the parts sdp and session.",
     ))
+}
+
+fn content_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default().to_ascii_lowercase()
+}
+
+fn unsupported_content_type(message: &str) -> ApiError {
+    ApiError::new(415, ErrorKind::InvalidRequest, "unsupported_content_type", message)
 }
 
 async fn read_form(request: Request) -> Result<(String, Option<SessionSettings>), ApiError> {
@@ -318,3 +336,6 @@ fn random_bits() -> Result<u128, ApiError> {
     half.copy_from_slice(&bytes[..16]);
     Ok(u128::from_le_bytes(half))
 }
+
+#[cfg(test)]
+mod tests;

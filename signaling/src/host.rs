@@ -33,6 +33,14 @@ pub trait SessionHost: Send + Sync + 'static {
         request: SessionRequest,
     ) -> BoxFuture<'_, Result<String, ApiError>>;
 
+    /// Answers an offer that restarts ICE of a call of this key; the session goes on. The result is the SDP answer.
+    fn restart_ice(
+        &self,
+        call_id: CallId,
+        key: KeyIndex,
+        offer: String,
+    ) -> BoxFuture<'_, Result<String, ApiError>>;
+
     /// Ends a call of this key. False if it has none of that name: another key's call is as unknown as one that never was.
     fn hang_up(&self, call_id: CallId, key: KeyIndex) -> BoxFuture<'_, bool>;
 

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
+    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use voxgate_protocol::bridge::FaultOwner;
 use voxgate_protocol::session::EndReason;
 use voxgate_protocol::timeline::TurnTimeline;
+
+use crate::relay::{self, ReadFigures};
 
 /// Bounds for what happens inside the gateway: 20 µs to 50 ms.
 const INSIDE_SECONDS: &[f64] =
@@ -52,10 +54,14 @@ pub struct Metrics {
     pub playout_underruns: IntCounter,
     /// Faults on the way to or at providers, by whose fault it was. Codes are the vendor's and unbounded.
     pub provider_faults: IntCounterVec,
-    /// Datagrams at the relay, by direction and fate.
-    pub relay_datagrams: IntCounterVec,
     /// Tunnel frames the transceiver dropped, by reason.
     pub tunnel_drops: IntCounterVec,
+    /// What each relay can be used for, as this node sees it: one for the state that holds, by relay id and state.
+    pub relay_state: IntGaugeVec,
+    /// Calls that had to leave the relay that carried them, by cause.
+    pub relay_failovers: IntCounterVec,
+    /// Smoothed round trip of the tunnel to each relay, by relay id.
+    pub tunnel_round_trip_seconds: GaugeVec,
     /// Sessions ended because their state machine panicked. Must stay at zero.
     pub session_panics: IntCounter,
 }
@@ -130,15 +136,25 @@ impl Metrics {
                 "Faults on the way to or at a provider, by whose fault it was.",
                 &["owner"],
             )?,
-            relay_datagrams: shelf.counters(
-                "voxgate_relay_datagrams_total",
-                "Datagrams at the relay, by direction and fate.",
-                &["direction", "fate"],
-            )?,
             tunnel_drops: shelf.counters(
                 "voxgate_tunnel_drops_total",
                 "Tunnel frames the transceiver dropped, by reason.",
                 &["reason"],
+            )?,
+            relay_state: shelf.gauges(
+                "voxgate_relay_state",
+                "What each relay can be used for, as this node sees it: 1 for the state that holds (alive, draining, silent).",
+                &["relay", "state"],
+            )?,
+            relay_failovers: shelf.counters(
+                "voxgate_relay_failovers_total",
+                "Calls that had to leave the relay that carried them, by cause.",
+                &["cause"],
+            )?,
+            tunnel_round_trip_seconds: shelf.real_gauges(
+                "voxgate_tunnel_round_trip_seconds",
+                "Smoothed round trip of the tunnel to each relay, from live traffic.",
+                &["relay"],
             )?,
             session_panics: shelf.counter(
                 "voxgate_session_panics_total",
@@ -146,6 +162,14 @@ impl Metrics {
             )?,
             registry,
         })
+    }
+
+    /// Shows a relay inside this process too, read at every scrape.
+    ///
+    /// # Errors
+    /// If there is one already.
+    pub fn add_relay(&self, read: ReadFigures) -> Result<(), prometheus::Error> {
+        relay::register(&self.registry, read)
     }
 
     /// Something failed on the way to or at a provider.
@@ -202,6 +226,14 @@ impl Shelf<'_> {
 
     fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
         self.keep(IntGauge::new(name, help)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+        self.keep(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn real_gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
+        self.keep(GaugeVec::new(Opts::new(name, help), labels)?)
     }
 
     fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {

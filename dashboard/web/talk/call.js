@@ -1,6 +1,7 @@
 // One WebRTC call to the gateway, from the microphone to the two data channels.
 import { createCall, createSecret, hangUp } from "./api.js";
 import { CallFailure, eventFailure, microphoneFailure } from "./errors.js";
+import { watchRelays } from "./failover.js";
 import { readTurn } from "./hops.js";
 import { StatsReader, clientReport } from "./report.js";
 
@@ -18,7 +19,8 @@ export function missingSupport() {
  * States: `connecting`, `connected`, `reconnecting`, then `ended` or `failed`, which are final.
  *
  * `on` holds the listeners: state(state, step), event(serverEvent), turn(turn, message), stats(measured),
- * streams({microphone} or {remote}), failure(failure).
+ * streams({microphone} or {remote}), failure(failure). With `failover: false` the call is not moved when its relay or
+ * its network fails, as a client without `failover.js`.
  */
 export class Call {
   state = "connecting";
@@ -30,11 +32,14 @@ export class Call {
   #events = null;
   #extension = null;
   #reader = null;
+  #relays = null;
+  #keepsAlive;
   #location = null;
   #deadline = null;
 
-  constructor(key, wishes, on) {
+  constructor(key, wishes, on, { failover = true } = {}) {
     this.#key = key;
+    this.#keepsAlive = failover;
     this.#wishes = wishes;
     this.#on = on;
   }
@@ -111,6 +116,19 @@ export class Call {
     if (this.#isOver()) return this.#hangUp();
     await connection.setRemoteDescription({ type: "answer", sdp: answer });
     this.#deadline = setTimeout(() => this.#fail(new CallFailure("no_media_path")), CONNECT_PATIENCE_MS);
+    if (location && this.#keepsAlive) this.#watchRelays(location);
+  }
+
+  #watchRelays(callUrl) {
+    const connection = this.#connection;
+    const onState = (state) => {
+      if (state === "moving" && this.state === "connected") this.#enter("reconnecting");
+      if (state === "steady" && this.state === "reconnecting") this.#enter("connected");
+      // Otherwise the browser may still find a path by itself.
+      if (state === "lost" && connection.connectionState === "failed")
+        this.#fail(new CallFailure("connection_lost"));
+    };
+    this.#relays = watchRelays(connection, this.#extension, { callUrl, token: this.#key, onState });
   }
 
   #openChannels(connection) {
@@ -158,10 +176,10 @@ export class Call {
     if (this.#isOver()) return;
     if (connectionState === "connected" && this.state === "reconnecting") this.#enter("connected");
     if (connectionState === "disconnected" && this.state === "connected") this.#enter("reconnecting");
-    if (connectionState === "failed") {
-      const wasOpen = this.state !== "connecting";
-      this.#fail(new CallFailure(wasOpen ? "connection_lost" : "no_media_path"));
-    }
+    if (connectionState !== "failed") return;
+    if (this.state === "connecting") this.#fail(new CallFailure("no_media_path"));
+    // With failover the call is lost when the attempts that begin now are over.
+    else if (!this.#relays) this.#fail(new CallFailure("connection_lost"));
   }
 
   #enter(state, step = "") {
@@ -178,6 +196,7 @@ export class Call {
     this.state = state;
     clearTimeout(this.#deadline);
     this.#reader?.stop();
+    this.#relays?.stop();
     this.#release();
     this.#hangUp();
     if (failure) this.#on.failure(failure);

@@ -113,14 +113,17 @@ function connect() {
   const wishes = Object.fromEntries(
     ["model", "voice", "instructions"].map((id) => [id, byId(id).value.trim()]),
   );
-  call = new Call(key, wishes, {
+  const listeners = {
     state: enter,
     event: receive,
     turn: addTurn,
     stats: addStats,
     streams: listen,
     failure: fail,
-  });
+  };
+  // For tests: what a client is worth that does not move its call.
+  const failover = new URLSearchParams(location.search).get("failover") !== "off";
+  call = new Call(key, wishes, listeners, { failover });
   call.start();
   // The form with the focus disappears. Nobody went to the conversation, so no ring is drawn around it.
   byId("conversation").focus({ focusVisible: false });

@@ -10,7 +10,7 @@ const STATUS = {
   idle: "Not connected",
   connecting: "Connecting",
   connected: "Connected",
-  reconnecting: "Connection interrupted, trying again",
+  reconnecting: "Reconnecting…",
   ended: "Call ended",
   failed: "Not connected",
 };

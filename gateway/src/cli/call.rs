@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use voxgate_caller::{CallOptions, RunOptions, run as call};
+use voxgate_caller::{CallOptions, RunOptions, Transport, run as call};
 
 use super::complain;
 
@@ -33,9 +33,12 @@ pub(crate) struct CallArguments {
     /// Model name; the gateway's routes say where it leads.
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// PEM file with the gateway's CA, for https addresses: `tls/ca.pem` in its data folder.
+    /// PEM file with the gateway's CA, for https addresses and media over TLS: `tls/ca.pem` in its data folder.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// What carries the media. `tcp` and `tls` are for networks without UDP and need a relay with a stream port.
+    #[arg(long, value_enum, default_value_t = MediaTransport::Udp, value_name = "TRANSPORT")]
+    transport: MediaTransport,
     /// Print every event of the Realtime API, one JSON object to a line.
     #[arg(long)]
     events: bool,
@@ -47,6 +50,27 @@ pub(crate) struct CallArguments {
     timeout: u64,
 }
 
+/// What carries the media of a call.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum MediaTransport {
+    /// Datagrams.
+    Udp,
+    /// A TCP connection to the relay.
+    Tcp,
+    /// A TLS connection to the relay.
+    Tls,
+}
+
+impl From<MediaTransport> for Transport {
+    fn from(transport: MediaTransport) -> Self {
+        match transport {
+            MediaTransport::Udp => Self::Udp,
+            MediaTransport::Tcp => Self::Tcp,
+            MediaTransport::Tls => Self::Tls,
+        }
+    }
+}
+
 /// Calls, prints, and says by the exit status how it went.
 pub(crate) fn run(arguments: CallArguments) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
@@ -56,6 +80,7 @@ pub(crate) fn run(arguments: CallArguments) -> ExitCode {
     let mut options = CallOptions::new(arguments.url, arguments.key);
     options.model = arguments.model;
     options.ca_file = arguments.ca;
+    options.transport = arguments.transport.into();
     let mut options = RunOptions::new(options, arguments.wav);
     options.save = arguments.save;
     options.events = arguments.events;

@@ -13,6 +13,7 @@ use voxgate_protocol::bridge::TurnOwner;
 use voxgate_providers::Secret;
 
 use super::ConfigError;
+use super::relays::{self, Control};
 use super::written::{self, TurnSide, Written};
 
 /// Shortest and longest session anybody may configure.
@@ -31,6 +32,11 @@ pub(crate) struct Checked {
     pub(crate) https: SocketAddr,
     pub(crate) relay_listen: SocketAddr,
     pub(crate) relay_advertise: Option<SocketAddr>,
+    pub(crate) relay_stream: Option<SocketAddr>,
+    pub(crate) relay_stream_advertise: Option<SocketAddr>,
+    pub(crate) relays: Vec<written::RelayPlace>,
+    pub(crate) control: Option<Control>,
+    pub(crate) transceiver: written::Transceiver,
     pub(crate) sessions: SessionLimits,
     pub(crate) limits: written::Limits,
     pub(crate) encoder: EncoderConfig,
@@ -90,6 +96,7 @@ pub(crate) fn check(
     let key_hashes = check_keys(written, &mut problems);
     check_limits(written, &mut problems);
     check_relay(written, &mut problems);
+    let control = relays::check(written, environment, &mut problems);
     if !problems.is_empty() {
         return Err(ConfigError::Problems(problems));
     }
@@ -99,6 +106,11 @@ pub(crate) fn check(
         https: written.https.listen,
         relay_listen: written.relay.listen,
         relay_advertise: written.relay.advertise,
+        relay_stream: written.relay.stream,
+        relay_stream_advertise: written.relay.stream_advertise,
+        relays: written.relays.clone(),
+        control,
+        transceiver: written.transceiver.clone(),
         sessions: SessionLimits { total: written.limits.sessions, per_key: written.limits.sessions_per_key },
         limits: written.limits.clone(),
         encoder: encoder(&written.audio),

@@ -69,3 +69,136 @@ fn an_unspecified_relay_address_needs_one_to_advertise() {
     let error = check(&parse("relay: { listen: '0.0.0.0:3478' }").unwrap(), &nothing).unwrap_err();
     assert!(error.to_string().contains("relay.advertise"), "{error}");
 }
+
+const TOKEN: &str = "0123456789abcdef";
+
+fn with_token(name: &str) -> Option<String> {
+    (name == "VOXGATE_RELAY_TOKEN").then(|| TOKEN.to_owned())
+}
+
+fn problems<T: std::fmt::Debug>(result: Result<T, ConfigError>) -> Vec<String> {
+    match result {
+        Err(ConfigError::Problems(problems)) => problems,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_example_of_a_gateway_with_two_relays_is_a_valid_one() {
+    let example = include_str!("../../../deploy/two-relays.example.yaml");
+    assert!(!is_relay_file(example));
+    let checked = check(&parse(example).unwrap(), &with_token).unwrap();
+    assert_eq!(checked.relays.len(), 2);
+    assert_eq!(checked.control.unwrap().token, TOKEN);
+}
+
+#[test]
+fn the_example_of_a_relay_is_a_valid_one_and_fits_the_gateways() {
+    let example = include_str!("../../../deploy/relay.example.yaml");
+    assert!(is_relay_file(example));
+    let relay = check_relay(&parse_relay(example).unwrap(), &with_token).unwrap();
+    let gateway = include_str!("../../../deploy/two-relays.example.yaml");
+    let gateway = check(&parse(gateway).unwrap(), &with_token).unwrap();
+    let place = gateway.relays.iter().find(|place| place.id == relay.id.0).unwrap();
+    assert_eq!(place.advertise, relay.listen);
+    assert_eq!(place.tunnel_ip, relay.tunnel.ip());
+}
+
+#[test]
+fn the_examples_of_gateways_are_not_taken_for_relays() {
+    assert!(!is_relay_file(include_str!("../../../deploy/voxgate.example.yaml")));
+    assert!(!is_relay_file("relay: { listen: 127.0.0.1:1 }"));
+    assert!(is_relay_file("relay: { id: 4, lisen: 127.0.0.1:1 }"));
+}
+
+#[test]
+fn all_problems_of_relays_are_reported_together() {
+    let text = "
+control: { listen: '127.0.0.1:0' }
+transceiver: { tunnel: '0.0.0.0:4000' }
+relays:
+  - { id: 0, advertise: '127.0.0.1:3479', tunnel_ip: 127.0.0.1 }
+  - { id: 2, advertise: '127.0.0.1:3479', tunnel_ip: 127.0.0.1 }
+  - { id: 2, advertise: '0.0.0.0:3480', tunnel_ip: 0.0.0.0 }
+  - { id: 4, advertise: '127.0.0.1:3481', tunnel_ip: '::1' }
+";
+    let problems = problems(check(&parse(text).unwrap(), &nothing));
+    for part in [
+        "relays[0].id is 0",
+        "relays[1].advertise is 127.0.0.1:3479, which another relay has too",
+        "relays[2].id is 2",
+        "relays[2].advertise is 0.0.0.0:3480",
+        "relays[2].tunnel_ip is 0.0.0.0",
+        "relays[3].tunnel_ip is ::1, which cannot send to",
+        "transceiver.tunnel is an unspecified address",
+        "control takes its token from VOXGATE_RELAY_TOKEN, which is not set",
+    ] {
+        assert!(problems.iter().any(|problem| problem.contains(part)), "{part}: {problems:#?}");
+    }
+    assert_eq!(problems.len(), 8, "{problems:#?}");
+}
+
+#[test]
+fn relays_without_a_control_listener_would_never_get_a_list() {
+    let text = "relays: [{ id: 2, advertise: '127.0.0.1:3479', tunnel_ip: 127.0.0.1 }]";
+    let problems = problems(check(&parse(text).unwrap(), &nothing));
+    assert!(problems[0].contains("control.listen"), "{problems:?}");
+}
+
+#[test]
+fn a_relay_without_the_necessary_is_told_what_is_missing() {
+    let problems = problems(check_relay(&parse_relay("").unwrap(), &nothing));
+    for part in ["relay.id must be given", "relay.control must be given", "VOXGATE_RELAY_TOKEN"] {
+        assert!(problems.iter().any(|problem| problem.contains(part)), "{part}: {problems:#?}");
+    }
+}
+
+#[test]
+fn all_problems_of_a_relay_are_reported_together() {
+    let text = "
+relay:
+  id: 2
+  listen: '127.0.0.1:3479'
+  tunnel: '127.0.0.1:3479'
+  control: 'ftp://host'
+  token_env: SHORT
+  threads: 64
+  heartbeat: 1ms
+  drain_deadline: 2days
+  stream_key: /nowhere/key.pem
+";
+    let short = |_: &str| Some("short".to_owned());
+    let problems = problems(check_relay(&parse_relay(text).unwrap(), &short));
+    for part in [
+        "both have port 3479",
+        "relay.control is \"ftp://host\"",
+        "the token of relay must be 16 or more",
+        "relay.threads is 64",
+        "relay.heartbeat",
+        "relay.drain_deadline",
+        "belong together",
+        "relay.stream_key cannot be read",
+    ] {
+        assert!(problems.iter().any(|problem| problem.contains(part)), "{part}: {problems:#?}");
+    }
+    assert_eq!(problems.len(), 8, "{problems:#?}");
+}
+
+#[test]
+fn threads_are_auto_or_a_number() {
+    let threads =
+        |text: &str| parse_relay(&format!("relay: {{ threads: {text} }}")).map(|file| file.relay.threads);
+    assert_eq!(threads("auto").unwrap(), ThreadCount::Auto);
+    assert_eq!(threads("3").unwrap(), ThreadCount::Fixed(3));
+    assert!(threads("many").unwrap_err().contains("threads"), "{:?}", threads("many"));
+    assert!(threads("-1").is_err());
+}
+
+#[test]
+fn a_token_stays_out_of_debug_output() {
+    let example = include_str!("../../../deploy/relay.example.yaml");
+    let relay = check_relay(&parse_relay(example).unwrap(), &with_token).unwrap();
+    assert!(!format!("{relay:?}").contains(TOKEN));
+    let gateway = include_str!("../../../deploy/two-relays.example.yaml");
+    assert!(!format!("{:?}", check(&parse(gateway).unwrap(), &with_token).unwrap()).contains(TOKEN));
+}

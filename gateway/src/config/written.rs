@@ -18,8 +18,14 @@ pub(crate) struct Written {
     pub(crate) http: Listener,
     /// HTTPS with a certificate of voxgate's own CA (`tls/ca.pem` in the data folder).
     pub(crate) https: Listener,
-    /// The UDP edge.
+    /// The relay that runs inside this process, unless `relays` names others.
     pub(crate) relay: Relay,
+    /// Relays in processes of their own (`voxgate relay`); with any of them none runs inside. Default: none.
+    pub(crate) relays: Vec<RelayPlace>,
+    /// Where relays fetch their allow-lists. Needed with `relays`. Default: nowhere.
+    pub(crate) control: Option<Control>,
+    /// The end of this process that `relays` send to.
+    pub(crate) transceiver: Transceiver,
     /// What a session may take.
     pub(crate) limits: Limits,
     /// How answers are coded.
@@ -41,6 +47,9 @@ impl Default for Written {
             http: Listener { listen: loopback(8080) },
             https: Listener { listen: loopback(8443) },
             relay: Relay::default(),
+            relays: Vec::new(),
+            control: None,
+            transceiver: Transceiver::default(),
             limits: Limits::default(),
             audio: Audio::default(),
             providers: BTreeMap::from([(
@@ -62,7 +71,7 @@ pub(crate) struct Listener {
     pub(crate) listen: SocketAddr,
 }
 
-/// The UDP edge.
+/// The relay inside the process.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Relay {
@@ -71,11 +80,58 @@ pub(crate) struct Relay {
     pub(crate) listen: SocketAddr,
     /// Address clients reach the relay at, where it differs from `listen` (NAT, 0.0.0.0). Default: `listen`.
     pub(crate) advertise: Option<SocketAddr>,
+    /// Address and port of a TCP listener for callers whose network has no UDP, plain or inside TLS with a certificate
+    /// of voxgate's own CA. 443 is the port that most networks let pass. Default: none.
+    pub(crate) stream: Option<SocketAddr>,
+    /// Address clients reach that listener at, where it differs from `stream`. Default: `stream`.
+    pub(crate) stream_advertise: Option<SocketAddr>,
 }
 
 impl Default for Relay {
     fn default() -> Self {
-        Self { listen: loopback(3478), advertise: None }
+        Self { listen: loopback(3478), advertise: None, stream: None, stream_advertise: None }
+    }
+}
+
+/// A relay in a process of its own, as clients and this gateway know it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RelayPlace {
+    /// The relay's id, as in its own configuration: 1 or more, unique.
+    pub(crate) id: u32,
+    /// Address and port clients reach its UDP port at. The first two relays that live stand in every SDP answer.
+    pub(crate) advertise: SocketAddr,
+    /// The IP address its tunnel frames come from, one port for each of its threads.
+    pub(crate) tunnel_ip: IpAddr,
+    /// Address and port clients without UDP reach its TCP or TLS listener at. Default: it has none.
+    pub(crate) stream: Option<SocketAddr>,
+}
+
+/// The control listener.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Control {
+    /// Address and port. Keys go over it: keep it on a network of your own, or behind a proxy that speaks TLS.
+    pub(crate) listen: SocketAddr,
+    /// Name of the environment variable with the token relays present. Default `VOXGATE_RELAY_TOKEN`.
+    pub(crate) token_env: Option<String>,
+    /// File with the token, instead.
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+/// The end of this process that relays in processes of their own send to; the relay inside needs none of it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Transceiver {
+    /// Address and port of the one UDP socket towards relays. Default 127.0.0.1:0: relays on this machine, any port.
+    pub(crate) tunnel: SocketAddr,
+    /// The address relays are told, where it differs from `tunnel` (0.0.0.0). Default: `tunnel`.
+    pub(crate) advertise: Option<SocketAddr>,
+}
+
+impl Default for Transceiver {
+    fn default() -> Self {
+        Self { tunnel: loopback(0), advertise: None }
     }
 }
 

@@ -1,12 +1,14 @@
 //! One WebRTC call: a dialogue behind a transport.
 
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use voxgate_media::session::NetworkTimes;
-use voxgate_media::transport::{AudioFrame, ChannelId, CloseReason, Output, Path, Transport, TransportStats};
+use voxgate_media::transport::{
+    AudioFrame, ChannelId, CloseReason, IceRestart, OfferError, Output, Path, Transport, TransportStats,
+};
 use voxgate_media::uplink::RtpAudio;
 use voxgate_policy::key::KeyIndex;
 use voxgate_protocol::id::CallId;
@@ -14,7 +16,8 @@ use voxgate_protocol::session::{EndReason, SessionCommand};
 
 use crate::dialogue::{Dialogue, DialogueOutput};
 
-use super::extension;
+use super::extension::{self, RelayNotice};
+use super::ways::Ways;
 
 /// The channel of the Realtime API.
 const EVENTS_CHANNEL: &str = "oai-events";
@@ -24,6 +27,18 @@ const FAREWELL: Duration = Duration::from_millis(300);
 
 /// Time a client that is still connecting gets to open its channel, so that it learns why the call ended.
 const FAREWELL_BEFORE_OPEN: Duration = Duration::from_secs(10);
+
+/// A call whose media stopped for this long may have lost its flow at a relay: five packets of a browser.
+const SILENT_AFTER: Duration = Duration::from_millis(100);
+
+/// Time between two attempts to teach the relays the call's flows while it stays silent.
+const REFRESH_EVERY: Duration = Duration::from_millis(500);
+
+/// A call silent for longer does not send: its client is gone, or has nothing to say.
+const REFRESH_FOR: Duration = Duration::from_secs(5);
+
+/// Names of a call that lead to it. Clients check with the newest; those of earlier ICE restarts end within seconds.
+const MOST_UFRAGS: usize = 4;
 
 /// What the loop has to do for a call.
 #[derive(Debug)]
@@ -36,6 +51,8 @@ pub(super) enum CallOutput {
     Released(Path),
     /// The packets before this begin an answer whose samples were received at the given time.
     AnswerBegan { received: Instant },
+    /// The relays should learn the call's flows once more.
+    Refresh,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,40 +66,60 @@ enum Phase {
 /// One call.
 pub(super) struct Call {
     pub(super) call_id: CallId,
-    pub(super) ufrag: String,
+    /// The names its client's checks may carry, the newest last.
+    pub(super) ufrags: VecDeque<String>,
+    /// How often its client restarted ICE.
+    pub(super) generation: u8,
     /// The tag of its tunnel frames.
     pub(super) tag: u32,
-    /// Ways the client has proven to be behind; kept by the loop.
-    pub(super) paths: BTreeSet<Path>,
+    /// Ways to the client; kept by the loop.
+    pub(super) ways: Ways,
+    /// The wall clock at which the session ends at the latest, since the Unix epoch.
+    pub(super) session_end: Duration,
     dialogue: Dialogue,
     transport: Transport,
     events: Option<ChannelId>,
     extension: Option<ChannelId>,
     phase: Phase,
     ends_at: Instant,
+    silence: Option<Silence>,
     dialogue_outputs: Vec<DialogueOutput>,
 }
 
+/// The wait for the next media of the client.
+#[derive(Clone, Copy, Debug)]
+struct Silence {
+    since: Instant,
+    refresh_at: Instant,
+}
+
+/// What a call is made of.
+pub(super) struct CallParts {
+    pub(super) call_id: CallId,
+    pub(super) ufrag: String,
+    pub(super) tag: u32,
+    pub(super) dialogue: Dialogue,
+    pub(super) transport: Transport,
+    pub(super) ends_at: Instant,
+    pub(super) session_end: Duration,
+}
+
 impl Call {
-    pub(super) fn new(
-        call_id: CallId,
-        ufrag: String,
-        tag: u32,
-        dialogue: Dialogue,
-        transport: Transport,
-        ends_at: Instant,
-    ) -> Self {
+    pub(super) fn new(parts: CallParts) -> Self {
         Self {
-            call_id,
-            ufrag,
-            tag,
-            paths: BTreeSet::new(),
-            dialogue,
-            transport,
+            call_id: parts.call_id,
+            ufrags: VecDeque::from([parts.ufrag]),
+            generation: 0,
+            tag: parts.tag,
+            ways: Ways::default(),
+            session_end: parts.session_end,
+            dialogue: parts.dialogue,
+            transport: parts.transport,
             events: None,
             extension: None,
             phase: Phase::Live,
-            ends_at,
+            ends_at: parts.ends_at,
+            silence: None,
             dialogue_outputs: Vec::new(),
         }
     }
@@ -103,6 +140,9 @@ impl Call {
             round_trip,
         });
         self.transport.handle_datagram(now, path, datagram);
+        if is_rtp(datagram) {
+            self.silence = Some(Silence { since: now, refresh_at: now + SILENT_AFTER });
+        }
         self.drain(now, Some(now), sink);
     }
 
@@ -123,6 +163,12 @@ impl Call {
             self.transport.close(now);
             self.phase = Phase::Over;
         }
+        if let Some(silence) = self.silence.as_mut().filter(|silence| now >= silence.refresh_at) {
+            sink.push(CallOutput::Refresh);
+            silence.refresh_at = now + REFRESH_EVERY;
+            let goes_on = now.saturating_duration_since(silence.since) < REFRESH_FOR;
+            self.silence = self.silence.filter(|_| goes_on);
+        }
         self.transport.handle_timeout(now);
         self.dialogue.handle_timeout(now);
         self.drain(now, None, sink);
@@ -140,9 +186,45 @@ impl Call {
         self.drain(now, None, sink);
     }
 
-    /// Whether the client has proven to be behind this address.
-    pub(super) fn knows(&self, client: SocketAddr) -> bool {
-        self.paths.iter().any(|path| path.client == client)
+    /// Answers an offer that restarts ICE; from now on the call has one more name.
+    pub(super) fn restart_ice(
+        &mut self,
+        now: Instant,
+        offer: &str,
+        restart: IceRestart,
+        sink: &mut Vec<CallOutput>,
+    ) -> Result<String, OfferError> {
+        let answer = self.transport.restart_ice(now, offer, &restart);
+        if answer.is_ok() {
+            self.generation = self.generation.saturating_add(1);
+            self.ufrags.push_back(restart.ufrag);
+        }
+        self.drain(now, None, sink);
+        answer
+    }
+
+    /// The name that is too old to lead to the call, if there is one; it no longer does.
+    pub(super) fn outdated_ufrag(&mut self) -> Option<String> {
+        if self.ufrags.len() > MOST_UFRAGS { self.ufrags.pop_front() } else { None }
+    }
+
+    /// The relay that clients reach at these addresses is lost or about to stop. True if it carries the call: then the client is told, and what goes to the
+    /// client leaves through another relay if the notice says that this one is lost.
+    pub(super) fn relay_goes(
+        &mut self,
+        now: Instant,
+        addresses: &[SocketAddr],
+        notice: RelayNotice,
+        sink: &mut Vec<CallOutput>,
+    ) -> bool {
+        let current = self.transport.current_path().map(|path| path.relay);
+        let Some(address) = current.filter(|address| addresses.contains(address)) else { return false };
+        if notice == RelayNotice::Lost {
+            self.transport.avoid_relay(now, address);
+        }
+        self.send(now, self.extension, extension::relay_notice(notice));
+        self.drain(now, None, sink);
+        true
     }
 
     /// Whose call it is.
@@ -168,6 +250,9 @@ impl Call {
             next = at;
         } else if let Some(at) = self.dialogue.poll_timeout(now) {
             next = next.min(at);
+        }
+        if let Some(silence) = self.silence {
+            next = next.min(silence.refresh_at);
         }
         self.transport.poll_timeout().map_or(next, |at| next.min(at))
     }
@@ -289,6 +374,11 @@ impl Call {
             tracing::debug!(call_id = %self.call_id, %error, "a message could not be sent to the client");
         }
     }
+}
+
+/// RTP by its first byte (RFC 7983) and not RTCP by its second (RFC 5761, section 4).
+fn is_rtp(datagram: &[u8]) -> bool {
+    matches!(datagram, [128..=191, kind, ..] if !(64..96).contains(&(kind & 127)))
 }
 
 /// What the tunnel says about the way between relay and here.

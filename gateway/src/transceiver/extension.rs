@@ -16,6 +16,33 @@ pub(super) const CHANNEL: &str = "voxgate";
 /// A client that claims more than this about itself is wrong; its waterfall would be useless.
 const LONGEST_REPORTED_MS: f64 = 10_000.0;
 
+/// What happened to the relay that carries a call. A page that is told restarts ICE and is given other relays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RelayNotice {
+    /// It was not heard for too long.
+    Lost,
+    /// It is about to stop.
+    Draining,
+}
+
+impl RelayNotice {
+    /// The cause in metrics.
+    pub(super) const fn cause(self) -> &'static str {
+        match self {
+            Self::Lost => "silent",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// `relay.lost` or `relay.draining`.
+pub(super) const fn relay_notice(notice: RelayNotice) -> &'static str {
+    match notice {
+        RelayNotice::Lost => r#"{"type":"relay.lost"}"#,
+        RelayNotice::Draining => r#"{"type":"relay.draining"}"#,
+    }
+}
+
 /// `turn.measured`: hops in their order in time, milliseconds with microsecond resolution, summing to the whole.
 pub(super) fn turn_measured(timeline: &TurnTimeline) -> String {
     let hops: Vec<Value> = timeline

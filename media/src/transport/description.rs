@@ -1,16 +1,26 @@
 //! Writes session descriptions: the answer for the caller and the canonical offer for the engine.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use voxgate_protocol::path::ClientTransport;
 
+use super::RelayCandidate;
 use super::offer::{Direction, Offer, Section};
 
 /// Largest data-channel message taken from a caller, in bytes; what browsers announce themselves.
 pub(super) const MAX_MESSAGE_SIZE: u32 = 262_144;
 /// What the caller's encoder is asked for (RFC 7587 section 6.1): redundancy against loss, frames down to 10 ms.
 pub(super) const OPUS_PARAMETERS: &str = "minptime=10;useinbandfec=1";
-/// Type preference of a host candidate, for component 1 (RFC 8445 section 5.1.2.1).
-const HOST_PRIORITY: u32 = 126 << 24;
+/// Type preference of a UDP host candidate (RFC 8445 section 5.1.2.1).
+const UDP_PREFERENCE: u32 = 126;
+/// Type preference of a TCP host candidate: below every kind of UDP candidate a caller may pair (RFC 6544 section 4.2).
+const TCP_PREFERENCE: u32 = 90;
+/// Direction preference of a passive host candidate, in the place it has in the local preference (RFC 6544 section 4.2).
+const PASSIVE: u32 = 4 << 13;
+/// Largest preference among candidates of one kind that leaves the direction preference alone.
+const MOST_PREFERRED: u32 = (1 << 13) - 1;
+
+/// Highest priority a candidate may have (RFC 8445 section 5.1.2).
+const TOP_PRIORITY: u32 = (1 << 31) - 1;
 
 /// What the server brings to an answer.
 pub(super) struct Local<'a> {
@@ -18,10 +28,22 @@ pub(super) struct Local<'a> {
     pub(super) password: &'a str,
     /// SHA-256 of the server's certificate, upper-case pairs with colons.
     pub(super) fingerprint: &'a str,
-    pub(super) relays: &'a [SocketAddr],
+    pub(super) relays: &'a [RelayCandidate],
+    pub(super) ranking: Ranking,
     pub(super) ssrc: u32,
     /// Number of the session in the `o=` line.
     pub(super) session: u32,
+    /// Version of the description in the `o=` line, one more with every answer (RFC 3264 section 8).
+    pub(super) version: u32,
+}
+
+/// How the candidates rank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ranking {
+    /// As RFC 8445 section 5.1.2 and RFC 6544 section 4.2 recommend, in the order given among those of a kind.
+    ByKind,
+    /// Above every candidate of an answer before, in the order given: the caller shall move.
+    AboveAll,
 }
 
 /// The answer to `offer`: Opus and the data channel accepted, every other line rejected (RFC 3264 section 6).
@@ -33,7 +55,7 @@ pub(super) fn answer(offer: &Offer<'_>, local: &Local<'_>) -> String {
     let bundle: Vec<&str> = offer.bundle.iter().copied().filter(|mid| mids.contains(mid)).collect();
     let mut sdp = String::with_capacity(1600);
     sdp.push_str("v=0\r\n");
-    line(&mut sdp, format_args!("o=- {} 1 IN IP4 127.0.0.1", local.session));
+    line(&mut sdp, format_args!("o=- {} {} IN IP4 127.0.0.1", local.session, local.version));
     sdp.push_str("s=-\r\nt=0 0\r\na=ice-lite\r\n");
     if !bundle.is_empty() {
         line(&mut sdp, format_args!("a=group:BUNDLE {}", bundle.join(" ")));
@@ -106,7 +128,8 @@ fn data(sdp: &mut String, offer: &Offer<'_>, section: &Section<'_>, local: &Loca
 
 /// The lines every accepted section has; only the first one names the candidates (RFC 9429 section 5.3.1).
 fn open(sdp: &mut String, section: &Section<'_>, formats: &str, local: &Local<'_>, first: bool) {
-    let default = local.relays.first().copied();
+    let default = local.relays.iter().find(|relay| relay.transport == ClientTransport::Udp);
+    let default = default.map(|relay| relay.address);
     let port = default.map_or(9, |relay| relay.port());
     line(sdp, format_args!("m={} {port} {} {formats}", section.media, section.protocol));
     match default {
@@ -122,12 +145,33 @@ fn open(sdp: &mut String, section: &Section<'_>, formats: &str, local: &Local<'_
         return;
     }
     for (index, relay) in local.relays.iter().enumerate() {
-        let preference = 65_535u32.saturating_sub(index as u32);
-        let priority = HOST_PRIORITY | (preference << 8) | 255;
-        let (ip, port) = (relay.ip(), relay.port());
-        line(sdp, format_args!("a=candidate:{} 1 udp {priority} {ip} {port} typ host", index + 1));
+        candidate(sdp, local.ranking, index as u32, relay);
     }
     sdp.push_str("a=end-of-candidates\r\n");
+}
+
+/// One candidate, the `index`th most preferred. Every one has a foundation of its own: each is another way in.
+fn candidate(sdp: &mut String, ranking: Ranking, index: u32, relay: &RelayCandidate) {
+    let (ip, port, foundation) = (relay.address.ip(), relay.address.port(), index + 1);
+    let (transport, by_kind, kind) = match relay.transport {
+        ClientTransport::Udp => {
+            ("udp", priority(UDP_PREFERENCE, 65_535u32.saturating_sub(index)), "typ host")
+        }
+        ClientTransport::Tcp => {
+            let preference = PASSIVE | MOST_PREFERRED.saturating_sub(index);
+            ("tcp", priority(TCP_PREFERENCE, preference), "typ host tcptype passive")
+        }
+    };
+    let priority = match ranking {
+        Ranking::ByKind => by_kind,
+        Ranking::AboveAll => TOP_PRIORITY.saturating_sub(index),
+    };
+    line(sdp, format_args!("a=candidate:{foundation} 1 {transport} {priority} {ip} {port} {kind}"));
+}
+
+/// RFC 8445 section 5.1.2.1, for component 1.
+const fn priority(type_preference: u32, local_preference: u32) -> u32 {
+    (type_preference << 24) | (local_preference << 8) | 255
 }
 
 fn rejected(sdp: &mut String, section: &Section<'_>) {

@@ -49,6 +49,21 @@ pub enum OfferError {
     /// The caller insists on the DTLS server role, which this server takes.
     #[error("The SDP offer must allow the offerer to be the DTLS client (setup actpass or active).")]
     DtlsRole,
+    /// An offer to restart ICE has other media lines than the call began with.
+    #[error("The SDP offer must have the same media lines as the offer the call began with.")]
+    OtherMedia,
+    /// An offer to restart ICE comes with another certificate: it would be another call.
+    #[error("The SDP offer must have the same DTLS fingerprint as the offer the call began with.")]
+    OtherCertificate,
+    /// An offer to restart ICE brings no new credentials.
+    #[error("The SDP offer does not restart ICE: its ICE credentials are in use already.")]
+    SameIce,
+    /// ICE was restarted a moment ago.
+    #[error("ICE was restarted less than 200 ms ago.")]
+    RestartTooSoon,
+    /// An offer to restart ICE came after the end of the call.
+    #[error("The call is over.")]
+    CallOver,
     /// The media engine refused a well-formed offer; the reason is for logs.
     #[error("The SDP offer could not be negotiated.")]
     Engine {
@@ -70,6 +85,11 @@ impl OfferError {
             Self::IceLite => "sdp_ice_lite",
             Self::MissingDtls => "sdp_missing_dtls",
             Self::DtlsRole => "sdp_dtls_role",
+            Self::OtherMedia => "sdp_other_media",
+            Self::OtherCertificate => "sdp_other_certificate",
+            Self::SameIce => "sdp_same_ice",
+            Self::RestartTooSoon => "ice_restart_too_soon",
+            Self::CallOver => "call_over",
             Self::Engine { .. } => "sdp_not_negotiable",
         }
     }

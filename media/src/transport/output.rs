@@ -1,17 +1,42 @@
 //! The words between a call's transport and the loop that owns it.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
+use voxgate_protocol::path::{ClientAddress, ClientTransport};
 
 /// A way between the caller and this server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Path {
-    /// The public relay address the datagram came through.
+    /// The public relay address the datagram came through: that of the UDP or of the TCP candidate.
     pub relay: SocketAddr,
     /// The caller's address as the relay sees it.
-    pub client: SocketAddr,
+    pub client: ClientAddress,
+}
+
+/// A public address of a relay, offered to the caller as an ICE candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RelayCandidate {
+    /// Where the relay listens.
+    pub address: SocketAddr,
+    /// What it listens with. A TCP candidate is passive (RFC 6544): the caller connects.
+    pub transport: ClientTransport,
+}
+
+impl RelayCandidate {
+    /// A UDP port of a relay.
+    #[must_use]
+    pub const fn udp(address: SocketAddr) -> Self {
+        Self { address, transport: ClientTransport::Udp }
+    }
+
+    /// A TCP port of a relay, for callers whose network lets no UDP through.
+    #[must_use]
+    pub const fn tcp(address: SocketAddr) -> Self {
+        Self { address, transport: ClientTransport::Tcp }
+    }
 }
 
 /// Names a data channel within its call.
@@ -19,7 +44,7 @@ pub struct Path {
 pub struct ChannelId(pub(super) usize);
 
 /// One RTP packet of the caller, authenticated, in order of arrival.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AudioPacket {
     /// RTP sequence number.
     pub sequence: u16,
@@ -36,7 +61,7 @@ pub struct AudioPacket {
 }
 
 /// One Opus packet for the caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AudioFrame {
     /// One Opus packet.
     pub payload: Bytes,
@@ -47,7 +72,7 @@ pub struct AudioFrame {
 }
 
 /// What the loop has to do or should know, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Output {
     /// Send `datagram` on `path`.
     Transmit {
@@ -87,6 +112,55 @@ pub enum Output {
     Closed(CloseReason),
 }
 
+// What callers say is no debug output: the following show how much there is and not what.
+
+impl fmt::Debug for AudioPacket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AudioPacket")
+            .field("sequence", &self.sequence)
+            .field("timestamp", &self.timestamp)
+            .field("bytes", &self.payload.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for AudioFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AudioFrame")
+            .field("timestamp", &self.timestamp)
+            .field("bytes", &self.payload.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transmit { path, datagram } => f
+                .debug_struct("Transmit")
+                .field("path", path)
+                .field("bytes", &datagram.len())
+                .finish_non_exhaustive(),
+            Self::PathValidated(path) => f.debug_tuple("PathValidated").field(path).finish(),
+            Self::PathReleased(path) => f.debug_tuple("PathReleased").field(path).finish(),
+            Self::Connected => f.write_str("Connected"),
+            Self::Audio(packet) => f.debug_tuple("Audio").field(packet).finish(),
+            Self::ChannelOpened { channel, .. } => {
+                f.debug_struct("ChannelOpened").field("channel", channel).finish_non_exhaustive()
+            }
+            Self::ChannelClosed { channel } => {
+                f.debug_struct("ChannelClosed").field("channel", channel).finish()
+            }
+            Self::Text { channel, text } => f
+                .debug_struct("Text")
+                .field("channel", channel)
+                .field("bytes", &text.len())
+                .finish_non_exhaustive(),
+            Self::Closed(reason) => f.debug_tuple("Closed").field(reason).finish(),
+        }
+    }
+}
+
 /// Why a call's transport ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseReason {
@@ -120,4 +194,34 @@ pub enum SendError {
     /// The caller does not keep up.
     #[error("The caller has not acknowledged the messages before.")]
     Backlog,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_holds_nothing_a_caller_said() {
+        let payload = Bytes::from_static(b"secret");
+        let client = ClientAddress::udp(([203, 0, 113, 9], 1).into());
+        let path = Path { relay: ([198, 51, 100, 1], 3478).into(), client };
+        let arrived = Instant::now();
+        let packet = AudioPacket {
+            sequence: 1,
+            timestamp: 2,
+            marker: true,
+            payload: payload.clone(),
+            arrived,
+            payload_type: 3,
+        };
+        let channel = ChannelId(0);
+        let outputs = [
+            Output::Transmit { path, datagram: payload },
+            Output::Audio(packet),
+            Output::ChannelOpened { channel, label: "secret".to_owned() },
+            Output::Text { channel, text: "secret".to_owned() },
+        ];
+        let shown = format!("{outputs:?}");
+        assert!(!shown.contains("secret") && !shown.contains("115") && !shown.contains("203.0"), "{shown}");
+    }
 }

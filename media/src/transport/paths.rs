@@ -1,25 +1,69 @@
 //! The network paths a caller has proven, and the one that carries the call.
 //!
-//! A path is proven by a connectivity check with a correct MESSAGE-INTEGRITY and by nothing else. The call follows
-//! the caller: to the path of the last nominating check, and to the path on which its newest media arrived.
+//! A path is proven by a connectivity check with a correct MESSAGE-INTEGRITY and by nothing else. Which of them carries
+//! the call is decided by what the caller does, the stronger sign first:
+//!
+//! 1. The path on which its newest authenticated packet arrived: it has moved already.
+//! 2. The path of its last nominating check, unless the check is older than the caller's last ICE restart or goes
+//!    through a relay that is avoided: a relay that dies and comes back brings old nominations with it.
+//! 3. When the current path is lost, the path last heard after it: a caller that does not nominate again (aiortc after
+//!    a NAT rebinding) would otherwise never be heard. A path is lost when our own question on it went unanswered for a
+//!    second, which is at the earliest 1.5 s after it fell silent. Being wrong costs nothing: the path moved to works
+//!    too, and the next media packet moves the call back.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use voxgate_protocol::path::ClientTransport;
+
 use super::Path;
+use super::stun::TransactionId;
+use super::warm::{self, Inquiry};
 
 /// Paths kept for one call. A caller with a few interfaces and two relays stays far below.
 const MOST_PATHS: usize = 16;
-/// A path without a check for this long is forgotten; browsers check a live path every 2.5 s, aiortc every 5 s.
+/// A path without a check or an answer for this long is forgotten; a caller's consent to be sent media lasts as long
+/// (RFC 7675 section 5.1).
 const IDLE: Duration = Duration::from_secs(30);
-/// When the current path said nothing for this long, a plain check on another path takes the call over: a peer
-/// that does not nominate again (aiortc after a NAT rebinding) would otherwise never be heard.
+/// When the current path said nothing for this long it counts as lost even if it was never asked.
 const SILENT: Duration = Duration::from_secs(6);
+/// A path heard this recently is as good as one heard just now.
+const FRESH: Duration = Duration::from_secs(3);
+/// An idle path that answers nothing for this long is not worth moving to.
+const DEAD: Duration = Duration::from_secs(3);
+/// Relays avoided at a time.
+const MOST_AVOIDED: usize = 8;
 
 #[derive(Debug)]
 struct Proven {
     path: Path,
-    checked: Instant,
+    /// Number of the credentials of the last check.
+    generation: u32,
+    /// Last check or answer: what the caller's consent rests on.
+    consented: Instant,
+    /// Last authentic datagram of any kind.
     heard: Instant,
+    inquiry: Inquiry,
+}
+
+impl Proven {
+    fn hear(&mut self, now: Instant) {
+        self.heard = now;
+        self.inquiry.heard();
+    }
+
+    fn is_lost(&self, now: Instant, patience: Duration) -> bool {
+        self.inquiry.lost_at(patience).is_some_and(|lost| now >= lost)
+    }
+}
+
+/// A verified check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Check {
+    /// The caller wants this path to carry the call.
+    pub(super) nominated: bool,
+    /// Number of the credentials it came with.
+    pub(super) generation: u32,
 }
 
 /// What a check changed.
@@ -35,6 +79,12 @@ pub(super) struct Checked {
 pub(super) struct Paths {
     proven: Vec<Proven>,
     current: Option<Path>,
+    /// Generation of the last nomination followed.
+    nominated_in: u32,
+    /// Relays believed dead, and since when.
+    avoided: Vec<(SocketAddr, Instant)>,
+    /// The caller answers checks, so that not answering means something.
+    answers: bool,
 }
 
 impl Paths {
@@ -44,118 +94,195 @@ impl Paths {
     }
 
     pub(super) fn is_proven(&self, path: Path) -> bool {
-        self.proven.iter().any(|proven| proven.path == path)
+        self.find(path).is_some()
     }
 
     /// A check passed on `path`.
-    pub(super) fn checked(&mut self, now: Instant, path: Path, nominated: bool) -> Checked {
-        let current_is_silent = self.current_heard().is_none_or(|heard| now.duration_since(heard) >= SILENT);
-        if nominated || current_is_silent {
+    pub(super) fn checked(&mut self, now: Instant, path: Path, check: Check) -> Checked {
+        let nominated = check.nominated && check.generation >= self.nominated_in;
+        if nominated {
+            self.nominated_in = check.generation;
+        }
+        let current_is_avoided = self.current.is_some_and(|current| self.avoids(current.relay));
+        let is_better = if self.avoids(path.relay) {
+            nominated && current_is_avoided
+        } else {
+            nominated || current_is_avoided
+        };
+        if is_better || self.current_is_lost(now) {
             self.current = Some(path);
         }
-        if let Some(known) = self.proven.iter_mut().find(|proven| proven.path == path) {
-            known.checked = now;
-            known.heard = now;
+        if let Some(known) = self.find_mut(path) {
+            known.generation = check.generation.max(known.generation);
+            known.consented = now;
+            known.hear(now);
             return Checked { is_new: false, evicted: None };
         }
         let evicted = if self.proven.len() >= MOST_PATHS { self.evict() } else { None };
-        self.proven.push(Proven { path, checked: now, heard: now });
+        let generation = check.generation;
+        self.proven.push(Proven {
+            path,
+            generation,
+            consented: now,
+            heard: now,
+            inquiry: Inquiry::default(),
+        });
         Checked { is_new: true, evicted }
     }
 
-    /// Authenticated media arrived on `path`; `newest` if it is ahead of all media before it.
+    /// An authenticated packet arrived on `path`; `newest` if it is ahead of all before it.
     pub(super) fn heard(&mut self, now: Instant, path: Path, newest: bool) {
-        if let Some(known) = self.proven.iter_mut().find(|proven| proven.path == path) {
-            known.heard = now;
-            if newest {
-                self.current = Some(path);
-            }
+        let Some(known) = self.find_mut(path) else { return };
+        known.hear(now);
+        if newest {
+            self.current = Some(path);
+            // Whoever believed this relay dead was wrong, or it is back.
+            self.avoided.retain(|(relay, _)| *relay != path.relay);
         }
     }
 
-    /// Forgets paths that are no longer checked and names them.
+    /// The credentials of the question `transaction` that was put on `path` and is still open.
+    pub(super) fn question(&self, path: Path, transaction: TransactionId) -> Option<u32> {
+        let known = self.find(path).filter(|known| known.inquiry.expects(transaction));
+        known.map(|known| known.generation)
+    }
+
+    /// The caller answered the question `transaction` on `path`.
+    pub(super) fn answered(&mut self, now: Instant, path: Path, transaction: TransactionId) {
+        if let Some(known) = self.find_mut(path) {
+            known.inquiry.answered(transaction);
+            known.consented = now;
+            known.hear(now);
+            self.answers = true;
+        }
+    }
+
+    /// Moves the call off `relay`, to the freshest path through another; true if it moved.
+    ///
+    /// Until newest media come through `relay`, its paths carry the call only when nothing else does.
+    pub(super) fn avoid(&mut self, now: Instant, relay: SocketAddr) -> bool {
+        self.avoided.retain(|(avoided, _)| *avoided != relay);
+        if self.avoided.len() == MOST_AVOIDED {
+            self.avoided.remove(0);
+        }
+        self.avoided.push((relay, now));
+        if self.current.is_none_or(|current| current.relay != relay) {
+            return false;
+        }
+        let usable = self.proven.iter().filter(|proven| {
+            let dead = self.answers && proven.is_lost(now, DEAD);
+            // A relay that was given up must have shown since then that it lives.
+            let shunned = self.avoided_since(proven.path.relay).is_some_and(|since| proven.heard <= since);
+            !dead && !shunned && proven.path.relay != relay
+        });
+        let best = usable.max_by_key(|proven| {
+            let fresh = now.saturating_duration_since(proven.heard) <= FRESH;
+            (fresh && proven.path.client.transport == ClientTransport::Udp, proven.heard)
+        });
+        let best = best.map(|proven| proven.path);
+        self.current = best.or(self.current);
+        best.is_some()
+    }
+
+    /// Takes relays back into use.
+    pub(super) fn trust(&mut self, relays: impl Iterator<Item = SocketAddr>) {
+        for relay in relays {
+            self.avoided.retain(|(avoided, _)| *avoided != relay);
+        }
+    }
+
+    /// Leaves a lost path for the one last heard after it.
+    pub(super) fn follow(&mut self, now: Instant) {
+        if !self.current_is_lost(now) {
+            return;
+        }
+        let lost = self.current.and_then(|current| self.find(current)).map(|lost| lost.heard);
+        let later = self.proven.iter().filter(|proven| lost.is_none_or(|lost| proven.heard > lost));
+        let best = later.max_by_key(|proven| (!self.avoids(proven.path.relay), proven.heard));
+        self.current = best.map(|best| best.path).or(self.current);
+    }
+
+    /// The paths to ask now, with the credentials to use.
+    pub(super) fn questions(&self, now: Instant) -> Vec<(Path, u32)> {
+        let mut due: Vec<&Proven> =
+            self.asked().filter(|proven| self.ask_at(proven, now).is_some_and(|at| at <= now)).collect();
+        due.sort_by_key(|proven| proven.path);
+        due.into_iter().map(|proven| (proven.path, proven.generation)).collect()
+    }
+
+    /// The question `transaction` was put on `path`.
+    pub(super) fn ask(&mut self, now: Instant, path: Path, transaction: TransactionId) {
+        if let Some(known) = self.find_mut(path) {
+            known.inquiry.ask(now, transaction);
+        }
+    }
+
+    /// When [`Paths::questions`] or [`Paths::follow`] has something to do.
+    pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let questions = self.asked().filter_map(|proven| self.ask_at(proven, now)).min();
+        let current = self.current.and_then(|current| self.find(current));
+        let lost = current.and_then(|current| current.inquiry.lost_at(warm::PATIENCE));
+        // Once lost there is nothing more to wait for than what comes in.
+        questions.into_iter().chain(lost.filter(|lost| *lost > now)).min()
+    }
+
+    /// Forgets paths the caller no longer cares for and names them.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Path> {
         let current = self.current;
-        let (kept, idle) = std::mem::take(&mut self.proven)
-            .into_iter()
-            .partition(|proven| Some(proven.path) == current || now.duration_since(proven.checked) < IDLE);
+        let (kept, idle) = std::mem::take(&mut self.proven).into_iter().partition(|proven| {
+            Some(proven.path) == current || now.saturating_duration_since(proven.consented) < IDLE
+        });
         self.proven = kept;
         idle.into_iter().map(|proven: Proven| proven.path).collect()
     }
 
-    fn current_heard(&self) -> Option<Instant> {
-        let current = self.current?;
-        self.proven.iter().find(|proven| proven.path == current).map(|proven| proven.heard)
+    fn find(&self, path: Path) -> Option<&Proven> {
+        self.proven.iter().find(|proven| proven.path == path)
+    }
+
+    fn find_mut(&mut self, path: Path) -> Option<&mut Proven> {
+        self.proven.iter_mut().find(|proven| proven.path == path)
+    }
+
+    fn avoided_since(&self, relay: SocketAddr) -> Option<Instant> {
+        self.avoided.iter().find(|(avoided, _)| *avoided == relay).map(|(_, since)| *since)
+    }
+
+    fn avoids(&self, relay: SocketAddr) -> bool {
+        self.avoided_since(relay).is_some()
+    }
+
+    fn current_is_lost(&self, now: Instant) -> bool {
+        self.current.and_then(|current| self.find(current)).is_none_or(|current| {
+            current.is_lost(now, warm::PATIENCE) || now.saturating_duration_since(current.heard) >= SILENT
+        })
+    }
+
+    /// The current path and the idle ones that are worth asking.
+    fn asked(&self) -> impl Iterator<Item = &Proven> {
+        let mut idle: Vec<&Proven> =
+            self.proven.iter().filter(|proven| Some(proven.path) != self.current).collect();
+        idle.sort_by_key(|proven| std::cmp::Reverse(proven.heard));
+        idle.truncate(warm::MOST_ASKED);
+        idle.into_iter().chain(self.current.and_then(|current| self.find(current)))
+    }
+
+    fn ask_at(&self, proven: &Proven, now: Instant) -> Option<Instant> {
+        if Some(proven.path) == self.current {
+            let due = proven.inquiry.next(warm::CURRENT_PAUSE)?;
+            Some(due.not_before(proven.heard + warm::CURRENT_PAUSE))
+        } else {
+            Some(proven.inquiry.next(warm::IDLE_PAUSE)?.not_before(now))
+        }
     }
 
     fn evict(&mut self) -> Option<Path> {
         let candidates =
             self.proven.iter().enumerate().filter(|(_, proven)| Some(proven.path) != self.current);
-        let (oldest, _) = candidates.min_by_key(|(_, proven)| proven.checked)?;
+        let (oldest, _) = candidates.min_by_key(|(_, proven)| proven.heard)?;
         Some(self.proven.swap_remove(oldest).path)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn path(port: u16) -> Path {
-        Path { relay: ([198, 51, 100, 1], 3478).into(), client: ([203, 0, 113, 9], port).into() }
-    }
-
-    #[test]
-    fn the_call_follows_nomination_and_not_a_mere_check() {
-        let start = Instant::now();
-        let mut paths = Paths::default();
-        assert!(paths.checked(start, path(1), false).is_new);
-        assert_eq!(
-            paths.current(),
-            Some(path(1)),
-            "the first proven path carries the call until one is nominated"
-        );
-        paths.checked(start, path(2), false);
-        assert_eq!(paths.current(), Some(path(1)));
-        paths.checked(start, path(2), true);
-        assert_eq!(paths.current(), Some(path(2)));
-    }
-
-    #[test]
-    fn newest_media_moves_the_call_only_between_proven_paths() {
-        let start = Instant::now();
-        let mut paths = Paths::default();
-        paths.checked(start, path(1), true);
-        paths.heard(start, path(7), true);
-        assert_eq!(paths.current(), Some(path(1)));
-        paths.checked(start, path(2), false);
-        paths.heard(start, path(2), false);
-        assert_eq!(paths.current(), Some(path(1)), "late media does not pull the call back");
-        paths.heard(start, path(2), true);
-        assert_eq!(paths.current(), Some(path(2)));
-    }
-
-    #[test]
-    fn a_check_takes_over_from_a_silent_path() {
-        let start = Instant::now();
-        let mut paths = Paths::default();
-        paths.checked(start, path(1), true);
-        paths.checked(start + SILENT, path(2), false);
-        assert_eq!(paths.current(), Some(path(2)));
-    }
-
-    #[test]
-    fn the_table_is_bounded_and_the_current_path_is_never_given_up() {
-        let start = Instant::now();
-        let mut paths = Paths::default();
-        paths.checked(start, path(1), true);
-        let mut evicted = 0;
-        for port in 2..200 {
-            let now = start + Duration::from_millis(u64::from(port));
-            evicted += usize::from(paths.checked(now, path(port), false).evicted.is_some());
-        }
-        assert_eq!(evicted, 199 - MOST_PATHS);
-        assert!(paths.is_proven(path(1)));
-        assert_eq!(paths.expire(start + 2 * IDLE).len(), MOST_PATHS - 1);
-        assert!(paths.is_proven(path(1)));
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use rtc::data_channel::RTCDataChannelId;
 use rtc::media_stream::MediaStreamTrack;
+use rtc::peer_connection::configuration::RTCOfferOptions;
 use rtc::peer_connection::configuration::interceptor_registry::configure_rtcp_reports;
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_OPUS, MediaEngine};
 use rtc::peer_connection::configuration::setting_engine::{SctpMaxMessageSize, SettingEngineBuilder};
@@ -29,6 +30,8 @@ pub(crate) const PRIVATE: &str = "10.0.0.2:5000";
 pub(crate) const PAYLOAD_TYPE: u8 = 109;
 /// Content type of a DTLS handshake record.
 const HANDSHAKE: u8 = 22;
+/// Pause after which an unanswered flight is repeated (RFC 6347 section 4.2.4.1).
+const FLIGHT_PAUSE: Duration = Duration::from_secs(1);
 const SSRC: u32 = 0x00C0_FFEE;
 
 pub(crate) struct Caller {
@@ -39,6 +42,7 @@ pub(crate) struct Caller {
     timers_ran: Option<Instant>,
     flight: Vec<(SocketAddr, Vec<u8>)>,
     repeat_flight: bool,
+    flight_repeated: Option<Instant>,
     pub(crate) connected: bool,
     pub(crate) channel_open: bool,
     pub(crate) audio: Vec<rtc::rtp::Packet>,
@@ -81,6 +85,7 @@ impl Caller {
             timers_ran: None,
             flight: Vec::new(),
             repeat_flight: false,
+            flight_repeated: None,
             connected: false,
             channel_open: false,
             audio: Vec::new(),
@@ -107,6 +112,14 @@ impl Caller {
         offer.sdp
     }
 
+    /// An offer that restarts ICE.
+    pub(crate) fn restart_offer(&mut self, now: Instant) -> String {
+        let options = RTCOfferOptions { ice_restart: true };
+        let offer = self.connection.create_offer(Some(options)).unwrap();
+        self.connection.set_local_description(now, offer.clone()).unwrap();
+        offer.sdp
+    }
+
     pub(crate) fn accept(&mut self, now: Instant, answer: String) {
         let answer = RTCSessionDescription::answer(answer).unwrap();
         self.connection.set_remote_description(now, answer).unwrap();
@@ -126,13 +139,22 @@ impl Caller {
 
     /// When to run the timers; an engine that is done may leave a deadline in the past.
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
-        let deadline = self.connection.poll_timeout()?;
-        Some(self.timers_ran.map_or(deadline, |ran| deadline.max(ran + Duration::from_millis(5))))
+        let deadline = self.connection.poll_timeout();
+        let engine = deadline.map(|deadline| {
+            self.timers_ran.map_or(deadline, |ran| deadline.max(ran + Duration::from_millis(5)))
+        });
+        let flight = self.flight_repeated.filter(|_| !self.connected).map(|at| at + FLIGHT_PAUSE);
+        engine.into_iter().chain(flight).min()
     }
 
     /// Runs the timers; a handshake that failed for good reports an error here.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.timers_ran = Some(now);
+        let repeated = *self.flight_repeated.get_or_insert(now);
+        if now >= repeated + FLIGHT_PAUSE {
+            self.flight_repeated = Some(now);
+            self.repeat_flight = true;
+        }
         let _ = self.connection.handle_timeout(now);
     }
 
@@ -197,7 +219,7 @@ impl Caller {
         self.repeat_lost_flight(datagrams)
     }
 
-    /// A DTLS client repeats its flight when the server does; this engine would fall silent instead.
+    /// A DTLS client repeats its flight when the server does and when nothing comes; this engine would fall silent.
     fn repeat_lost_flight(
         &mut self,
         mut datagrams: Vec<(SocketAddr, Vec<u8>)>,

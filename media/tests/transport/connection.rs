@@ -2,32 +2,17 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use rtc::sansio::Protocol as _;
-use voxgate_media::transport::{AudioFrame, CloseReason, Output, Path, SendError};
+use voxgate_media::transport::{CloseReason, Output, Path, RelayCandidate, SendError};
+use voxgate_protocol::path::ClientAddress;
 
-use crate::call::{Call, DELAY, SETUP_TIMEOUT, SILENCE_TIMEOUT, relay};
-
-const PACKET: Duration = Duration::from_millis(20);
-
-fn frame(number: u32) -> AudioFrame {
-    AudioFrame { payload: Bytes::from(vec![number as u8; 40]), timestamp: number * 960, marker: number == 0 }
-}
-
-/// Both sides send a packet every 20 ms.
-fn talk(call: &mut Call, packets: u32) {
-    for number in 0..packets {
-        call.caller.send_audio(call.now, b"from the caller", number * 960);
-        call.server.send_audio(call.now, frame(number));
-        call.run(PACKET);
-    }
-}
+use crate::call::{Call, DELAY, PACKET, SETUP_TIMEOUT, SILENCE_TIMEOUT, frame, relay};
 
 #[test]
 fn a_caller_connects_and_both_sides_hear_each_other() {
     let mut call = Call::connected();
     assert!(call.caller.connected);
-    talk(&mut call, 50);
+    call.talk(50);
     call.run(DELAY * 2);
     assert_eq!(call.received_audio(), vec![b"from the caller" as &[u8]; 50]);
     assert_eq!(call.caller.audio.len(), 50);
@@ -43,7 +28,7 @@ fn a_caller_connects_and_both_sides_hear_each_other() {
 #[test]
 fn the_path_is_announced_before_anything_is_sent_on_it() {
     let call = Call::connected();
-    let path = Path { relay: relay(), client: call.public };
+    let path = Path { relay: relay(), client: ClientAddress::udp(call.public) };
     assert_eq!(call.seen[0].1, Output::PathValidated(path));
     assert_eq!(call.seen.iter().filter(|(_, output)| matches!(output, Output::PathValidated(_))).count(), 1);
     assert_eq!(call.server.current_path(), Some(path));
@@ -95,7 +80,7 @@ fn a_caller_that_acknowledges_nothing_cannot_pile_up_texts() {
 fn a_call_without_a_data_channel_carries_audio() {
     let mut call = Call::new(false);
     call.run_until(Duration::from_secs(5), |call| call.caller.connected && call.has_seen(&Output::Connected));
-    talk(&mut call, 10);
+    call.talk(10);
     call.run(DELAY * 2);
     assert_eq!((call.received_audio().len(), call.caller.audio.len()), (10, 10));
 }
@@ -120,7 +105,7 @@ fn a_caller_that_only_listens_is_sent_audio_and_one_that_only_speaks_is_not() {
 #[test]
 fn the_round_trip_is_measured_from_the_callers_reports() {
     let mut call = Call::connected();
-    talk(&mut call, 400);
+    call.talk(400);
     let stats = call.server.stats();
     let measured = stats.round_trip.unwrap();
     assert!(measured.abs_diff(2 * DELAY) <= Duration::from_millis(1), "{measured:?}");
@@ -173,7 +158,7 @@ fn a_silent_call_wakes_the_server_a_few_times_a_second() {
     let before = call.server_timeouts;
     call.run(Duration::from_secs(10));
     let woken = call.server_timeouts - before;
-    assert!(woken <= 60, "{woken} timers in 10 s");
+    assert!(woken <= 75, "{woken} timers in 10 s");
 }
 
 #[test]
@@ -202,10 +187,10 @@ fn checks_without_a_handshake_do_not_prolong_the_setup() {
 #[test]
 fn a_new_client_address_keeps_the_call_in_both_directions() {
     let mut call = Call::connected();
-    talk(&mut call, 25);
+    call.talk(25);
     call.public = "203.0.113.99:50999".parse().unwrap();
-    let moved = Path { relay: relay(), client: call.public };
-    talk(&mut call, 500);
+    let moved = Path { relay: relay(), client: ClientAddress::udp(call.public) };
+    call.talk(500);
     assert_eq!(call.server.current_path(), Some(moved));
     assert!(call.has_seen(&Output::PathValidated(moved)));
     let heard = call.caller.audio.len();
@@ -213,7 +198,7 @@ fn a_new_client_address_keeps_the_call_in_both_directions() {
     // The next check of the client repairs the call; this client checks every 2 s.
     assert!(heard >= 525 - 110, "the caller heard {heard}");
     assert!(received >= 525 - 110, "the server received {received}");
-    talk(&mut call, 50);
+    call.talk(50);
     assert!(call.caller.audio.len() >= heard + 50);
 }
 
@@ -243,9 +228,9 @@ fn a_lossy_link_delays_the_handshake_and_does_not_prevent_it() {
 /// The relays of a call that has two, and the paths through them.
 fn two_relays(dead: Option<usize>) -> (Call, [Path; 2]) {
     let relays = [relay(), "198.51.100.8:3478".parse().unwrap()];
-    let mut call = Call::with_relays(true, relays.to_vec(), |offer| offer);
-    call.dead_relay = dead.map(|index| relays[index]);
-    let client = call.public;
+    let mut call = Call::with_relays(true, relays.map(RelayCandidate::udp).to_vec(), |offer| offer);
+    call.dead_relays = dead.map(|index| relays[index]).into_iter().collect();
+    let client = ClientAddress::udp(call.public);
     call.run_until(SETUP_TIMEOUT, |call| call.has_seen(&Output::Connected) && call.caller.connected);
     (call, relays.map(|relay| Path { relay, client }))
 }

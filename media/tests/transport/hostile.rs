@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use voxgate_media::transport::{Output, Path};
+use voxgate_protocol::path::ClientAddress;
 
 use crate::call::{Call, Dice, relay};
 
 /// A path nobody has proven.
 fn stranger() -> Path {
-    Path { relay: relay(), client: "192.0.2.66:6666".parse().unwrap() }
+    Path { relay: relay(), client: ClientAddress::udp("192.0.2.66:6666".parse().unwrap()) }
 }
 
 #[test]

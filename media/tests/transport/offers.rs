@@ -1,11 +1,11 @@
 //! Offers of real-world shape, and offers meant to hurt.
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use voxgate_media::transport::{OfferError, Transport, TransportConfig};
+use voxgate_media::transport::{OfferError, RelayCandidate, Transport, TransportConfig};
 
-use crate::call::{Dice, PASSWORD, UFRAG, config, identity, relay};
+use crate::call::{Dice, PASSWORD, UFRAG, config, ice_restart, identity, relay};
 
 fn corpus() -> Vec<(String, String)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus/sdp");
@@ -57,7 +57,12 @@ fn every_offer_of_the_corpus_is_answered() {
 
 #[test]
 fn the_answer_names_the_relays_and_no_other_address() {
-    let config = TransportConfig { relays: vec![relay(), "[2001:db8::7]:3478".parse().unwrap()], ..config() };
+    let relays = vec![
+        RelayCandidate::udp(relay()),
+        RelayCandidate::udp("[2001:db8::7]:3478".parse().unwrap()),
+        RelayCandidate::tcp("198.51.100.7:443".parse().unwrap()),
+    ];
+    let config = TransportConfig { relays, ..config() };
     let offer = named("chrome-audio-data");
     let (_, answer) = Transport::accept(&offer, &config, &identity(), Instant::now()).unwrap();
     assert_eq!(
@@ -65,6 +70,7 @@ fn the_answer_names_the_relays_and_no_other_address() {
         [
             "a=candidate:1 1 udp 2130706431 198.51.100.7 3478 typ host",
             "a=candidate:2 1 udp 2130706175 2001:db8::7 3478 typ host",
+            "a=candidate:3 1 tcp 1520434687 198.51.100.7 443 typ host tcptype passive",
         ]
     );
     assert_eq!(lines(&answer, "c=IN IP4 198.51.100.7").len(), 2);
@@ -180,4 +186,24 @@ fn mutated_offers_never_panic() {
         }
     }
     assert!(accepted > 20, "the mutations must also reach what lies behind the parser: {accepted}");
+}
+
+#[test]
+fn mutated_offers_never_panic_when_they_restart_a_call() {
+    let (identity, now) = (identity(), Instant::now());
+    let offer = named("chrome-audio-data");
+    let (mut call, _) = Transport::accept(&offer, &config(), &identity, now).unwrap();
+    let mut dice = Dice::new(6);
+    let mut accepted = 0;
+    for number in 0..500 {
+        let mut bytes = offer.replace("a=ice-ufrag:", &format!("a=ice-ufrag:{number}x")).into_bytes();
+        for _ in 0..dice.below(3) {
+            let at = dice.below(bytes.len());
+            bytes[at] = dice.roll() as u8;
+        }
+        let restart = ice_restart(number, &[RelayCandidate::udp(relay())]);
+        let later = now + Duration::from_secs(u64::from(number));
+        accepted += usize::from(call.restart_ice(later, &String::from_utf8_lossy(&bytes), &restart).is_ok());
+    }
+    assert!((100..500).contains(&accepted), "{accepted}");
 }

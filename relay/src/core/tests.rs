@@ -1,7 +1,7 @@
 use super::*;
 use crate::classify::binding_request;
-use crate::tunnel::Frame;
-use crate::ufrag::{Route, Ufrag, UfragKey, seal};
+use crate::tunnel::{Endpoint, Frame, Kind, Lane, MAX_PAYLOAD, Outgoing, Side};
+use crate::ufrag::{Route, Ufrag, UfragKey, seal, session_end_minutes};
 
 const UNIX: Duration = Duration::from_secs(1_790_000_000);
 const RELAY: RelayId = RelayId(7);
@@ -11,7 +11,8 @@ const STUN_RESPONSE: &[u8] = &[1, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 0, 0, 0, 0, 0
 
 /// A relay with nodes 1 and 2, and the nodes' ends of their tunnels.
 struct World {
-    relay: Relay,
+    relay: Arc<Relay>,
+    lane: RelayLane,
     nodes: BTreeMap<u32, Endpoint>,
     now: Instant,
     out: Outbox,
@@ -56,20 +57,24 @@ impl World {
             let entry = NodeEntry { address: node_address(node), key: tunnel_key(node), epoch: 0 };
             (NodeIndex(node), entry)
         };
-        let relay = Relay::new(RelaySettings {
+        let nodes = [entry(1), entry(2)].into();
+        let relay = Arc::new(Relay::new(RelaySettings {
             relay: RELAY,
-            key_ring: KeyRing::new([ufrag_key()]),
-            nodes: vec![entry(1), entry(2)],
+            directory: Directory { key_ring: KeyRing::new([ufrag_key()]), nodes },
             limits: FlowLimits::default(),
             own_addresses: vec![address("198.51.100.1:3478")],
             hash_seed: 1,
+            epoch: RelaySettings::epoch_at(started_unix),
             started: now,
             started_unix,
-        });
+            heartbeat: RelaySettings::HEARTBEAT,
+        }));
+        let lane = RelayLane::new(Arc::clone(&relay), Lane(0));
         let node = |node| {
-            (node, Endpoint::new(Side::Node, RELAY, NodeIndex(node), tunnel_key(node), now, started_unix))
+            let key = tunnel_key(node);
+            (node, Endpoint::new(Side::Node, RELAY, NodeIndex(node), Lane(0), key, now, started_unix))
         };
-        let mut world = Self { relay, nodes: [node(1), node(2)].into(), now, out: Outbox::new() };
+        let mut world = Self { relay, lane, nodes: [node(1), node(2)].into(), now, out: Outbox::new() };
         world.greet();
         world
     }
@@ -77,14 +82,14 @@ impl World {
     /// Delivers what is due to the nodes.
     fn greet(&mut self) {
         self.out.clear();
-        self.relay.handle_timeout(self.now, &mut self.out);
+        self.lane.handle_timeout(self.now, &mut self.out);
         self.deliver_up();
     }
 
     /// Hands every frame to its node; the kinds, nodes and payloads that arrived.
     fn deliver_up(&mut self) -> Vec<(u32, Kind, Vec<u8>)> {
         let mut arrived = Vec::new();
-        for (to, bytes) in self.out.for_socket(Socket::Tunnel) {
+        for Datagram { to, bytes, .. } in self.out.for_socket(Socket::Tunnel) {
             let number = (1..=2).find(|node| node_address(*node) == to).unwrap();
             let endpoint = self.nodes.get_mut(&number).unwrap();
             let Frame { header, payload } = endpoint.open(self.now, bytes).unwrap();
@@ -96,7 +101,8 @@ impl World {
     /// A client sends; the nodes and payloads that got it.
     fn client(&mut self, from: SocketAddr, datagram: &[u8]) -> Vec<(u32, Vec<u8>)> {
         self.out.clear();
-        self.relay.handle_client(self.now, self.now, from, datagram, &mut self.out);
+        let from = ClientAddress::udp(from);
+        self.lane.handle_client(self.now, self.now, from, 0, datagram, &mut self.out);
         assert_eq!(self.out.for_socket(Socket::Public).count(), 0);
         let up = self.deliver_up().into_iter();
         up.map(|(node, kind, payload)| {
@@ -108,7 +114,8 @@ impl World {
 
     fn frame(&mut self, node: u32, session: u32, kind: Kind, client: SocketAddr, payload: &[u8]) -> Vec<u8> {
         let mut frame = Vec::new();
-        let outgoing = Outgoing { kind, session, client: Some(client), since: None, payload };
+        let client = Some(ClientAddress::udp(client));
+        let outgoing = Outgoing { kind, session, client, traffic_class: 0, since: None, payload };
         self.nodes.get_mut(&node).unwrap().seal(self.now, &outgoing, &mut frame).unwrap();
         frame
     }
@@ -116,8 +123,8 @@ impl World {
     /// A frame reaches the relay; the clients and payloads that got something.
     fn tunnel(&mut self, from: SocketAddr, frame: &[u8]) -> Vec<(SocketAddr, Vec<u8>)> {
         self.out.clear();
-        self.relay.handle_tunnel(self.now, self.now, from, frame, &mut self.out);
-        self.out.for_socket(Socket::Public).map(|(to, payload)| (to, payload.to_vec())).collect()
+        self.lane.handle_tunnel(self.now, self.now, from, frame, &mut self.out);
+        self.out.for_socket(Socket::Public).map(|sent| (sent.to, sent.bytes.to_vec())).collect()
     }
 
     fn node(&mut self, node: u32, session: u32, kind: Kind, client: SocketAddr, payload: &[u8]) -> usize {
@@ -139,10 +146,10 @@ fn a_forged_ufrag_reaches_nothing() {
     assert!(world.client(client, &request(&unknown_key)).is_empty());
     assert!(world.client(client, &binding_request(b"abcd:efgh", [1; 12])).is_empty());
     assert!(world.client(client, &binding_request(b"", [1; 12])).is_empty());
-    let stats = world.relay.stats();
+    let stats = world.lane.stats();
     assert_eq!((stats.drop_forged_ufrag, stats.drop_unknown_ufrag_key), (1, 1));
     assert_eq!((stats.drop_foreign_ufrag, stats.drop_no_ufrag), (1, 1));
-    assert_eq!((stats.up_datagrams, stats.half_open_flows), (0, 0));
+    assert_eq!((stats.up_datagrams, world.relay.flow_counts().half_open), (0, 0));
 }
 
 #[test]
@@ -156,7 +163,7 @@ fn a_valid_ufrag_reaches_only_a_listed_node_in_its_present_life_before_the_sessi
     ] {
         assert!(world.client(client, &request(&seal(&ufrag_key(), &wrong).unwrap())).is_empty());
     }
-    assert_eq!((world.relay.stats().drop_unknown_node, world.relay.stats().drop_ended_session), (2, 1));
+    assert_eq!((world.lane.stats().drop_unknown_node, world.lane.stats().drop_ended_session), (2, 1));
     let valid = request(&ufrag(2, 5));
     assert_eq!(world.client(client, &valid), [(2, valid.clone())]);
 }
@@ -171,7 +178,7 @@ fn an_unconfirmed_flow_gets_no_dtls_or_media_through_in_either_direction() {
     }
     assert_eq!(world.node(1, 5, DOWN, client, DTLS), 0);
     assert_eq!(world.node(1, 5, DOWN, client, RTP), 0);
-    let stats = world.relay.stats();
+    let stats = world.lane.stats();
     assert_eq!((stats.drop_unassured_dtls, stats.drop_unassured_media, stats.drop_unassured_stun), (1, 1, 1));
     assert_eq!(stats.drop_down_unassured_class, 2);
 
@@ -193,7 +200,7 @@ fn no_more_bytes_leave_towards_an_unconfirmed_address_than_came_from_it() {
         sent += STUN_RESPONSE.len() * world.node(1, 5, DOWN, client, STUN_RESPONSE);
     }
     assert!(sent > 0 && sent <= datagram.len(), "{sent} bytes for {}", datagram.len());
-    assert!(world.relay.stats().drop_down_budget > 0);
+    assert!(world.lane.stats().drop_down_budget > 0);
     assert_eq!(world.node(1, 5, DOWN, address("192.0.2.99:4000"), STUN_RESPONSE), 0);
 }
 
@@ -211,7 +218,7 @@ fn a_spoofed_source_with_a_valid_ufrag_cannot_take_over_a_live_flow() {
     world.node(2, 6, Kind::Confirm, caller, &[]);
     assert_eq!(world.node(2, 6, CONFIRMED, caller, RTP), 0);
     assert_eq!(world.client(caller, RTP), [(1, RTP.to_vec())]);
-    assert_eq!(world.relay.stats().refused_takeover, 2);
+    assert_eq!(world.lane.stats().refused_takeover, 2);
 
     world.node(1, 5, Kind::Release, caller, &[]);
     assert!(world.client(caller, RTP).is_empty());
@@ -226,7 +233,7 @@ fn a_replayed_tunnel_frame_is_dropped() {
     let frame = world.frame(1, 5, CONFIRMED, client, RTP);
     assert_eq!(world.tunnel(node_address(1), &frame).len(), 1);
     assert_eq!(world.tunnel(node_address(1), &frame).len(), 0);
-    assert_eq!(world.relay.stats().drop_tunnel_replayed, 1);
+    assert_eq!(world.lane.stats().drop_tunnel_replayed, 1);
 }
 
 #[test]
@@ -240,7 +247,7 @@ fn a_frame_with_a_wrong_mac_or_from_a_wrong_place_is_dropped() {
     assert!(world.tunnel(node_address(2), &frame).is_empty());
     assert!(world.tunnel(client, &frame).is_empty());
     assert!(world.tunnel(node_address(1), b"short").is_empty());
-    let stats = world.relay.stats();
+    let stats = world.lane.stats();
     assert_eq!(
         (stats.drop_tunnel_forged, stats.drop_tunnel_unlisted, stats.drop_tunnel_malformed),
         (1, 2, 1)
@@ -257,7 +264,7 @@ fn a_mapped_and_a_plain_address_are_one_client() {
     assert_eq!(world.tunnel(node_address(1), &frame), [(plain, RTP.to_vec())]);
     assert_eq!(world.client(mapped, RTP).len(), 1);
     assert_eq!(world.client(plain, RTP).len(), 1);
-    assert_eq!(world.relay.stats().assured_flows, 1);
+    assert_eq!(world.relay.flow_counts().assured, 1);
 }
 
 #[test]
@@ -278,8 +285,8 @@ fn port_zero_and_addresses_no_client_can_have_are_refused_in_both_directions() {
         assert_eq!(world.node(1, 5, CONFIRMED, address(text), RTP), 0, "{text}");
     }
     assert!(world.client(address("[::ffff:198.51.100.1]:3478"), &valid).is_empty());
-    assert_eq!(world.relay.stats().drop_client_address, impossible.len() as u64 + 1);
-    assert_eq!(world.relay.stats().drop_down_address, impossible.len() as u64);
+    assert_eq!(world.lane.stats().drop_client_address, impossible.len() as u64 + 1);
+    assert_eq!(world.lane.stats().drop_down_address, impossible.len() as u64);
 }
 
 #[test]
@@ -290,7 +297,7 @@ fn a_datagram_of_no_known_protocol_and_an_oversized_one_are_dropped() {
     for datagram in [&[][..], &[16, 0], &[64, 0], &[200, 0], &[0x80; MAX_PAYLOAD + 1]] {
         assert!(world.client(client, datagram).is_empty());
     }
-    let stats = world.relay.stats();
+    let stats = world.lane.stats();
     assert_eq!((stats.drop_client_class, stats.drop_client_oversize), (4, 1));
     assert_eq!(world.client(client, &[0x80; MAX_PAYLOAD]).len(), 1);
 }
@@ -307,39 +314,69 @@ fn a_restarted_relay_sends_down_at_once_and_learns_flows_when_the_node_knows_its
     assert!(after.tunnel(node_address(1), &recorded).is_empty());
     assert_eq!(after.node(1, 5, CONFIRMED, client, RTP), 1);
     assert!(after.client(client, RTP).is_empty(), "a frame of an earlier life teaches no flow");
-    assert_eq!(after.relay.stats().tunnel_stale_epoch, 2);
+    assert_eq!(after.lane.stats().tunnel_stale_epoch, 2);
 
     after.now += Duration::from_millis(100);
-    assert!(after.relay.poll_timeout().unwrap() <= after.now);
+    assert!(after.lane.poll_timeout().unwrap() <= after.now);
     after.greet();
     after.node(1, 5, Kind::Refresh, client, &[]);
     assert_eq!(after.client(client, RTP), [(1, RTP.to_vec())]);
 }
 
-#[test]
-fn hellos_are_repeated_until_the_node_answers_and_then_rarely() {
+/// When a lane says hello to nodes 1 and 2, in milliseconds from the start; node 1 answers.
+fn hellos_of(lane: Lane, for_seconds: u64) -> [Vec<u128>; 2] {
     let mut world = World::new();
     let start = world.now;
-    let mut sent = Vec::new();
-    while world.now < start + Duration::from_secs(20) {
-        world.now = world.relay.poll_timeout().unwrap();
+    world.lane = RelayLane::new(Arc::clone(&world.relay), lane);
+    let mut node = Endpoint::new(
+        Side::Node,
+        RELAY,
+        NodeIndex(1),
+        lane,
+        tunnel_key(1),
+        start,
+        UNIX + Duration::from_nanos(1),
+    );
+    let mut sent = [Vec::new(), Vec::new()];
+    while world.now < start + Duration::from_secs(for_seconds) {
         world.out.clear();
-        world.relay.handle_timeout(world.now, &mut world.out);
-        sent.extend(world.out.for_socket(Socket::Tunnel).map(|(to, _)| (world.now - start, to)));
-        world.deliver_up();
-        if world.now - start < Duration::from_secs(1) {
-            let refresh =
-                Outgoing { kind: Kind::Refresh, session: 0, client: None, since: None, payload: &[] };
-            let mut frame = Vec::new();
-            world.nodes.get_mut(&1).unwrap().seal(world.now, &refresh, &mut frame).unwrap();
-            world.tunnel(node_address(1), &frame);
+        world.lane.handle_timeout(world.now, &mut world.out);
+        for Datagram { to, bytes, .. } in world.out.for_socket(Socket::Tunnel) {
+            let number = usize::from(to == node_address(2));
+            sent[number].push((world.now - start).as_millis());
+            if number == 0 {
+                node.open(world.now, bytes).unwrap();
+            }
         }
+        let answer = Outgoing {
+            kind: Kind::Refresh,
+            session: 0,
+            client: None,
+            traffic_class: 0,
+            since: None,
+            payload: &[],
+        };
+        let mut frame = Vec::new();
+        node.seal(world.now, &answer, &mut frame).unwrap();
+        world.tunnel(node_address(1), &frame);
+        world.now = world.lane.poll_timeout().unwrap();
     }
-    let to =
-        |node| sent.iter().filter(move |(_, to)| *to == node_address(node)).map(|(at, _)| at.as_millis());
-    assert_eq!(to(1).take(3).collect::<Vec<_>>(), [250, 5250, 10_250]);
-    assert_eq!(to(2).take(6).collect::<Vec<_>>(), [250, 750, 1750, 3750, 7750, 12_750]);
-    assert_eq!(world.relay.stats().drop_down_address, 0);
+    assert_eq!(world.lane.stats().drop_down_address, 0);
+    sent
+}
+
+#[test]
+fn the_first_lane_says_a_heartbeat_to_every_node_at_a_steady_pace() {
+    for sent in hellos_of(Lane(0), 1) {
+        assert_eq!(sent, (0..20).map(|beat| beat * 50).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn the_other_lanes_say_hello_until_the_node_answers_and_then_rarely() {
+    let [answering, silent] = hellos_of(Lane(3), 20);
+    assert_eq!(answering, [0, 5000, 10_000, 15_000]);
+    assert_eq!(silent, [0, 250, 750, 1750, 3750, 7750, 12_750, 17_750]);
 }
 
 #[test]
@@ -349,12 +386,12 @@ fn flows_end_when_idle_and_the_next_deadline_says_so() {
     let limits = FlowLimits::default();
     world.client(client, &request(&ufrag(1, 5)));
     world.node(2, 6, Kind::Confirm, address("192.0.2.2:4000"), &[]);
-    assert_eq!(world.relay.stats().half_open_flows, 1);
+    assert_eq!(world.relay.flow_counts().half_open, 1);
     world.now += limits.half_open_age;
     world.greet();
-    assert_eq!((world.relay.stats().half_open_flows, world.relay.stats().expired_half_open), (0, 1));
+    assert_eq!((world.relay.flow_counts().half_open, world.lane.stats().expired_half_open), (0, 1));
     world.now += limits.assured_idle - limits.half_open_age;
     world.greet();
-    assert_eq!((world.relay.stats().assured_flows, world.relay.stats().expired_assured), (0, 1));
+    assert_eq!((world.relay.flow_counts().assured, world.lane.stats().expired_assured), (0, 1));
     assert!(world.client(address("192.0.2.2:4000"), RTP).is_empty());
 }

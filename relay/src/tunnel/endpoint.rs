@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use std::net::SocketAddr;
-
 use thiserror::Error;
 use voxgate_protocol::id::{NodeIndex, RelayId};
+use voxgate_protocol::path::ClientAddress;
 
 use super::{
-    Claim, Echo, Frame, FrameHeader, Kind, ReplayWindow, Sequence, Timing, TunnelError, TunnelKey, claim,
-    decode, encode,
+    Claim, Echo, Frame, FrameHeader, Kind, Lane, ReplayWindow, Sequence, Timing, TunnelError, TunnelKey,
+    claim, decode, encode,
 };
 
 /// An echo held longer than this says nothing about the path any more.
@@ -54,11 +53,20 @@ pub struct Outgoing<'a> {
     /// The session's tag, zero for none.
     pub session: u32,
     /// The client.
-    pub client: Option<SocketAddr>,
+    pub client: Option<ClientAddress>,
+    /// The traffic class of the client's datagram.
+    pub traffic_class: u8,
     /// When the datagram came to this side; the frame reports the time since then. `None` reports zero.
     pub since: Option<Instant>,
     /// The client's datagram.
     pub payload: &'a [u8],
+}
+
+/// What the second key of an endpoint is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Other {
+    Previous,
+    Next,
 }
 
 /// One end of the tunnel between one relay and one node.
@@ -67,8 +75,12 @@ pub struct Endpoint {
     side: Side,
     relay: RelayId,
     node: NodeIndex,
+    lane: Lane,
     key: TunnelKey,
-    previous_key: Option<TunnelKey>,
+    /// Accepted beside `key`: the one before, or the one to come.
+    other_key: Option<(TunnelKey, Other)>,
+    /// Counts hellos while a key is to come; every other one is sealed with it.
+    hellos: u32,
     sequence: Sequence,
     window: ReplayWindow,
     origin: Instant,
@@ -85,6 +97,7 @@ impl Endpoint {
         side: Side,
         relay: RelayId,
         node: NodeIndex,
+        lane: Lane,
         key: TunnelKey,
         now: Instant,
         since_unix_epoch: Duration,
@@ -97,8 +110,10 @@ impl Endpoint {
             side,
             relay,
             node,
+            lane,
             key,
-            previous_key: None,
+            other_key: None,
+            hellos: 0,
             sequence: Sequence::starting_at(since_unix_epoch),
             window: ReplayWindow::new(),
             origin: now,
@@ -110,7 +125,29 @@ impl Endpoint {
 
     /// Sends with a new key from now on and accepts the old one beside it.
     pub fn rotate(&mut self, key: TunnelKey) {
-        self.previous_key = Some(std::mem::replace(&mut self.key, key));
+        let previous = std::mem::replace(&mut self.key, key);
+        self.other_key = Some((previous, Other::Previous));
+    }
+
+    /// Accepts a new key from now on, and sends with it as soon as the other side has. Until then every other hello is
+    /// sealed with it, so that a side that knows only the new key finds out.
+    pub fn prepare(&mut self, key: TunnelKey) {
+        self.other_key = Some((key, Other::Next));
+    }
+
+    /// Whether this is the key frames are sent with, or are to be sent with next.
+    #[must_use]
+    pub fn is_to_send_with(&self, key: &TunnelKey) -> bool {
+        match &self.other_key {
+            Some((next, Other::Next)) => next.is_same_as(key),
+            _ => self.key.is_same_as(key),
+        }
+    }
+
+    /// Whether frames are sent with a key of this id.
+    #[must_use]
+    pub const fn sends_with_id(&self, id: u8) -> bool {
+        self.key.id() == id
     }
 
     /// The relay at one end.
@@ -136,6 +173,9 @@ impl Endpoint {
     /// # Errors
     /// [`TunnelError::Long`] for a payload above [`super::MAX_PAYLOAD`].
     pub fn seal(&mut self, now: Instant, frame: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<(), TunnelError> {
+        if matches!(frame.kind, Kind::Hello { .. }) {
+            self.hellos = self.hellos.wrapping_add(1);
+        }
         let echo = self.newest.and_then(|(_, sent_at, received_at)| {
             let held = now.saturating_duration_since(received_at);
             (held <= OLDEST_ECHO).then_some(Echo { sent_at, held })
@@ -145,13 +185,15 @@ impl Endpoint {
             kind: frame.kind,
             relay: self.relay,
             node: self.node,
+            lane: self.lane,
             relay_epoch: self.relay_epoch.unwrap_or(0),
             session: frame.session,
             client: frame.client,
+            traffic_class: frame.traffic_class,
             sequence: self.sequence.advance(),
             timing: Timing { sent_at: self.clock(now), echo, residence },
         };
-        encode(out, &self.key, &header, frame.payload)
+        encode(out, self.key_for(frame.kind), &header, frame.payload)
     }
 
     /// Verifies a frame that arrived at `received_at` and takes from it what it says about path and epoch.
@@ -159,21 +201,42 @@ impl Endpoint {
     /// # Errors
     /// An [`EndpointError`]; the endpoint is unchanged then.
     pub fn open<'a>(&mut self, received_at: Instant, bytes: &'a [u8]) -> Result<Frame<'a>, EndpointError> {
-        let Claim { relay, node, key } = claim(bytes)?;
-        if (relay, node) != (self.relay, self.node) {
+        let Claim { relay, node, lane, key } = claim(bytes)?;
+        if (relay, node, lane) != (self.relay, self.node, self.lane) {
             return Err(EndpointError::OtherTunnel);
         }
-        let previous = self.previous_key.as_ref().filter(|previous| previous.id() == key);
-        let frame = decode(previous.filter(|_| key != self.key.id()).unwrap_or(&self.key), bytes)?;
-        let from_relay = matches!(frame.header.kind, Kind::Up | Kind::Hello);
+        let other = self.other_key.as_ref().filter(|(other, _)| other.id() == key && key != self.key.id());
+        let frame = decode(other.map_or(&self.key, |(other, _)| other), bytes)?;
+        let from_relay = matches!(frame.header.kind, Kind::Up | Kind::Hello { .. });
         if from_relay != (self.side == Side::Node) {
             return Err(EndpointError::Reflected);
         }
         if !self.window.accept(frame.header.sequence) {
             return Err(EndpointError::Replayed);
         }
+        if key != self.key.id() {
+            self.follow_rotation();
+        }
         self.learn(received_at, &frame.header);
         Ok(frame)
+    }
+
+    const fn key_for(&self, kind: Kind) -> &TunnelKey {
+        match &self.other_key {
+            Some((next, Other::Next))
+                if matches!(kind, Kind::Hello { .. }) && self.hellos.is_multiple_of(2) =>
+            {
+                next
+            }
+            _ => &self.key,
+        }
+    }
+
+    /// The other side has used the second key.
+    fn follow_rotation(&mut self) {
+        if let Some((next, Other::Next)) = self.other_key.take_if(|(_, other)| *other == Other::Next) {
+            self.rotate(next);
+        }
     }
 
     fn learn(&mut self, received_at: Instant, header: &FrameHeader) {

@@ -16,9 +16,11 @@ fn header(kind: Kind) -> FrameHeader {
         kind,
         relay: RelayId(9),
         node: NodeIndex(77),
+        lane: Lane(3),
         relay_epoch: 5,
         session: 0xfeed_beef,
-        client: Some("192.0.2.1:4000".parse().unwrap()),
+        client: Some(ClientAddress::udp("192.0.2.1:4000".parse().unwrap())),
+        traffic_class: 0xb8,
         sequence: 1 << 40,
         timing: Timing {
             sent_at: 12,
@@ -35,12 +37,12 @@ fn encoded(header: &FrameHeader, payload: &[u8]) -> Vec<u8> {
 }
 
 fn ends(now: Instant) -> (Endpoint, Endpoint) {
-    let end = |side| Endpoint::new(side, RelayId(1), NodeIndex(2), key(1), now, UNIX);
+    let end = |side| Endpoint::new(side, RelayId(1), NodeIndex(2), Lane(0), key(1), now, UNIX);
     (end(Side::Relay { epoch: 42 }), end(Side::Node))
 }
 
 fn outgoing(kind: Kind) -> Outgoing<'static> {
-    Outgoing { kind, session: 3, client: None, since: None, payload: b"datagram" }
+    Outgoing { kind, session: 3, client: None, traffic_class: 0, since: None, payload: b"datagram" }
 }
 
 #[test]
@@ -81,7 +83,9 @@ fn a_payload_above_the_limit_is_refused_and_leaves_the_buffer_alone() {
 
 #[test]
 fn a_mapped_client_address_comes_out_as_ipv4() {
-    let mapped = FrameHeader { client: Some("[::ffff:192.0.2.1]:4000".parse().unwrap()), ..header(Kind::Up) };
+    let socket = "[::ffff:192.0.2.1]:4000".parse().unwrap();
+    let client = ClientAddress { socket, transport: ClientTransport::Udp };
+    let mapped = FrameHeader { client: Some(client), ..header(Kind::Up) };
     let bytes = encoded(&mapped, b"");
     assert_eq!(decode(&key(1), &bytes).unwrap().header, header(Kind::Up));
 }
@@ -119,9 +123,9 @@ fn frames_of_an_earlier_life_of_the_sender_are_refused_after_its_restart() {
     relay.seal(now, &outgoing(Kind::Up), &mut old).unwrap();
     let later = UNIX + Duration::from_secs(1);
     let side = Side::Relay { epoch: 43 };
-    let mut restarted = Endpoint::new(side, RelayId(1), NodeIndex(2), key(1), now, later);
+    let mut restarted = Endpoint::new(side, RelayId(1), NodeIndex(2), Lane(0), key(1), now, later);
     let mut hello = Vec::new();
-    restarted.seal(now, &outgoing(Kind::Hello), &mut hello).unwrap();
+    restarted.seal(now, &outgoing(Kind::Hello { draining: false }), &mut hello).unwrap();
     node.open(now, &hello).unwrap();
     assert_eq!(node.relay_epoch(), Some(43));
     assert_eq!(node.open(now, &old), Err(EndpointError::Replayed));
@@ -164,10 +168,46 @@ fn a_rotated_key_sends_and_the_previous_one_is_still_accepted() {
     node.seal(now, &outgoing(Kind::Refresh), &mut frame).unwrap();
     assert!(relay.open(now, &frame).is_ok());
     frame.clear();
-    relay.seal(now, &outgoing(Kind::Hello), &mut frame).unwrap();
+    relay.seal(now, &outgoing(Kind::Hello { draining: false }), &mut frame).unwrap();
     assert_eq!(node.open(now, &frame), Err(EndpointError::Tunnel(TunnelError::WrongKey)));
     node.rotate(key(2));
     assert!(node.open(now, &frame).is_ok());
+}
+
+#[test]
+fn a_key_to_come_is_accepted_and_used_when_the_other_side_has_used_it() {
+    let now = Instant::now();
+    let (mut relay, mut node) = ends(now);
+    let exchange = |relay: &mut Endpoint, node: &mut Endpoint| {
+        let (mut up, mut down) = (Vec::new(), Vec::new());
+        relay.seal(now, &outgoing(Kind::Up), &mut up).unwrap();
+        node.seal(now, &outgoing(Kind::Confirm), &mut down).unwrap();
+        node.open(now, &up).unwrap();
+        relay.open(now, &down).unwrap();
+        (up[2], down[2])
+    };
+    relay.prepare(key(2));
+    assert!(relay.is_to_send_with(&key(2)));
+    assert_eq!(exchange(&mut relay, &mut node), (1, 1));
+    node.rotate(key(2));
+    assert_eq!(exchange(&mut relay, &mut node), (1, 2));
+    assert_eq!(exchange(&mut relay, &mut node), (2, 2));
+    assert!(relay.is_to_send_with(&key(2)));
+}
+
+#[test]
+fn a_node_that_knows_only_the_key_to_come_hears_a_hello() {
+    let now = Instant::now();
+    let (mut relay, _) = ends(now);
+    relay.prepare(key(2));
+    let mut node = Endpoint::new(Side::Node, RelayId(1), NodeIndex(2), Lane(0), key(2), now, UNIX);
+    let hello = |relay: &mut Endpoint| {
+        let mut frame = Vec::new();
+        relay.seal(now, &outgoing(Kind::Hello { draining: false }), &mut frame).unwrap();
+        frame
+    };
+    let heard = [hello(&mut relay), hello(&mut relay)].map(|frame| node.open(now, &frame).is_ok());
+    assert_eq!(heard.iter().filter(|heard| **heard).count(), 1);
 }
 
 fn kinds() -> impl Strategy<Value = Kind> {
@@ -176,21 +216,25 @@ fn kinds() -> impl Strategy<Value = Kind> {
         any::<bool>().prop_map(|confirmed| Kind::Down { confirmed }),
         Just(Kind::Confirm),
         Just(Kind::Release),
-        Just(Kind::Hello),
+        any::<bool>().prop_map(|draining| Kind::Hello { draining }),
         Just(Kind::Refresh),
     ]
+}
+
+fn transports() -> impl Strategy<Value = ClientTransport> {
+    prop_oneof![Just(ClientTransport::Udp), Just(ClientTransport::Tcp)]
 }
 
 proptest! {
     #[test]
     fn every_frame_survives_the_wire(
-        kind in kinds(), relay: u32, node: u32, relay_epoch: u32, session: u32, ip: IpAddr,
-        port in 1..=u16::MAX, sequence: u64, sent_at: u32, echo in proptest::option::of((any::<u32>(), 0..u32::MAX)),
+        kind in kinds(), relay: u32, node: u32, lane in 0..MOST_LANES, relay_epoch: u32, session: u32, ip: IpAddr,
+        port in 1..=u16::MAX, transport in transports(), traffic_class: u8, sequence: u64, sent_at: u32, echo in proptest::option::of((any::<u32>(), 0..u32::MAX)),
         residence: u32, payload in proptest::collection::vec(any::<u8>(), 0..200),
     ) {
         let header = FrameHeader {
-            kind, relay: RelayId(relay), node: NodeIndex(node), relay_epoch, session, sequence,
-            client: Some(SocketAddr::new(ip.to_canonical(), port)),
+            kind, relay: RelayId(relay), node: NodeIndex(node), lane: Lane(lane), relay_epoch, session, sequence,
+            client: Some(ClientAddress::new(SocketAddr::new(ip, port), transport)), traffic_class,
             timing: Timing {
                 sent_at,
                 echo: echo.map(|(sent_at, held)| Echo { sent_at, held: Duration::from_micros(held.into()) }),

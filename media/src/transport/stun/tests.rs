@@ -1,8 +1,13 @@
+use super::message::{FINGERPRINT_XOR, crc32};
 use super::*;
 
 const TRANSACTION: TransactionId = *b"transaction!";
 const USER: &str = "sealed:caller";
 const PASSWORD: &str = "a password of a good length";
+
+fn verify(datagram: &[u8], user: &str, password: &str) -> Result<BindingRequest, StunRejection> {
+    BindingRequest::verify(datagram, |named| (named == user.as_bytes()).then_some(password))
+}
 
 /// The check of RFC 5769 section 2.1, a vector made by others.
 const RFC5769_REQUEST: [u8; 108] = [
@@ -17,7 +22,7 @@ const RFC5769_REQUEST: [u8; 108] = [
 
 #[test]
 fn the_published_test_vector_passes() {
-    let request = BindingRequest::verify(&RFC5769_REQUEST, "evtj:h6vY", "VOkJxbRl1RmTxUk/WvJxBt").unwrap();
+    let request = verify(&RFC5769_REQUEST, "evtj:h6vY", "VOkJxbRl1RmTxUk/WvJxBt").unwrap();
     assert!(request.peer_is_controlled);
     assert!(!request.nominated);
 }
@@ -31,20 +36,20 @@ fn the_fingerprint_of_the_published_vector_is_reproduced() {
 #[test]
 fn a_check_with_one_flipped_bit_never_passes() {
     let check = nominating_check(TRANSACTION, USER, PASSWORD);
-    assert!(BindingRequest::verify(&check, USER, PASSWORD).unwrap().nominated);
+    assert!(verify(&check, USER, PASSWORD).unwrap().nominated);
     // The eight octets of the fingerprint are behind the digest and decide nothing.
     for bit in 0..(check.len() - 8) * 8 {
         let mut forged = check.clone();
         forged[bit / 8] ^= 1 << (bit % 8);
-        assert!(BindingRequest::verify(&forged, USER, PASSWORD).is_err(), "bit {bit}");
+        assert!(verify(&forged, USER, PASSWORD).is_err(), "bit {bit}");
     }
 }
 
 #[test]
 fn a_check_for_other_credentials_is_refused() {
     let check = nominating_check(TRANSACTION, USER, PASSWORD);
-    assert_eq!(BindingRequest::verify(&check, "sealed:other", PASSWORD), Err(StunRejection::Username));
-    assert_eq!(BindingRequest::verify(&check, USER, "guess"), Err(StunRejection::Integrity));
+    assert_eq!(verify(&check, "sealed:other", PASSWORD), Err(StunRejection::Username));
+    assert_eq!(verify(&check, USER, "guess"), Err(StunRejection::Integrity));
 }
 
 #[test]
@@ -52,14 +57,14 @@ fn an_unsigned_check_is_refused() {
     let mut unsigned = Message::new(BINDING_REQUEST, TRANSACTION);
     unsigned.attribute(USERNAME, USER.as_bytes());
     unsigned.attribute(USE_CANDIDATE, &[]);
-    assert_eq!(BindingRequest::verify(&unsigned.bytes, USER, PASSWORD), Err(StunRejection::Integrity));
+    assert_eq!(verify(&unsigned.bytes, USER, PASSWORD), Err(StunRejection::Integrity));
 }
 
 #[test]
 fn every_truncation_is_refused() {
     let check = nominating_check(TRANSACTION, USER, PASSWORD);
     for length in 0..check.len() {
-        assert!(BindingRequest::verify(&check[..length], USER, PASSWORD).is_err());
+        assert!(verify(&check[..length], USER, PASSWORD).is_err());
     }
 }
 
@@ -71,4 +76,34 @@ fn the_mapped_address_of_the_published_vectors_is_reproduced() {
     assert_eq!(v4, [0x00, 0x01, 0xa1, 0x47, 0xe1, 0x12, 0xa6, 0x43]);
     let v6 = xor_address("[2001:db8:1234:5678:11:2233:4455:6677]:32853".parse().unwrap(), transaction);
     assert_eq!(v6[..8], [0x00, 0x02, 0xa1, 0x47, 0x01, 0x13, 0xa9, 0xfa]);
+}
+
+#[test]
+fn a_response_is_believed_only_with_the_peers_digest() {
+    let success = binding_success(TRANSACTION, "192.0.2.1:32853".parse().unwrap(), PASSWORD);
+    assert_eq!(binding_response_transaction(&success), Some(TRANSACTION));
+    assert_eq!(verify_response(&success, PASSWORD), Ok(()));
+    assert_eq!(verify_response(&success, "guess"), Err(StunRejection::Integrity));
+    let refusal = role_conflict(TRANSACTION, PASSWORD);
+    assert_eq!(binding_response_transaction(&refusal), Some(TRANSACTION));
+    assert_eq!(verify_response(&refusal, PASSWORD), Ok(()));
+    let unsigned = Message::new(BINDING_ERROR, TRANSACTION).bytes;
+    assert_eq!(verify_response(&unsigned, PASSWORD), Err(StunRejection::Integrity));
+    for bit in 0..(success.len() - 8) * 8 {
+        let mut forged = success.clone();
+        forged[bit / 8] ^= 1 << (bit % 8);
+        let believed = binding_response_transaction(&forged) == Some(TRANSACTION)
+            && verify_response(&forged, PASSWORD).is_ok();
+        assert!(!believed, "bit {bit}");
+    }
+}
+
+#[test]
+fn our_own_check_is_one_a_full_agent_accepts() {
+    let check = controlled_check(TRANSACTION, USER, PASSWORD, 7);
+    let read = verify(&check, USER, PASSWORD).unwrap();
+    assert!(read.peer_is_controlled && !read.nominated);
+    let (covered, checksum) = check.split_at(check.len() - 8);
+    assert_eq!((crc32(covered) ^ FINGERPRINT_XOR).to_be_bytes(), checksum[4..]);
+    assert_eq!(binding_response_transaction(&check), None);
 }

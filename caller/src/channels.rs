@@ -134,15 +134,13 @@ pub(crate) async fn read_voxgate(reporter: Reporter, post: Post, mut stopped: wa
         };
         match event {
             Some(DataChannelEvent::OnOpen) => open = true,
-            Some(DataChannelEvent::OnMessage(message)) => {
-                match serde_json::from_slice(&message.data) {
-                    Ok(GatewayMessage::TurnMeasured(turn)) => post.put(CallNotice::Turn(turn)),
-                    Ok(GatewayMessage::RelayLost | GatewayMessage::RelayDraining) => {
-                        reporter.relay_trouble.send_modify(|count| *count += 1);
-                    }
-                    Ok(GatewayMessage::Unknown) | Err(_) => {}
+            Some(DataChannelEvent::OnMessage(message)) => match serde_json::from_slice(&message.data) {
+                Ok(GatewayMessage::TurnMeasured(turn)) => post.put(CallNotice::Turn(turn)),
+                Ok(GatewayMessage::RelayLost | GatewayMessage::RelayDraining) => {
+                    reporter.relay_trouble.send_modify(|count| *count += 1);
                 }
-            }
+                Ok(GatewayMessage::Unknown) | Err(_) => {}
+            },
             Some(DataChannelEvent::OnClose) | None => return,
             Some(_) => {}
         }

@@ -257,6 +257,15 @@ fn check_relay(written: &Written, problems: &mut Vec<String>) {
     if relay.advertise.is_some_and(|address| address.ip().is_unspecified() || address.port() == 0) {
         problems.push("relay.advertise must be an address and port clients can send to".to_owned());
     }
+    if relay.stream_advertise.is_none() && relay.stream.is_some_and(|listen| listen.ip().is_unspecified()) {
+        problems.push(
+            "relay.stream is an unspecified address; set relay.stream_advertise to the address clients reach it at"
+                .to_owned(),
+        );
+    }
+    if relay.stream_advertise.is_some_and(|address| address.ip().is_unspecified() || address.port() == 0) {
+        problems.push("relay.stream_advertise must be an address and port clients can connect to".to_owned());
+    }
 }
 
 fn encoder(audio: &written::Audio) -> EncoderConfig {

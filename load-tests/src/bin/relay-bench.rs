@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::net::SocketAddrV4;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Parser, Subcommand};
@@ -100,6 +100,9 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn measure(arguments: &Arguments) -> anyhow::Result<Outcome> {
+    let program = std::env::current_exe()?;
+    // Before anything is pinned, so that it sees all processors.
+    let machine = Machine::look(&program);
     raise_file_limit()?;
     let cores = allowed_cores()?;
     let (Some(generator), Some(contender)) = (cores.first().copied(), cores.get(1).copied()) else {
@@ -108,11 +111,10 @@ fn measure(arguments: &Arguments) -> anyhow::Result<Outcome> {
     pin(generator)?;
     let around = Surroundings {
         cores: Cores { generator, contender },
-        program: std::env::current_exe()?,
+        program,
         coturn: arguments.coturn.clone(),
         turn_rs: arguments.turn_rs.clone(),
     };
-    let machine = Machine::look(Path::new(&around.program));
     let plan = plan(arguments);
     let asked = arguments.only.is_empty() || arguments.only.iter().any(|name| name == "memory");
     let (cells, failures) = run(&plan, &around)?;

@@ -5,6 +5,9 @@ import { once } from "node:events";
 // Longer than a gateway lets running calls go on.
 const STOP_LIMIT_MS = 45_000;
 
+// Every child has a listener of its own; a crowd of callers is no leak.
+process.setMaxListeners(0);
+
 export class ChildProcess {
   output = "";
   exit = null;

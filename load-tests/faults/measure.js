@@ -36,7 +36,7 @@ export async function run(scenario, { browser, cluster, network, wire, nat }) {
     const results = [];
     for (const [index, call] of calls.entries()) {
       const measured = await effects(call, wire, struck, end, scenario.moves);
-      const isHit = scenario.relays.length === 1 || homes[index] === victim.ip;
+      const isHit = scenario.relays.length === 1 || Boolean(scenario.moves) || homes[index] === victim.ip;
       results.push({ isHit, from: homes[index], ...measured, proof: proofs[index] });
     }
     await context.after?.();

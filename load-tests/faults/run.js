@@ -99,6 +99,6 @@ async function runAll(scenario, parts) {
   }
   details.runs.push({ id: scenario.id, runs });
   const one = summary({ scenario, runs });
-  console.error(line(one)); if (process.env.H_VERBOSE) console.error(JSON.stringify(runs,null,1));
+  console.error(line(one));
   return one;
 }

@@ -133,7 +133,7 @@ async fn run(mut switchboard: Switchboard, mut commands: mpsc::UnboundedReceiver
         }
         for _ in 0..DATAGRAMS_AT_ONCE {
             match socket.try_recv_from(&mut buffer) {
-                Ok((length, from)) => switchboard.handle_frame(Instant::now(), from, &buffer[..length]),
+                Ok((length, from)) => switchboard.handle_datagram(Instant::now(), from, &buffer[..length]),
                 // Anything but "nothing there" is the ICMP echo of an earlier send; the next read goes on.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(_) => {}

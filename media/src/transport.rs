@@ -25,6 +25,7 @@ mod generation;
 mod handshake;
 mod hold;
 mod identity;
+mod leaving;
 mod offer;
 mod output;
 mod paths;
@@ -303,6 +304,24 @@ impl Transport {
     /// A relay with a UDP and a TCP address has to be avoided by both.
     pub fn avoid_relay(&mut self, now: Instant, relay: SocketAddr) -> bool {
         self.phase != Phase::Closed && self.paths.avoid(now, relay)
+    }
+
+    /// The relay at this address is about to stop: once the caller has sent through other relays for a second, the paths
+    /// through this one are released ([`Output::PathReleased`]) and not asked along any more, so that nothing holds the
+    /// relay up. Until then it carries the call as before; to make the caller move, tell it to restart ICE.
+    ///
+    /// Checks that come through it afterwards are answered but prove nothing, so that a caller that goes on with its
+    /// checks does not hold the relay up either. They do prove their path when the caller nominates it, or when the call
+    /// goes well through no other relay any more.
+    ///
+    /// A relay with a UDP and a TCP address has to be left by both.
+    pub fn leave_relay(&mut self, relay: SocketAddr) {
+        self.paths.leave(relay);
+    }
+
+    /// The relay at this address does not stop after all, or is back: ends what [`Transport::leave_relay`] began.
+    pub fn keep_relay(&mut self, relay: SocketAddr) {
+        self.paths.stay(relay);
     }
 
     /// What is known about the call's packets.

@@ -9,6 +9,8 @@ mod call;
 mod caller;
 #[path = "transport/connection.rs"]
 mod connection;
+#[path = "transport/draining.rs"]
+mod draining;
 #[path = "transport/hostile.rs"]
 mod hostile;
 #[path = "transport/moving.rs"]

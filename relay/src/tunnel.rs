@@ -45,11 +45,13 @@ use thiserror::Error;
 use voxgate_protocol::id::{NodeIndex, RelayId};
 use voxgate_protocol::path::{ClientAddress, ClientTransport};
 
+mod bundle;
 mod endpoint;
 mod replay;
 #[cfg(test)]
 mod tests;
 
+pub use bundle::{LENGTH_BYTES, MAX_BUNDLE, frames};
 pub use endpoint::{Endpoint, EndpointError, Outgoing, Side};
 pub use replay::{ReplayWindow, Sequence};
 

@@ -12,6 +12,13 @@
 // ICE restart (RFC 8445, section 2.4): a new offer goes to the call's URL by PATCH with the content type
 // application/sdp, and the answer to it lists the relays that live. Media, keys and data channels stay as they are.
 //
+// An urgent restart, of a call that is not heard, is answered in a hurry: the first path that works is taken and the
+// other relays stay unchecked, so the next death would have nowhere to go. Therefore ICE is restarted once more, calmly,
+// about two seconds after such a restart when the call is heard again; then every relay of the answer is checked while
+// media flow on the path there is. Exactly one follows an urgent restart. Another urgent one before it puts it off to
+// after that one, a restart for a relay that drains stands in for it, and stop() or a closed connection cancels it. It
+// has the attempts of any other and is not made up for when they fail. Nobody is told of it: the call is steady.
+//
 // watchRelays(connection, extensionChannel, options) -> { stop(), moves }
 //   callUrl       the call's URL, absolute or as the Location header gives it.
 //   token         an API key or a client secret that may speak for the call; a string or a function that gives one,
@@ -19,7 +26,7 @@
 //   onState       told "moving" when the person may not be heard for a moment, "steady" when that is over, and
 //                 "lost" when every attempt was in vain; a later notice or change of network tries again.
 //   fetch, random for tests.
-//   `moves` counts the ICE restarts the gateway has answered; stop() is final and changes nothing at the connection.
+//   `moves` counts the ICE restarts the gateway has answered, calm ones too; stop() is final and changes nothing at the connection.
 
 /** Waits before the attempts, in milliseconds. The first is at once; all of them span a change of network. */
 export const WAITS_MS = [0, 300, 1_000, 2_000, 4_000, 8_000];
@@ -27,8 +34,12 @@ export const WAITS_MS = [0, 300, 1_000, 2_000, 4_000, 8_000];
 const ANSWER_PATIENCE_MS = 3_000;
 /** How long checks on the new path may take before the restart counts as failed. */
 const SETTLE_MS = 4_000;
-/** A relay that drains tells all its calls at once; they move one after the other within this time. */
-const DRAIN_SPREAD_MS = 1_000;
+/** What makes one call restart calmly makes many at once; they move one after the other within this time. */
+const CALM_SPREAD_MS = 1_000;
+/** How long the call must have been heard after an urgent restart before the calm one; the spread comes on top. */
+export const PROVE_AFTER_MS = 1_500;
+/** The gateway answers 255 restarts of a call; what is beyond these is left to the urgent ones. */
+export const MOST_MOVES_TO_PROVE = 128;
 
 const NOTICES = new Set(["relay.lost", "relay.draining"]);
 /** The call is gone, the token may not speak for it, or the gateway knows no ICE restart: the same again is no use. */
@@ -53,9 +64,15 @@ class RelayWatch {
   #connection;
   #options;
   #state = "steady";
+  /** "calm" or "urgent": the restart that is to come. */
+  #wanted = null;
   #isBusy = false;
+  /** Within the attempts, which repair a disconnection anyway. */
+  #isRestarting = false;
   #isUrgent = false;
-  #isWantedAgain = false;
+  /** The last answer was got in a hurry, so that only one of its paths is known to work. */
+  #owesProof = false;
+  #proof = null;
   #wake = () => {};
   #stopped = new AbortController();
 
@@ -66,63 +83,90 @@ class RelayWatch {
     extensionChannel.addEventListener("message", ({ data }) => this.#notice(relayNotice(data)), { signal });
     connection.addEventListener("iceconnectionstatechange", () => this.#follow(), { signal });
     // A device that comes back online, or changes from Wi-Fi to a mobile network, has another address.
-    globalThis.window?.addEventListener("online", () => this.#want("network"), { signal });
-    globalThis.navigator?.connection?.addEventListener?.("change", () => this.#want("network"), { signal });
+    globalThis.window?.addEventListener("online", () => this.#want("urgent"), { signal });
+    globalThis.navigator?.connection?.addEventListener?.("change", () => this.#want("urgent"), { signal });
   }
 
   stop() {
     this.#stopped.abort();
+    clearTimeout(this.#proof);
     this.#wake();
   }
 
   #notice(type) {
-    if (type) this.#want(type);
+    if (type) this.#want(type === "relay.draining" ? "calm" : "urgent");
   }
 
   #follow() {
     const state = this.#connection.iceConnectionState;
-    if (state === "disconnected" || state === "failed") this.#want("disconnected");
-    else if (!this.#isBusy && (state === "connected" || state === "completed")) this.#tell("steady");
+    if (state === "disconnected" || state === "failed") {
+      if (!this.#isRestarting) this.#want("urgent");
+    } else if (!this.#isBusy && this.#seemsConnected()) {
+      this.#tell("steady");
+      this.#proveLater();
+    }
   }
 
   /** One restart at a time. What happens meanwhile either needs another one afterwards or is what it repairs. */
-  #want(reason) {
+  #want(pace) {
     if (this.#stopped.signal.aborted) return;
-    const isUrgent = reason !== "relay.draining";
-    if (this.#isBusy) {
-      if (reason === "disconnected") return;
-      this.#isWantedAgain = true;
-      this.#isUrgent ||= isUrgent;
-      if (isUrgent) this.#wake();
-      return;
-    }
-    this.#isBusy = true;
-    this.#isUrgent = isUrgent;
-    this.#move();
+    if (pace === "urgent") {
+      this.#wanted = pace;
+      this.#tell("moving");
+      this.#wake();
+    } else this.#wanted ??= pace;
+    if (!this.#isBusy) this.#move();
   }
 
   async #move() {
-    do {
-      this.#isWantedAgain = false;
-      if (this.#isUrgent) this.#tell("moving");
-      else await this.#pause(this.#options.random() * DRAIN_SPREAD_MS);
+    this.#isBusy = true;
+    clearTimeout(this.#proof);
+    this.#proof = null;
+    while (this.#wanted && !this.#stopped.signal.aborted) {
+      if (this.#wanted === "calm") await this.#pause(this.#options.random() * CALM_SPREAD_MS);
       const isSteady = await this.#attempts();
-      if (!this.#isWantedAgain) this.#tell(isSteady ? "steady" : "lost");
-    } while (this.#isWantedAgain && !this.#stopped.signal.aborted);
+      if (!this.#wanted) this.#tell(isSteady ? "steady" : "lost");
+    }
     this.#isBusy = false;
+    this.#proveLater();
+  }
+
+  /** Restarts once more in a while, if the last restart was urgent and the connection is heard again. */
+  #proveLater() {
+    const isDue = this.#owesProof && this.#seemsConnected() && this.moves < MOST_MOVES_TO_PROVE;
+    if (!isDue || this.#stopped.signal.aborted) return;
+    this.#proof ??= setTimeout(() => {
+      this.#proof = null;
+      // Otherwise it is still owed when the connection comes back.
+      if (this.#seemsConnected()) this.#want("calm");
+    }, PROVE_AFTER_MS);
   }
 
   /** Whether the call goes on. */
   async #attempts() {
+    this.#isRestarting = true;
+    this.#isUrgent = false;
+    this.#owesProof = false;
+    const isSteady = await this.#attemptInTurn();
+    this.#isRestarting = false;
+    return isSteady;
+  }
+
+  async #attemptInTurn() {
     for (const wait of WAITS_MS) {
       if (wait > 0) await this.#pause(wait);
       if (this.#stopped.signal.aborted) return true;
-      this.#isWantedAgain = false;
+      this.#isUrgent ||= this.#wanted === "urgent";
+      this.#wanted = null;
       const settled = this.#settled();
       const outcome = await this.#restart();
-      if (outcome === "final") break;
+      if (outcome === "answered") this.#owesProof = this.#isUrgent;
       if (outcome === "answered" && (await settled.within(SETTLE_MS))) return true;
       settled.forget();
+      if (outcome === "final") {
+        this.#owesProof = false;
+        break;
+      }
     }
     return this.#seemsConnected();
   }
@@ -192,7 +236,7 @@ class RelayWatch {
         clearTimeout(timer);
         resolve();
       };
-      if (this.#stopped.signal.aborted) this.#wake();
+      if (this.#wanted === "urgent" || this.#stopped.signal.aborted) this.#wake();
     });
   }
 

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
-import { WAITS_MS, relayNotice, watchRelays } from "./failover.js";
+import { MOST_MOVES_TO_PROVE, PROVE_AFTER_MS, WAITS_MS, relayNotice, watchRelays } from "./failover.js";
 
 const LONGEST_MS = 20_000;
+/** Half of the time within which calm restarts spread: the calls below draw 0.5. */
+const SPREAD_MS = 500;
 
 /** As much of RTCPeerConnection as an ICE restart touches. */
 class FakeConnection extends EventTarget {
@@ -62,6 +64,7 @@ function watched(...replies) {
     call.requests.push({ url, ...request });
     const reply = replies.length > 1 ? replies.shift() : replies[0];
     if (reply instanceof Error) throw reply;
+    reply.meanwhile?.(call);
     return new Response(reply.body, { status: reply.status ?? 200 });
   };
   call.tell = (type) =>
@@ -87,8 +90,6 @@ test("a lost relay is answered by an ICE restart through the call's URL at once"
   await settle();
   assert.deepEqual(call.states, ["moving", "steady"]);
   assert.equal(call.watch.moves, 1);
-  await pass(LONGEST_MS);
-  assert.equal(call.requests.length, 1);
 });
 
 test("a relay that drains is left within a second and nobody is told of trouble", async () => {
@@ -162,13 +163,143 @@ test("a relay lost during a restart needs another restart, a disconnection does 
   await settle();
   call.connection.become("disconnected");
   call.connection.become("connected");
-  await pass(LONGEST_MS);
+  await settle();
   assert.equal(call.requests.length, 1);
   call.tell("relay.lost");
   await settle();
   call.tell("relay.lost");
   await settle();
   assert.equal(call.requests.length, 3);
+});
+
+test("a relay lost while the gateway answers is answered as soon as it has", async () => {
+  const meanwhile = ({ tell }) => tell("relay.lost");
+  const call = watched({ body: "outdated answer", meanwhile }, { body: "answer" });
+  call.tell("relay.draining");
+  await pass(SPREAD_MS);
+  assert.deepEqual([call.requests.length, call.states], [2, ["moving"]]);
+});
+
+/** A call that was heard again after an urgent restart, just now. */
+async function rescued(...replies) {
+  const call = watched({ body: "answer" }, ...replies);
+  call.tell("relay.lost");
+  await settle();
+  call.connection.usesAnotherPath();
+  await settle();
+  assert.deepEqual([call.requests.length, call.states.splice(0)], [1, ["moving", "steady"]]);
+  return call;
+}
+
+async function passLong() {
+  for (let times = 0; times < 3; times++) await pass(LONGEST_MS);
+}
+
+test("two seconds after an urgent restart one calm restart proves every relay and nobody is told", async () => {
+  const call = await rescued({ body: "calm answer" });
+  await pass(PROVE_AFTER_MS - 1);
+  await pass(SPREAD_MS);
+  assert.equal(call.requests.length, 1);
+  await pass(1);
+  await pass(SPREAD_MS);
+  assert.deepEqual([call.requests.length, call.connection.answer], [2, "calm answer"]);
+  await passLong();
+  assert.deepEqual([call.requests.length, call.watch.moves, call.states], [2, 2, []]);
+});
+
+test("the calm restart waits until the call is heard", async () => {
+  const call = watched({ body: "answer" });
+  call.connection.become("disconnected");
+  await settle();
+  call.connection.usesAnotherPath();
+  await passLong();
+  assert.equal(call.requests.length, 1, "a path is in use and nothing is heard on it yet");
+  call.connection.become("connected");
+  call.connection.become("completed");
+  await pass(PROVE_AFTER_MS);
+  await pass(SPREAD_MS);
+  await passLong();
+  assert.deepEqual([call.requests.length, call.states], [2, ["moving", "steady"]]);
+});
+
+test("another urgent restart puts the calm one off and still only one follows", async () => {
+  const call = await rescued({ body: "answer" });
+  await pass(PROVE_AFTER_MS - 1);
+  call.tell("relay.lost");
+  await settle();
+  call.connection.usesAnotherPath();
+  await pass(PROVE_AFTER_MS - 1);
+  await pass(SPREAD_MS);
+  assert.equal(call.requests.length, 2);
+  await passLong();
+  await passLong();
+  assert.equal(call.requests.length, 3);
+});
+
+test("a calm restart that has just begun becomes the urgent one a lost relay needs", async () => {
+  const call = await rescued({ body: "answer" });
+  await pass(PROVE_AFTER_MS);
+  call.tell("relay.lost");
+  await settle();
+  assert.deepEqual([call.requests.length, call.states], [2, ["moving"]]);
+  call.connection.usesAnotherPath();
+  await settle();
+  await passLong();
+  await passLong();
+  assert.equal(call.requests.length, 3, "and has a calm one of its own");
+});
+
+test("a connection lost before its calm restart is repaired at once instead", async () => {
+  const call = await rescued({ body: "answer" });
+  await pass(PROVE_AFTER_MS);
+  call.connection.become("disconnected");
+  await settle();
+  assert.deepEqual([call.requests.length, call.states], [2, ["moving"]]);
+});
+
+test("a restart for a relay that drains stands in for the calm one", async () => {
+  const call = await rescued({ body: "answer" });
+  call.tell("relay.draining");
+  await pass(SPREAD_MS);
+  assert.equal(call.requests.length, 2);
+  await passLong();
+  assert.deepEqual([call.requests.length, call.states], [2, []]);
+});
+
+test("a calm restart the gateway refuses has the attempts of any other and is not made up for", async () => {
+  const call = await rescued({ status: 503 });
+  await pass(PROVE_AFTER_MS);
+  await pass(SPREAD_MS);
+  for (const wait of WAITS_MS) await pass(wait);
+  await passLong();
+  assert.equal(call.requests.length, 1 + WAITS_MS.length);
+  assert.deepEqual([call.states, call.connection.signalingState], [[], "stable"]);
+});
+
+test("a call that was stopped, or whose connection is closed, has no calm restart", async () => {
+  const stopped = await rescued({ body: "answer" });
+  stopped.watch.stop();
+  const closed = await rescued({ body: "answer" });
+  closed.connection.iceConnectionState = "closed";
+  await passLong();
+  assert.deepEqual([stopped.requests.length, closed.requests.length], [1, 1]);
+});
+
+test("an urgent restart without an answer owes no calm one", async () => {
+  const call = watched({ status: 404 });
+  call.tell("relay.lost");
+  await passLong();
+  assert.equal(call.requests.length, 1);
+});
+
+test("a call that moves all the time keeps its last restarts for urgent ones", async () => {
+  const call = watched({ body: "answer" });
+  call.watch.moves = MOST_MOVES_TO_PROVE;
+  call.tell("relay.lost");
+  await settle();
+  call.connection.usesAnotherPath();
+  await passLong();
+  assert.equal(call.requests.length, 1);
 });
 
 test("nothing happens after stop", async () => {

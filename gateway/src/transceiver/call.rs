@@ -208,8 +208,9 @@ impl Call {
         if self.ufrags.len() > MOST_UFRAGS { self.ufrags.pop_front() } else { None }
     }
 
-    /// The relay that clients reach at these addresses is lost or about to stop. True if it carries the call: then the client is told, and what goes to the
-    /// client leaves through another relay if the notice says that this one is lost.
+    /// The relay that clients reach at these addresses is lost or about to stop. True if it carries the call: then the
+    /// client is told, and what goes to the client leaves through another relay if the notice says that this one is
+    /// lost. Of a relay that is about to stop nothing is kept once the client has moved.
     pub(super) fn relay_goes(
         &mut self,
         now: Instant,
@@ -217,6 +218,9 @@ impl Call {
         notice: RelayNotice,
         sink: &mut Vec<CallOutput>,
     ) -> bool {
+        if notice == RelayNotice::Draining {
+            addresses.iter().for_each(|address| self.transport.leave_relay(*address));
+        }
         let current = self.transport.current_path().map(|path| path.relay);
         let Some(address) = current.filter(|address| addresses.contains(address)) else { return false };
         if notice == RelayNotice::Lost {
@@ -225,6 +229,11 @@ impl Call {
         self.send(now, self.extension, extension::relay_notice(notice));
         self.drain(now, None, sink);
         true
+    }
+
+    /// The relay that clients reach at these addresses does not stop after all, or is back.
+    pub(super) fn relay_stays(&mut self, addresses: &[SocketAddr]) {
+        addresses.iter().for_each(|address| self.transport.keep_relay(*address));
     }
 
     /// Whose call it is.

@@ -85,6 +85,11 @@ impl Liveness {
         self.relays.iter().map(Watched::state)
     }
 
+    /// Whether a relay, heard or not, last said that it is about to stop.
+    pub(super) fn is_draining(&self, relay: usize) -> bool {
+        self.relays.get(relay).is_some_and(|watched| watched.is_draining)
+    }
+
     /// The loop begins a turn. Call it before frames are read.
     pub(super) fn turned(&mut self, now: Instant) {
         if now.saturating_duration_since(self.turned_at) > STALLED_AFTER {

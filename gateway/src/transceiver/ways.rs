@@ -20,7 +20,7 @@ pub(super) struct Way {
     /// The treatment the client's network was asked for; the answer asks for the same.
     pub(super) traffic_class: u8,
     /// The client proved to be behind it.
-    is_proven: bool,
+    pub(super) is_proven: bool,
 }
 
 /// All ways of one call. The transport bounds the proven ones.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use voxgate_protocol::path::ClientAddress;
-use voxgate_relay::tunnel::{HEADER_LENGTH, Kind, Outgoing, TAG_LENGTH};
+use voxgate_relay::tunnel::{HEADER_LENGTH, Kind, Outgoing, TAG_LENGTH, frames};
 
 use super::batch::{BATCH, Batch};
 use super::node::{Node, session_of};
@@ -112,18 +112,26 @@ impl Link {
             Wrapping::Plain => 0,
             Wrapping::Channel => CHANNEL_HEADER,
             Wrapping::Tunnel(node) => {
-                if count > 0 {
-                    node.open(Instant::now(), batch.received(count - 1))?;
+                if let Some(frame) = (count > 0).then(|| frames(batch.received(count - 1)).last()).flatten() {
+                    node.open(Instant::now(), frame)?;
                 }
                 HEADER_LENGTH
             }
         };
         for index in 0..count {
-            let bytes = batch.received(index);
-            if let Some(stamp) = bytes.get(offset..).and_then(payload::read) {
-                let tail = if offset == HEADER_LENGTH { TAG_LENGTH } else { 0 };
-                ensure!(bytes.len() == offset + PAYLOAD + tail, "a datagram was changed on its way");
-                each(stamp);
+            let datagram = batch.received(index);
+            let tail = if offset == HEADER_LENGTH { TAG_LENGTH } else { 0 };
+            let mut take = |bytes: &[u8]| {
+                if let Some(stamp) = bytes.get(offset..).and_then(payload::read) {
+                    ensure!(bytes.len() == offset + PAYLOAD + tail, "a datagram was changed on its way");
+                    each(stamp);
+                }
+                Ok(())
+            };
+            if offset == HEADER_LENGTH {
+                frames(datagram).try_for_each(take)?;
+            } else {
+                take(datagram)?;
             }
         }
         Ok(count)

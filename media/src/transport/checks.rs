@@ -36,6 +36,7 @@ impl Transport {
             return;
         }
         self.paths.follow(now);
+        self.outputs.extend(self.paths.give_up(now).into_iter().map(Output::PathReleased));
         for (path, generation) in self.paths.questions(now) {
             let transaction = self.asker.transaction();
             // A path whose credentials are over counts as asked, so that it is soon left alone.

@@ -83,7 +83,8 @@ pub enum Output {
     },
     /// A check on this path passed MESSAGE-INTEGRITY for the first time.
     PathValidated(Path),
-    /// The path is no longer checked, or had to make room; its datagrams are ignored until it is validated again.
+    /// The path is no longer checked, had to make room, or its relay stops and the call has moved; its datagrams, checks
+    /// aside, are ignored until it is validated again.
     PathReleased(Path),
     /// The DTLS handshake is complete; audio may flow.
     Connected,

@@ -10,6 +10,8 @@
 //!    a NAT rebinding) would otherwise never be heard. A path is lost when our own question on it went unanswered for a
 //!    second, which is at the earliest 1.5 s after it fell silent. Being wrong costs nothing: the path moved to works
 //!    too, and the next media packet moves the call back.
+//!
+//! Paths through a relay that is about to stop are given up (`leaving.rs`) once the call has moved to another.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant};
 use voxgate_protocol::path::ClientTransport;
 
 use super::Path;
+use super::leaving::Leaving;
 use super::stun::TransactionId;
 use super::warm::{self, Inquiry};
 
@@ -83,6 +86,8 @@ pub(super) struct Paths {
     nominated_in: u32,
     /// Relays believed dead, and since when.
     avoided: Vec<(SocketAddr, Instant)>,
+    /// Relays about to stop.
+    leaving: Leaving,
     /// The caller answers checks, so that not answering means something.
     answers: bool,
 }
@@ -100,8 +105,13 @@ impl Paths {
     /// A check passed on `path`.
     pub(super) fn checked(&mut self, now: Instant, path: Path, check: Check) -> Checked {
         let nominated = check.nominated && check.generation >= self.nominated_in;
+        if !nominated && !self.is_proven(path) && self.has_left(now, path.relay) {
+            // An answer keeps the path in the caller's mind for the worst case; a flow would keep the relay.
+            return Checked { is_new: false, evicted: None };
+        }
         if nominated {
             self.nominated_in = check.generation;
+            self.leaving.chosen(path.relay);
         }
         let current_is_avoided = self.current.is_some_and(|current| self.avoids(current.relay));
         let is_better = if self.avoids(path.relay) {
@@ -138,6 +148,7 @@ impl Paths {
             self.current = Some(path);
             // Whoever believed this relay dead was wrong, or it is back.
             self.avoided.retain(|(relay, _)| *relay != path.relay);
+            self.leaving.carried(now, path.relay);
         }
     }
 
@@ -188,7 +199,30 @@ impl Paths {
     pub(super) fn trust(&mut self, relays: impl Iterator<Item = SocketAddr>) {
         for relay in relays {
             self.avoided.retain(|(avoided, _)| *avoided != relay);
+            self.leaving.stays(relay);
         }
+    }
+
+    /// `relay` is about to stop.
+    pub(super) fn leave(&mut self, relay: SocketAddr) {
+        self.leaving.leaves(relay);
+    }
+
+    /// `relay` does not stop after all, or is back.
+    pub(super) fn stay(&mut self, relay: SocketAddr) {
+        self.leaving.stays(relay);
+    }
+
+    /// Forgets the paths through relays that the call has left, and names them.
+    pub(super) fn give_up(&mut self, now: Instant) -> Vec<Path> {
+        let left: Vec<Path> = self
+            .proven
+            .iter()
+            .map(|proven| proven.path)
+            .filter(|path| self.has_left(now, path.relay))
+            .collect();
+        self.proven.retain(|proven| !left.contains(&proven.path));
+        left
     }
 
     /// Leaves a lost path for the one last heard after it.
@@ -250,6 +284,15 @@ impl Paths {
 
     fn avoids(&self, relay: SocketAddr) -> bool {
         self.avoided_since(relay).is_some()
+    }
+
+    /// Whether `relay` is about to stop and the call goes well through another one, which is not.
+    fn has_left(&self, now: Instant, relay: SocketAddr) -> bool {
+        let stays = |current: Path| !self.leaving.names(current.relay) && !self.avoids(current.relay);
+        self.leaving.names(relay)
+            && self.leaving.has_settled(now)
+            && self.current.is_some_and(stays)
+            && !self.current_is_lost(now)
     }
 
     fn current_is_lost(&self, now: Instant) -> bool {

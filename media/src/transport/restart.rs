@@ -20,7 +20,7 @@ pub struct IceRestart {
     /// New ICE password of this server, as [`super::TransportConfig::password`].
     pub password: String,
     /// Public relay addresses, the preferred one first: the only candidates of the answer. A relay listed here is
-    /// trusted again, should it be avoided.
+    /// trusted again, should it be avoided or about to stop.
     pub relays: Vec<RelayCandidate>,
 }
 

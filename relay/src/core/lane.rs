@@ -13,7 +13,7 @@ use super::memory::FlowMemory;
 use super::nodes::{Node, Nodes};
 use super::{Directory, Outbox, Relay, RelayStats, Socket, canonical};
 use crate::flow::MOST_EXPIRED;
-use crate::tunnel::{Kind, Lane, MAX_PAYLOAD, Outgoing, claim};
+use crate::tunnel::{Kind, Lane, MAX_PAYLOAD, Outgoing, claim, frames};
 
 /// The lane that keeps the relay's house: heartbeats and the end of flows.
 const HOUSEKEEPER: Lane = Lane(0);
@@ -132,6 +132,19 @@ impl RelayLane {
     ) {
         self.follow_directory(now);
         self.stats.tunnel_datagrams += 1;
+        for frame in frames(datagram) {
+            self.handle_frame(now, received_at, from, frame, out);
+        }
+    }
+
+    fn handle_frame(
+        &mut self,
+        now: Instant,
+        received_at: Instant,
+        from: SocketAddr,
+        datagram: &[u8],
+        out: &mut Outbox,
+    ) {
         let Ok(claim) = claim(datagram) else {
             self.stats.drop_tunnel_malformed += 1;
             return;

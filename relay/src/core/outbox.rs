@@ -105,12 +105,16 @@ impl Outbox {
     }
 
     /// The datagrams for one socket.
-    pub fn for_socket(&self, socket: Socket) -> impl ExactSizeIterator<Item = Datagram<'_>> {
+    pub fn for_socket(&self, socket: Socket) -> impl ExactSizeIterator<Item = Datagram<'_>> + Clone {
         self.from(socket, 0)
     }
 
     /// The datagrams for one socket without the first `already_sent`.
-    pub fn from(&self, socket: Socket, already_sent: usize) -> impl ExactSizeIterator<Item = Datagram<'_>> {
+    pub fn from(
+        &self,
+        socket: Socket,
+        already_sent: usize,
+    ) -> impl ExactSizeIterator<Item = Datagram<'_>> + Clone {
         let sends = self.sends[socket.slot()].get(already_sent..).unwrap_or_default();
         sends.iter().map(|send| Datagram {
             to: send.to,

@@ -1,6 +1,6 @@
 //! The relay with real sockets on the loopback interface.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::UdpSocket;
 use std::num::NonZero;
 
@@ -11,7 +11,7 @@ use super::batch::ReceiveBatch;
 use super::*;
 use crate::classify::binding_request;
 use crate::core::NodeEntry;
-use crate::tunnel::{Endpoint, FrameHeader, Kind, Outgoing, Side, TunnelKey, claim};
+use crate::tunnel::{Endpoint, FrameHeader, Kind, Outgoing, Side, TunnelKey, claim, frames};
 use crate::ufrag::{KeyRing, Route, UfragKey, seal, session_end_minutes};
 
 mod calls;
@@ -28,19 +28,25 @@ struct Node {
     socket: UdpSocket,
     key: TunnelKey,
     lanes: BTreeMap<u8, (Endpoint, SocketAddr)>,
+    /// Frames of the last datagram that were not asked for yet.
+    waiting: VecDeque<(Vec<u8>, SocketAddr)>,
 }
 
 impl Node {
     /// The next authentic frame of any kind and lane. One received before is a failure.
     fn receive_any(&mut self) -> (FrameHeader, Vec<u8>) {
-        let mut buffer = [0; 2048];
-        let (length, from) = self.socket.recv_from(&mut buffer).unwrap();
-        let lane = claim(&buffer[..length]).unwrap().lane;
+        if self.waiting.is_empty() {
+            let mut buffer = [0; 2048];
+            let (length, from) = self.socket.recv_from(&mut buffer).unwrap();
+            self.waiting.extend(frames(&buffer[..length]).map(|frame| (frame.to_vec(), from)));
+        }
+        let (bytes, from) = self.waiting.pop_front().unwrap();
+        let lane = claim(&bytes).unwrap().lane;
         let (endpoint, _) = self.lanes.entry(lane.0).or_insert_with(|| {
             let key = self.key.clone();
             (Endpoint::new(Side::Node, RELAY, NODE, lane, key, Instant::now(), unix()), from)
         });
-        let frame = endpoint.open(Instant::now(), &buffer[..length]).unwrap();
+        let frame = endpoint.open(Instant::now(), &bytes).unwrap();
         (frame.header, frame.payload.to_vec())
     }
 
@@ -93,7 +99,7 @@ fn node_and_config(listen: &str) -> (Node, RelayConfig) {
     let directory = Directory { key_ring: KeyRing::new([ufrag_key()]), nodes: [(NODE, entry)].into() };
     let mut config = RelayConfig::new(listen.parse().unwrap(), host.parse().unwrap(), RELAY, directory);
     config.threads = Threads::Fixed(NonZero::new(2).unwrap());
-    (Node { socket: tunnel, key, lanes: BTreeMap::new() }, config)
+    (Node { socket: tunnel, key, lanes: BTreeMap::new(), waiting: VecDeque::new() }, config)
 }
 
 /// A binding request with the ufrag of the one session.

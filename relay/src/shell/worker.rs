@@ -67,7 +67,12 @@ impl Port {
     }
 
     fn send_all(&mut self, socket: Socket, out: &Outbox) -> u64 {
-        self.sending.send(&self.socket, out.for_socket(socket))
+        let datagrams = out.for_socket(socket);
+        if socket == Socket::Tunnel {
+            self.sending.send_bundled(&self.socket, datagrams)
+        } else {
+            self.sending.send(&self.socket, datagrams)
+        }
     }
 }
 

@@ -18,8 +18,14 @@ use super::{Owner, Switchboard};
 const ADDRESS_HELD: Duration = Duration::from_secs(5);
 
 impl Switchboard {
-    /// A datagram came to the socket.
-    pub(in super::super) fn handle_frame(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+    /// A datagram came to the socket: a frame, or several.
+    pub(in super::super) fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        for frame in tunnel::frames(datagram) {
+            self.handle_frame(now, from, frame);
+        }
+    }
+
+    fn handle_frame(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
         let Ok(claim) = tunnel::claim(bytes) else { return self.drop_frame("malformed") };
         let claimed = |edge: &Edge| edge.relay() == claim.relay && edge.sends_from(from);
         let Some(index) = self.edges.iter().position(claimed) else {
@@ -106,9 +112,11 @@ impl Switchboard {
         }
     }
 
-    /// Sends a datagram to the client.
+    /// Sends a datagram to the client. On a path of which nothing is proven, or no longer, it must not make a flow.
     pub(super) fn transmit(&mut self, now: Instant, slot: Slot, path: Path, datagram: &[u8]) {
-        let confirmed = self.owns(slot, path.client);
+        let is_proven =
+            self.calls.get(&slot).and_then(|call| call.ways.find(path)).is_some_and(|way| way.is_proven);
+        let confirmed = is_proven && self.owns(slot, path.client);
         self.send(now, slot, path, Kind::Down { confirmed }, datagram);
     }
 

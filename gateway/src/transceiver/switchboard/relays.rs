@@ -36,6 +36,8 @@ enum Task {
     Teach,
     /// The relay is lost or about to stop.
     Leave(RelayNotice),
+    /// The relay does not stop after all, or is back.
+    Stay,
 }
 
 impl Switchboard {
@@ -71,6 +73,7 @@ impl Switchboard {
             Kind::Hello { draining } => Some(draining),
             _ => None,
         };
+        let was_draining = self.liveness.is_draining(index);
         if !self.liveness.heard(now, index, draining) {
             return;
         }
@@ -83,6 +86,8 @@ impl Switchboard {
         self.show_state(index);
         if state == RelayState::Draining {
             self.begin_round(now, index, Task::Leave(RelayNotice::Draining));
+        } else if was_draining {
+            self.begin_round(now, index, Task::Stay);
         }
     }
 
@@ -145,6 +150,7 @@ impl Switchboard {
                     path.client.transport == ClientTransport::Udp && round.addresses.contains(&path.relay)
                 }),
                 Task::Leave(notice) => self.leave(now, *slot, &round.addresses, notice),
+                Task::Stay => self.work(now, *slot, |call, _| call.relay_stays(&round.addresses)),
             }
         }
         if let Some(last) = slots.last().filter(|_| slots.len() == CALLS_AT_ONCE) {

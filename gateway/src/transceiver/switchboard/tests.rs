@@ -127,7 +127,7 @@ impl World {
         let outgoing = Outgoing { kind, session: 0, client, traffic_class: 0, since: None, payload };
         relay.endpoint.seal(self.now, &outgoing, &mut bytes).unwrap();
         self.switchboard.begin_turn(self.now);
-        self.switchboard.handle_frame(self.now, relay.address(), &bytes);
+        self.switchboard.handle_datagram(self.now, relay.address(), &bytes);
         self.switchboard.handle_relays(self.now);
     }
 

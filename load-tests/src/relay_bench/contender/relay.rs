@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use voxgate_protocol::path::ClientAddress;
-use voxgate_relay::tunnel::{Kind, Outgoing};
+use voxgate_relay::tunnel::{Kind, Outgoing, frames};
 
 use super::super::batch::Batch;
 use super::super::child::Process;
@@ -107,8 +107,9 @@ fn confirm_chunk(
     let deadline = Instant::now() + PATIENCE;
     while seen.contains(&false) {
         ensure!(Instant::now() < deadline, "requests were lost");
-        for index in 0..batch.receive(&sockets.behind, false)? {
-            let Some(header) = node.open(Instant::now(), batch.received(index))? else { continue };
+        let count = batch.receive(&sockets.behind, false)?;
+        for frame in (0..count).flat_map(|index| frames(batch.received(index))) {
+            let Some(header) = node.open(Instant::now(), frame)? else { continue };
             let place = header.session.checked_sub(session_of(first)).map(|place| place as usize);
             if header.kind == Kind::Up
                 && let Some(seen) = place.and_then(|place| seen.get_mut(place))

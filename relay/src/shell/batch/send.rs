@@ -1,6 +1,7 @@
 //! Sending.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 
 use libc::{iovec, mmsghdr};
@@ -8,11 +9,14 @@ use libc::{iovec, mmsghdr};
 use super::ancillary::{SEND_BYTES, SEND_WORDS, write_traffic_class};
 use super::{AllZeros, BATCH, Name, Pinned};
 use crate::core::Datagram;
+use crate::tunnel::{LENGTH_BYTES, MAX_BUNDLE};
 
 struct Arrays {
     names: [Name; BATCH],
     controls: [[u64; SEND_WORDS]; BATCH],
-    vectors: [iovec; BATCH],
+    /// Two for each frame of a bundle; of other datagrams the first at their place.
+    vectors: [iovec; 2 * BATCH],
+    lengths: [[u8; LENGTH_BYTES]; BATCH],
     messages: [mmsghdr; BATCH],
 }
 
@@ -23,7 +27,24 @@ unsafe impl AllZeros for Arrays {}
 pub(in super::super) struct SendBatch {
     arrays: Pinned<Arrays>,
     is_ipv6: bool,
+    /// Of the batch being bundled: its bundles, and which each datagram goes into.
+    bundles: Vec<Bundle>,
+    places: Vec<usize>,
 }
+
+/// Frames to one node under one traffic class.
+#[derive(Clone, Copy)]
+struct Bundle {
+    to: SocketAddr,
+    traffic_class: u8,
+    frames: usize,
+    bytes: usize,
+    /// Where its next vector goes.
+    vector: usize,
+}
+
+/// Bundles looked back at for one that has room: nodes a region's relay talks to at once.
+const LOOK_BACK: usize = 8;
 
 impl SendBatch {
     /// For sockets of one family; to an IPv6 one, IPv4 addresses are written in mapped form.
@@ -35,12 +56,10 @@ impl SendBatch {
             unsafe {
                 let header = &raw mut (*base).messages[index].msg_hdr;
                 (*header).msg_name = (&raw mut (*base).names[index]).cast();
-                (*header).msg_iov = &raw mut (*base).vectors[index];
-                (*header).msg_iovlen = 1;
                 (*header).msg_control = (&raw mut (*base).controls[index]).cast();
             }
         }
-        Self { arrays, is_ipv6 }
+        Self { arrays, is_ipv6, bundles: Vec::with_capacity(BATCH), places: Vec::with_capacity(BATCH) }
     }
 
     /// Offers every datagram to the kernel once, without waiting; returns how many it refused. A relay does not wait for a
@@ -64,18 +83,95 @@ impl SendBatch {
     }
 
     fn fill(&mut self, index: usize, datagram: &Datagram<'_>) {
-        let is_ipv6 = self.is_ipv6;
         let arrays = self.arrays.get_mut();
-        arrays.vectors[index] =
-            iovec { iov_base: datagram.bytes.as_ptr().cast_mut().cast(), iov_len: datagram.bytes.len() };
+        arrays.vectors[index] = vector_of(datagram.bytes);
+        self.address(index, datagram.to, datagram.traffic_class, (index, 1));
+    }
+
+    /// Writes everything of a header but the bytes, which are `vectors` from one on and that many.
+    fn address(&mut self, index: usize, to: SocketAddr, traffic_class: u8, vectors: (usize, usize)) {
+        let is_ipv6 = self.is_ipv6;
+        // SAFETY: a place inside the arrays, taken without a reference to them.
+        let first = unsafe { (&raw mut (*self.arrays.as_ptr()).vectors).cast::<iovec>().add(vectors.0) };
+        let arrays = self.arrays.get_mut();
         let header = &mut arrays.messages[index].msg_hdr;
-        header.msg_namelen = arrays.names[index].write(datagram.to, is_ipv6);
+        header.msg_iov = first;
+        header.msg_iovlen = vectors.1 as _;
+        header.msg_namelen = arrays.names[index].write(to, is_ipv6);
         header.msg_controllen = 0;
-        if datagram.traffic_class != 0 {
-            let is_ipv4 = datagram.to.ip().to_canonical().is_ipv4();
-            write_traffic_class(&mut arrays.controls[index], datagram.traffic_class, is_ipv4);
+        if traffic_class != 0 {
+            let is_ipv4 = to.ip().to_canonical().is_ipv4();
+            write_traffic_class(&mut arrays.controls[index], traffic_class, is_ipv4);
             header.msg_controllen = SEND_BYTES as _;
         }
+    }
+
+    /// As [`SendBatch::send`], with frames to the same node in bundles.
+    pub(in super::super) fn send_bundled<'a>(
+        &mut self,
+        socket: &impl AsRawFd,
+        mut frames: impl ExactSizeIterator<Item = Datagram<'a>> + Clone,
+    ) -> u64 {
+        let mut refused = 0;
+        while frames.len() > 1 {
+            let batch = frames.clone().take(BATCH);
+            self.plan(batch.clone());
+            for (number, frame) in batch.enumerate() {
+                self.place(number, &frame);
+            }
+            for index in 0..self.bundles.len() {
+                let Bundle { to, traffic_class, frames, vector, .. } = self.bundles[index];
+                let vectors = if frames == 1 { 1 } else { 2 * frames };
+                self.address(index, to, traffic_class, (vector - vectors, vectors));
+            }
+            refused += self.offer(socket, self.bundles.len());
+            frames.nth(BATCH.min(frames.len()) - 1);
+        }
+        refused + self.send(socket, frames)
+    }
+
+    /// Decides which frame goes into which bundle, and where their vectors are.
+    fn plan<'a>(&mut self, frames: impl Iterator<Item = Datagram<'a>>) {
+        self.bundles.clear();
+        self.places.clear();
+        for Datagram { to, traffic_class, bytes } in frames {
+            let length = LENGTH_BYTES + bytes.len();
+            let start = self.bundles.len().saturating_sub(LOOK_BACK);
+            let same = |bundle: &Bundle| (bundle.to, bundle.traffic_class) == (to, traffic_class);
+            let near = self.bundles[start..].iter().rposition(same).map(|place| start + place);
+            match near.filter(|near| self.bundles[*near].bytes + length <= MAX_BUNDLE) {
+                Some(place) => {
+                    self.bundles[place].frames += 1;
+                    self.bundles[place].bytes += length;
+                    self.places.push(place);
+                }
+                None => {
+                    self.places.push(self.bundles.len());
+                    self.bundles.push(Bundle { to, traffic_class, frames: 1, bytes: length, vector: 0 });
+                }
+            }
+        }
+        let mut vector = 0;
+        for bundle in &mut self.bundles {
+            bundle.vector = vector;
+            vector += 2 * bundle.frames;
+        }
+    }
+
+    /// Writes the vectors of one frame.
+    fn place(&mut self, number: usize, frame: &Datagram<'_>) {
+        let bundle = &mut self.bundles[self.places[number]];
+        // SAFETY: a place inside the arrays, taken without a reference to them.
+        let length = unsafe { &raw mut (*self.arrays.as_ptr()).lengths[number] };
+        let arrays = self.arrays.get_mut();
+        if bundle.frames > 1 {
+            // A frame is at most `MAX_FRAME` bytes long.
+            arrays.lengths[number] = (frame.bytes.len() as u16).to_be_bytes();
+            arrays.vectors[bundle.vector] = iovec { iov_base: length.cast(), iov_len: LENGTH_BYTES };
+            bundle.vector += 1;
+        }
+        arrays.vectors[bundle.vector] = vector_of(frame.bytes);
+        bundle.vector += 1;
     }
 
     fn offer(&mut self, socket: &impl AsRawFd, filled: usize) -> u64 {
@@ -99,6 +195,10 @@ impl SendBatch {
         }
         refused
     }
+}
+
+const fn vector_of(bytes: &[u8]) -> iovec {
+    iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
 }
 
 impl std::fmt::Debug for SendBatch {

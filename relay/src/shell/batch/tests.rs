@@ -2,6 +2,7 @@ use std::net::UdpSocket;
 
 use super::*;
 use crate::core::Datagram;
+use crate::tunnel::{MAX_BUNDLE, frames};
 
 fn pair(address: &str) -> (UdpSocket, UdpSocket) {
     let bind = || {
@@ -61,6 +62,40 @@ fn datagrams_cross_whole_and_in_order_however_often_the_buffers_are_used() {
                 }
             }
             assert_eq!(got, sent);
+        }
+    }
+}
+
+/// Frames of every length, for three nodes in turn; each is of a version, so that it cannot be taken for a bundle.
+#[test]
+fn frames_for_a_node_travel_together_whole_and_in_order() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let (near, far) = pair(address);
+        let others = [pair(address).0, pair(address).0];
+        let nodes = [&far, &others[0], &others[1]];
+        let to = nodes.map(|node| node.local_addr().unwrap());
+        let mut sending = SendBatch::new(to[0].is_ipv6());
+        let frame = |number: usize| vec![0x20 | (number as u8 & 15); 64 + 7 * number];
+        for count in [1, 2, 3, 64, 65, 200] {
+            let sent: Vec<_> = (0..count).map(frame).collect();
+            let with_node = sent.iter().enumerate();
+            let datagrams =
+                with_node.map(|(number, bytes)| Datagram { to: to[number % 3], traffic_class: 0, bytes });
+            assert_eq!(sending.send_bundled(&near, datagrams), 0);
+            for (place, node) in nodes.iter().enumerate() {
+                let expected: Vec<_> = sent.iter().skip(place).step_by(3).cloned().collect();
+                let (mut got, mut datagrams) = (Vec::new(), 0);
+                let mut buffer = [0; 4096];
+                while got.len() < expected.len() {
+                    let length = node.recv(&mut buffer).unwrap();
+                    let apart: Vec<_> = frames(&buffer[..length]).map(<[u8]>::to_vec).collect();
+                    assert!(apart.len() == 1 || length <= MAX_BUNDLE);
+                    got.extend(apart);
+                    datagrams += 1;
+                }
+                assert_eq!(got, expected);
+                assert!(count < 64 || datagrams < expected.len(), "nothing was bundled");
+            }
         }
     }
 }

@@ -159,10 +159,12 @@ fn a_frame_in_the_tunnel_has_the_traffic_class_of_the_clients_datagram() {
     client.send_to(&media(1), handle.local_addr()).unwrap();
     let mut class_of_media = None;
     while class_of_media.is_none() {
-        for (class, frame) in next_marked(&node.socket) {
-            let lane = claim(&frame).unwrap().lane;
+        let marked = next_marked(&node.socket);
+        let apart = marked.iter().flat_map(|(class, datagram)| frames(datagram).map(|frame| (*class, frame)));
+        for (class, frame) in apart {
+            let lane = claim(frame).unwrap().lane;
             let Some((endpoint, _)) = node.lanes.get_mut(&lane.0) else { continue };
-            let is_media = endpoint.open(Instant::now(), &frame).unwrap().payload == media(1);
+            let is_media = endpoint.open(Instant::now(), frame).unwrap().payload == media(1);
             // Everything else is a heartbeat.
             assert!(is_media || class == 0);
             if is_media {

@@ -44,9 +44,9 @@ async fn frames_that_are_not_a_relays_are_dropped_and_counted() {
     let outgoing =
         Outgoing { kind: hello, session: 0, client: None, traffic_class: 0, since: None, payload: &[] };
     FakeRelay::new(0, 1, 0, now).endpoint.seal(now, &outgoing, &mut bytes).unwrap();
-    world.switchboard.handle_frame(now, ([10, 9, 9, 9], 5_000).into(), &bytes);
+    world.switchboard.handle_datagram(now, ([10, 9, 9, 9], 5_000).into(), &bytes);
     assert_eq!(world.dropped("unknown_relay"), 2, "an authentic frame from another host");
-    world.switchboard.handle_frame(now, ([127, 0, 0, 1], 5_000).into(), b"GET / HTTP/1.1");
+    world.switchboard.handle_datagram(now, ([127, 0, 0, 1], 5_000).into(), b"GET / HTTP/1.1");
     assert_eq!(world.dropped("malformed"), 1);
 }
 
@@ -137,6 +137,25 @@ async fn a_draining_relay_keeps_carrying_its_calls_which_are_told_once() {
     assert_eq!((world.failovers("draining"), world.failovers("silent")), (1, 0));
     world.check(&mut first, &answer, client(1));
     assert!(kinds(&first.received(world.now)).contains(&Kind::Down { confirmed: true }));
+}
+
+#[tokio::test]
+async fn what_is_sent_on_a_released_path_makes_no_flow_until_the_path_is_proven_anew() {
+    let mut world = World::new(2).await;
+    let (mut first, mut second) = (FakeRelay::new(0, 1, 0, world.now), FakeRelay::new(1, 1, 0, world.now));
+    let answer = world.call(1);
+    world.check(&mut second, &answer, client(1));
+    world.check(&mut first, &answer, client(1));
+    world.check(&mut first, &answer, client(1));
+    first.received(world.now);
+    let path = voxgate_media::transport::Path { relay: public(0), client: client(1) };
+    world.switchboard.carry_out(world.now, 1, CallOutput::Released(path));
+    world.switchboard.carry_out(world.now, 1, CallOutput::Transmit(path, vec![1, 1].into()));
+    world.switchboard.carry_out(world.now, 1, CallOutput::Refresh);
+    assert_eq!(kinds(&first.received(world.now)), [Kind::Release, Kind::Down { confirmed: false }]);
+    world.switchboard.carry_out(world.now, 1, CallOutput::Validated(path));
+    world.switchboard.carry_out(world.now, 1, CallOutput::Transmit(path, vec![1, 1].into()));
+    assert_eq!(kinds(&first.received(world.now)), [Kind::Confirm, Kind::Down { confirmed: true }]);
 }
 
 #[tokio::test]

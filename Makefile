@@ -23,6 +23,15 @@ bench: ## Measure the gateway's own time and keep the record in load-tests/runs/
 	@scripts/install test
 	@scripts/bench
 
+.PHONY: bench-relay
+bench-relay: ## Measure the relay beside a raw forwarder, coturn and turn-rs; keep the record in load-tests/runs/
+	@scripts/bench-relay $(ARGS)
+
+.PHONY: faults
+faults: ## Kill, silence and move relays and callers mid-call, and keep the record (needs root)
+	@scripts/install test
+	@scripts/faults $(ARGS)
+
 .PHONY: fuzz
 fuzz: ## Fuzz every parser of outside bytes for a minute each (needs nightly and cargo-fuzz)
 	@scripts/fuzz

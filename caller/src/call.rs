@@ -17,7 +17,7 @@ use crate::channels::{self, CallNotice, ServerEvent};
 use crate::dial::Dial;
 use crate::ear::{Ear, Heard, JitterWait};
 use crate::error::{CallError, media};
-use crate::failover::Failover;
+use crate::failover::{self, EngineMover};
 use crate::microphone::{Microphone, MicrophoneCommand};
 use crate::mouth::Spoken;
 use crate::peer::{Peer, bridged_addresses, local_addresses};
@@ -180,8 +180,8 @@ impl Call {
             // Behind bridges the engine has one path, and a bridge that breaks is made anew.
             if let (Some(id), true) = (&id, peer.bridges.is_empty()) {
                 let (connection, dial) = (Arc::clone(&peer.connection), dial.clone());
-                let failover = Failover { connection, dial, id: id.clone() };
-                tokio::spawn(failover.run(troubles, stopped.clone()));
+                let mover = EngineMover { connection, dial, id: id.clone(), state: peer.state.clone() };
+                tokio::spawn(failover::follow(mover, troubles, stopped.clone()));
             }
             tokio::spawn(channels::read_voxgate(reporter, post.clone(), stopped.clone()));
         }

@@ -90,11 +90,20 @@ impl Dial {
         self.open(self.post("realtime/calls", &self.key).multipart(form)).await
     }
 
-    /// `PATCH /realtime/calls/{id}`: the answer to an offer that restarts ICE.
-    pub(crate) async fn restart(&self, id: &str, offer: &str) -> Result<String, CallError> {
+    /// `PATCH /realtime/calls/{id}`: the answer to an offer that restarts ICE, if it comes within `patience`.
+    pub(crate) async fn restart(
+        &self,
+        id: &str,
+        offer: &str,
+        patience: Duration,
+    ) -> Result<String, CallError> {
+        let what = "move a call";
         let request = self.client.patch(format!("{}/realtime/calls/{id}", self.base)).bearer_auth(&self.key);
         let request = request.header(CONTENT_TYPE, "application/sdp").body(offer.to_owned());
-        let (_, answer) = self.send("move a call", request).await?;
+        let (_, answer) = self.send(what, request.timeout(patience)).await?;
+        if !answer.starts_with("v=0") {
+            return Err(CallError::BadAnswer { what, reason: "it is not SDP".to_owned() });
+        }
         Ok(answer)
     }
 

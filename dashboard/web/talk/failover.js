@@ -26,7 +26,8 @@
 //   onState       told "moving" when the person may not be heard for a moment, "steady" when that is over, and
 //                 "lost" when every attempt was in vain; a later notice or change of network tries again.
 //   fetch, random for tests.
-//   `moves` counts the ICE restarts the gateway has answered, calm ones too; stop() is final and changes nothing at the connection.
+//   `moves` counts the ICE restarts the gateway has answered, calm ones too; stop() is final and changes nothing at
+//   the connection.
 
 /** Waits before the attempts, in milliseconds. The first is at once; all of them span a change of network. */
 export const WAITS_MS = [0, 300, 1_000, 2_000, 4_000, 8_000];

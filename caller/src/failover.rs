@@ -29,21 +29,21 @@ const SETTLE: Duration = Duration::from_secs(4);
 /// What can move a call.
 pub(crate) trait Mover {
     /// Has the gateway answer an ICE restart. After an error the call is where it was.
-    async fn restart(&self) -> Result<(), CallError>;
+    async fn restart(&mut self) -> Result<(), CallError>;
 
-    /// Returns when a path works.
-    async fn connected(&self);
+    /// Returns when a path of the last answer works.
+    async fn connected(&mut self);
 }
 
 /// Moves the call each time `notices` counts up, until `stopped` or until there can be no more notices.
 pub(crate) async fn follow(
-    mover: impl Mover,
+    mut mover: impl Mover,
     mut notices: watch::Receiver<u64>,
     mut stopped: watch::Receiver<()>,
 ) {
     let moves = async {
         while notices.changed().await.is_ok() {
-            attempts(&mover, &mut notices).await;
+            attempts(&mut mover, &mut notices).await;
         }
     };
     tokio::select! {
@@ -54,7 +54,7 @@ pub(crate) async fn follow(
 
 /// Restarts until the call has a path, as often as there are [`WAITS`]. A notice that comes while an attempt is waited
 /// for makes it come at once; one that comes later is left for another round.
-async fn attempts(mover: &impl Mover, notices: &mut watch::Receiver<u64>) {
+async fn attempts(mover: &mut impl Mover, notices: &mut watch::Receiver<u64>) {
     for wait in WAITS {
         if let Ok(Err(_)) = tokio::time::timeout(wait, notices.changed()).await {
             return;
@@ -94,21 +94,26 @@ pub(crate) struct EngineMover {
 impl Mover for EngineMover {
     /// The engine forgets its path with the local description, not with the offer, so the offer is not set before it
     /// is answered: until then, and for good if the gateway refuses, the call goes on as it was.
-    async fn restart(&self) -> Result<(), CallError> {
+    async fn restart(&mut self) -> Result<(), CallError> {
         let stage = "moving to another relay";
         let restart = RTCOfferOptions { ice_restart: true };
         let offer = self.connection.create_offer(Some(restart)).await.map_err(media(stage))?;
         let answer = self.dial.restart(&self.id, &offer.sdp, ANSWER_PATIENCE).await?;
         let answer = RTCSessionDescription::answer(answer).map_err(media(stage))?;
+        self.state.mark_unchanged();
         self.connection.set_local_description(offer).await.map_err(media(stage))?;
         self.connection.set_remote_description(answer).await.map_err(media(stage))
     }
 
-    async fn connected(&self) {
+    async fn connected(&mut self) {
+        // The engine may not have said yet that it left the path before.
         let up = |state: &RTCPeerConnectionState| *state == RTCPeerConnectionState::Connected;
-        if self.state.clone().wait_for(up).await.is_err() {
+        if self.state.changed().await.is_err() || self.state.wait_for(up).await.is_err() {
             // The connection is gone, and no path will ever work.
             std::future::pending::<()>().await;
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
     capture.py NODE_INTERFACE NODE_ADDRESS TUNNEL_PORT CLIENT_INTERFACE RELAY_ADDRESS...
 
 At the point `node` packets are inside tunnel frames (relay/src/tunnel.rs: 64 bytes of header, the kind in the low four
-bits of the first byte), at the point `client` they are bare. Header and sequence number of SRTP are not encrypted. Times
+bits of the first byte) or bundles of them (relay/src/tunnel/bundle.rs), at the point `client` they are bare. Header and sequence number of SRTP are not encrypted. Times
 are the kernel's, on the wall clock.
 """
 
@@ -36,6 +36,17 @@ def udp(packet):
     return source, source_port, target, target_port, packet[42:]
 
 
+def frames(datagram):
+    """The tunnel frames of a datagram: itself, or those of a bundle, each behind its length."""
+    if not datagram or datagram[0] >> 4:
+        yield datagram
+        return
+    while len(datagram) > 2:
+        length = struct.unpack_from("!H", datagram)[0]
+        yield datagram[2 : 2 + length]
+        datagram = datagram[2 + length :] if length else b""
+
+
 def rtp(payload):
     """SSRC and sequence number, None if it is something else (RFC 5761, section 4)."""
     if len(payload) < 12 or payload[0] >> 6 != 2 or 64 <= payload[1] & 0x7F <= 95:
@@ -56,6 +67,12 @@ def main(node_interface, node, tunnel_port, client_interface, *relays):
     relays = {socket.inet_aton(relay): relay for relay in relays}
 
     def at_node(source, source_port, target, target_port, payload):
+        for frame in frames(payload):
+            found = in_frame(source, source_port, target, target_port, frame)
+            if found:
+                yield found
+
+    def in_frame(source, source_port, target, target_port, payload):
         if len(payload) < FRAME_HEADER:
             return None
         kind, inner = payload[0] & 15, rtp(payload[FRAME_HEADER:])
@@ -68,10 +85,9 @@ def main(node_interface, node, tunnel_port, client_interface, *relays):
     def at_client(source, _source_port, target, _target_port, payload):
         inner = rtp(payload)
         if inner and target in relays:
-            return "up", inner, relays[target]
-        if inner and source in relays:
-            return "down", inner, relays[source]
-        return None
+            yield "up", inner, relays[target]
+        elif inner and source in relays:
+            yield "down", inner, relays[source]
 
     readers = {opened(node_interface): ("node", at_node), opened(client_interface): ("client", at_client)}
     print("ready", flush=True)
@@ -80,10 +96,8 @@ def main(node_interface, node, tunnel_port, client_interface, *relays):
         for ready in select.select(list(readers), [], [])[0]:
             point, read = readers[ready]
             packet, ancillary, _flags, _address = ready.recvmsg(2048, 64)
-            found = udp(packet)
-            found = found and read(*found)
-            if found:
-                direction, (ssrc, sequence), relay = found
+            packet = udp(packet)
+            for direction, (ssrc, sequence), relay in read(*packet) if packet else ():
                 lines.append(f"{point} {direction} {time_of(ancillary):.3f} {ssrc} {sequence} {relay}\n")
         if lines:
             sys.stdout.write("".join(lines))

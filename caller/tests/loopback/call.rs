@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::gateway::{ANSWER_TONE_HZ, API_KEY, Behaviour, CALL_ID, Gateway};
+use crate::gateway::{ANSWER_TONE_HZ, API_KEY, Behaviour, CALL_ID, Gateway, LOSE_RELAY};
 use serde_json::json;
 use voxgate_caller::{Call, CallError, CallNotice, CallOptions, Speech, Step};
 
@@ -59,6 +59,27 @@ async fn a_question_is_heard_and_its_answer_comes_back_after_it() {
     let seen = gateway.seen.lock().unwrap();
     assert_eq!(seen.hang_ups, [CALL_ID]);
     assert_eq!(seen.sessions, [json!({"type": "realtime", "model": "voice-1"})]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_whose_relay_is_lost_is_moved_and_goes_on() {
+    let gateway = Gateway::start(Behaviour::Answer).await;
+    let mut call = Call::connect(options(&gateway)).await.unwrap();
+    call.wait_for("session.created", LIMIT).await.unwrap();
+    call.send_event(&json!({"type": LOSE_RELAY})).await.unwrap();
+    let moved = async {
+        while gateway.seen.lock().unwrap().restarts.len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, moved).await.unwrap();
+    call.play(question()).await.unwrap();
+    call.wait_for("output_audio_buffer.stopped", LIMIT).await.unwrap();
+    let ufrag =
+        |offer: &String| offer.lines().find(|line| line.starts_with("a=ice-ufrag:")).map(str::to_owned);
+    let seen = gateway.seen.lock().unwrap();
+    assert_eq!(seen.restarts.len(), 2, "the gateway was busy first");
+    assert_ne!(ufrag(&seen.restarts[0]), ufrag(&seen.restarts[1]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,10 +13,11 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Multipart, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{patch, post};
 use serde_json::{Value, json};
+use webrtc::peer_connection::PeerConnection;
 
-pub(crate) use answering::{ANSWER_TONE_HZ, Behaviour};
+pub(crate) use answering::{ANSWER_TONE_HZ, Behaviour, LOSE_RELAY};
 
 pub(crate) const API_KEY: &str = "sk-test";
 const EPHEMERAL_KEY: &str = "ek_test";
@@ -29,12 +30,16 @@ pub(crate) struct Seen {
     pub(crate) hang_ups: Vec<String>,
     pub(crate) reports: Vec<Value>,
     pub(crate) client_events: Vec<Value>,
+    /// Offers that restart ICE.
+    pub(crate) restarts: Vec<String>,
 }
 
 #[derive(Clone)]
 struct Shared {
     seen: Arc<Mutex<Seen>>,
     behaviour: Behaviour,
+    /// They live as long as the gateway.
+    peers: Arc<tokio::sync::Mutex<Vec<Arc<dyn PeerConnection>>>>,
 }
 
 pub(crate) struct Gateway {
@@ -45,10 +50,11 @@ pub(crate) struct Gateway {
 impl Gateway {
     pub(crate) async fn start(behaviour: Behaviour) -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
-        let shared = Shared { seen: Arc::clone(&seen), behaviour };
+        let shared = Shared { seen: Arc::clone(&seen), behaviour, peers: Arc::default() };
         let routes = Router::new()
             .route("/v1/realtime/client_secrets", post(client_secret))
             .route("/v1/realtime/calls", post(open_call))
+            .route("/v1/realtime/calls/{id}", patch(restart))
             .route("/v1/realtime/calls/{id}/hangup", post(hang_up))
             .with_state(shared);
         let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
@@ -95,10 +101,25 @@ async fn open_call(State(shared): State<Shared>, request: Request) -> Response {
         _ => return refused(),
     };
     assert!(!offer.contains("a=candidate"), "the caller must not wait for its own candidates");
-    let answer = answering::answer(offer, shared.behaviour, Arc::clone(&shared.seen)).await;
+    let (peer, answer) = answering::answer(offer, shared.behaviour, Arc::clone(&shared.seen)).await;
+    shared.peers.lock().await.push(peer);
     let location = format!("/v1/realtime/calls/{CALL_ID}");
     let headers = [(header::CONTENT_TYPE, "application/sdp".to_owned()), (header::LOCATION, location)];
     (StatusCode::CREATED, headers, answer).into_response()
+}
+
+/// The first attempt finds a gateway that is busy.
+async fn restart(State(shared): State<Shared>, headers: HeaderMap, offer: String) -> Response {
+    assert_eq!(
+        (bearer(&headers), headers[header::CONTENT_TYPE].as_bytes()),
+        (API_KEY, &b"application/sdp"[..])
+    );
+    shared.seen.lock().unwrap().restarts.push(offer.clone());
+    if shared.seen.lock().unwrap().restarts.len() == 1 {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    let peers = shared.peers.lock().await;
+    answering::answer_again(peers[0].as_ref(), offer).await.into_response()
 }
 
 async fn hang_up(State(shared): State<Shared>, Path(id): Path<String>, headers: HeaderMap) -> Response {

@@ -6,6 +6,8 @@ import { readTurn } from "./hops.js";
 import { StatsReader, clientReport } from "./report.js";
 
 const CONNECT_PATIENCE_MS = 15_000;
+/** How long the browser may still find a path when every attempt to move the call was in vain. */
+const LAST_HOPE_MS = 5_000;
 
 /** What the page can lack before any request is made. */
 export function missingSupport() {
@@ -36,6 +38,7 @@ export class Call {
   #keepsAlive;
   #location = null;
   #deadline = null;
+  #lastHope = null;
 
   constructor(key, wishes, on, { failover = true } = {}) {
     this.#key = key;
@@ -122,11 +125,13 @@ export class Call {
   #watchRelays(callUrl) {
     const connection = this.#connection;
     const onState = (state) => {
+      clearTimeout(this.#lastHope);
       if (state === "moving" && this.state === "connected") this.#enter("reconnecting");
       if (state === "steady" && this.state === "reconnecting") this.#enter("connected");
-      // Otherwise the browser may still find a path by itself.
-      if (state === "lost" && connection.connectionState === "failed")
-        this.#fail(new CallFailure("connection_lost"));
+      if (state !== "lost") return;
+      // The browser may still find a path by itself. It need not say so when it gives up.
+      const hope = connection.connectionState === "failed" ? 0 : LAST_HOPE_MS;
+      this.#lastHope = setTimeout(() => this.#fail(new CallFailure("connection_lost")), hope);
     };
     this.#relays = watchRelays(connection, this.#extension, { callUrl, token: this.#key, onState });
   }
@@ -174,6 +179,7 @@ export class Call {
 
   #follow(connectionState) {
     if (this.#isOver()) return;
+    if (connectionState === "connected") clearTimeout(this.#lastHope);
     if (connectionState === "connected" && this.state === "reconnecting") this.#enter("connected");
     if (connectionState === "disconnected" && this.state === "connected") this.#enter("reconnecting");
     if (connectionState !== "failed") return;
@@ -195,6 +201,7 @@ export class Call {
     if (this.#isOver()) return;
     this.state = state;
     clearTimeout(this.#deadline);
+    clearTimeout(this.#lastHope);
     this.#reader?.stop();
     this.#relays?.stop();
     this.#release();

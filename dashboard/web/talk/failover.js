@@ -68,7 +68,7 @@ class RelayWatch {
   /** "calm" or "urgent": the restart that is to come. */
   #wanted = null;
   #isBusy = false;
-  /** Within the attempts, which repair a disconnection anyway. */
+  /** Within attempts that repair a disconnection anyway. */
   #isRestarting = false;
   #isUrgent = false;
   /** The last answer was got in a hurry, so that only one of its paths is known to work. */
@@ -145,7 +145,6 @@ class RelayWatch {
 
   /** Whether the call goes on. */
   async #attempts() {
-    this.#isRestarting = true;
     this.#isUrgent = false;
     this.#owesProof = false;
     const isSteady = await this.#attemptInTurn();
@@ -155,7 +154,10 @@ class RelayWatch {
 
   async #attemptInTurn() {
     for (const wait of WAITS_MS) {
+      // A calm attempt may wait long; a disconnection does not.
+      this.#isRestarting = this.#isUrgent;
       if (wait > 0) await this.#pause(wait);
+      this.#isRestarting = true;
       if (this.#stopped.signal.aborted) return true;
       this.#isUrgent ||= this.#wanted === "urgent";
       this.#wanted = null;

@@ -276,6 +276,16 @@ test("a calm restart the gateway refuses has the attempts of any other and is no
   assert.deepEqual([call.states, call.connection.signalingState], [[], "stable"]);
 });
 
+test("a disconnection while a refused calm restart waits for its next attempt is repaired at once", async () => {
+  const call = await rescued({ status: 503 });
+  await pass(PROVE_AFTER_MS);
+  await pass(SPREAD_MS);
+  assert.equal(call.requests.length, 2);
+  call.connection.become("disconnected");
+  await settle();
+  assert.deepEqual([call.requests.length, call.states], [3, ["moving"]]);
+});
+
 test("a call that was stopped, or whose connection is closed, has no calm restart", async () => {
   const stopped = await rescued({ body: "answer" });
   stopped.watch.stop();

@@ -26,6 +26,9 @@ use webrtc::peer_connection::{
 
 use super::Seen;
 
+/// A client event upon which the stand-in says that the relay of the call is dead.
+pub(crate) const LOSE_RELAY: &str = "test.lose_relay";
+
 pub(crate) const ANSWER_TONE_HZ: f64 = 500.0;
 const SSRC: u32 = 77;
 const FRAME: usize = 960;
@@ -56,7 +59,12 @@ struct Answering {
     voxgate: Arc<OnceLock<Arc<dyn DataChannel>>>,
 }
 
-pub(crate) async fn answer(offer: String, behaviour: Behaviour, seen: Arc<Mutex<Seen>>) -> String {
+/// An answering peer and its answer.
+pub(crate) async fn answer(
+    offer: String,
+    behaviour: Behaviour,
+    seen: Arc<Mutex<Seen>>,
+) -> (Arc<dyn PeerConnection>, String) {
     let (gathered, mut gathering) = mpsc::channel(1);
     let coding = RTCRtpEncodingParameters {
         rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(SSRC), ..Default::default() },
@@ -90,9 +98,15 @@ pub(crate) async fn answer(offer: String, behaviour: Behaviour, seen: Arc<Mutex<
     connection.set_local_description(answer).await.unwrap();
     gathering.recv().await.unwrap();
     let sdp = connection.local_description().await.unwrap().sdp;
-    // The connection lives as long as the test process.
-    std::mem::forget(connection);
-    sdp
+    (Arc::new(connection), sdp)
+}
+
+/// The answer to an offer that restarts ICE.
+pub(crate) async fn answer_again(connection: &dyn PeerConnection, offer: String) -> String {
+    connection.set_remote_description(RTCSessionDescription::offer(offer).unwrap()).await.unwrap();
+    let answer = connection.create_answer(None).await.unwrap();
+    connection.set_local_description(answer).await.unwrap();
+    connection.local_description().await.unwrap().sdp
 }
 
 fn opus_codec() -> RTCRtpCodec {
@@ -115,7 +129,7 @@ impl PeerConnectionEventHandler for Answering {
 
     async fn on_data_channel(&self, channel: Arc<dyn DataChannel>) {
         let label = channel.label().await.unwrap();
-        let seen = Arc::clone(&self.seen);
+        let (seen, voxgate) = (Arc::clone(&self.seen), Arc::clone(&self.voxgate));
         if label == "voxgate" {
             let _ = self.voxgate.set(Arc::clone(&channel));
         } else {
@@ -129,6 +143,9 @@ impl PeerConnectionEventHandler for Answering {
                     }
                     DataChannelEvent::OnMessage(message) => {
                         let json: Value = serde_json::from_slice(&message.data).unwrap();
+                        if json["type"] == LOSE_RELAY {
+                            send(voxgate.get().unwrap(), json!({"type": "relay.lost"})).await;
+                        }
                         let mut seen = seen.lock().unwrap();
                         if label == "voxgate" {
                             seen.reports.push(json)

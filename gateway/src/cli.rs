@@ -16,7 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt, registry};
 
 use crate::config::{self, Checked, ConfigError, Written};
-use crate::process::StartError;
+use crate::process::{StartError, raise_open_files};
 use crate::standalone;
 
 /// The WebRTC engine reports every state of every call at INFO, and every DTLS extension it does not know as a
@@ -117,6 +117,7 @@ pub(crate) fn run() -> ExitCode {
     match Cli::parse().command {
         Task::Standalone(settings) => {
             start_logging();
+            raise_open_files();
             match settings.load() {
                 Ok(checked) => exit_code(standalone::run(checked)),
                 Err(error) => complain(&error.to_string(), EXIT_CONFIG),

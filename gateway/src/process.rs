@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -49,6 +50,16 @@ pub(crate) enum StartError {
     /// Something inside could not be set up.
     #[error("cannot start: {0}")]
     Internal(String),
+}
+
+/// Lets the process open as many files as its hard limit allows: every TCP caller, client and provider takes one, and
+/// the usual soft limit of 1024 is there for programs that use `select`.
+pub(crate) fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 impl StartError {

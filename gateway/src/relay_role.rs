@@ -76,7 +76,7 @@ async fn serve(config: &CheckedRelay, takes_over: bool) -> Result<(), StartError
     let publish = |directory| relay.publish(directory);
     let run = async {
         tokio::select! {
-            _ = handed_over => "voxgate relay has handed over.",
+            () = really_handed_over(handed_over) => "voxgate relay has handed over.",
             () = stop_and_drain(config, &relay, &mut stop) => "voxgate relay has stopped.",
         }
     };
@@ -197,6 +197,13 @@ fn offer_sockets(relay: &RelayHandle, path: &Path) -> (Option<HandoverServer>, o
             tracing::warn!(%error, "a successor will not be able to take over from this relay");
             (None, handed_over)
         }
+    }
+}
+
+/// Waits for a successor. Where none can come, because the sockets could not be offered, that is for ever.
+async fn really_handed_over(handed_over: oneshot::Receiver<()>) {
+    if handed_over.await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

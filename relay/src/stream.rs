@@ -58,6 +58,9 @@ pub struct StreamLimits {
     /// Connections at once that have not shown a valid ufrag yet. Default 1024: a flood of them leaves room for
     /// callers who have.
     pub unproven: usize,
+    /// Of these, from one IPv4 address or one IPv6 /64. Default 16: callers prove themselves within a round trip or two, so
+    /// few of an office are at it in the same moment, and it takes many addresses to keep the others out.
+    pub unproven_per_source: usize,
     /// Connections at once from one IPv4 address or one IPv6 /64. Default 256: an office behind one address.
     pub per_source: usize,
     /// Time from the connection to its binding request, TLS handshake included. Default 5 s.
@@ -77,6 +80,7 @@ impl Default for StreamLimits {
         Self {
             connections: 4096,
             unproven: 1024,
+            unproven_per_source: 16,
             per_source: 256,
             first_request: Duration::from_secs(5),
             idle: Duration::from_secs(30),

@@ -26,6 +26,9 @@ use crate::reply::ErrorReply;
 /// Largest body of any request: an SDP offer is below 10 kB, a session with many tools below a few hundred.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
+/// The largest offer of an ICE restart. A browser's has 6 KiB; reading one is work that other calls wait for.
+const MAX_RESTART_BYTES: usize = 64 * 1024;
+
 /// Largest message of a client WebSocket: the API allows 15 MiB of audio, which base64 and JSON make larger.
 const MAX_SOCKET_MESSAGE_BYTES: usize = 22 * 1024 * 1024;
 
@@ -168,6 +171,9 @@ async fn restart_ice(
         return Err(unsupported_content_type("Send the offer as application/sdp.").into());
     }
     let offer = utf8(read(request.into_body()).await?)?;
+    if offer.len() > MAX_RESTART_BYTES {
+        return Err(ApiError::request_too_large(MAX_RESTART_BYTES).into());
+    }
     let answer = api.host.restart_ice(CallId::from(call_id), principal.key, offer).await?;
     Ok(([(header::CONTENT_TYPE, SDP)], answer).into_response())
 }

@@ -84,6 +84,7 @@ impl RelayArguments {
 /// Runs a relay.
 pub(super) fn run(arguments: &RelayArguments) -> ExitCode {
     start_logging();
+    crate::process::raise_open_files();
     match arguments.load() {
         Ok(checked) => exit_code(relay_role::run(&checked, !arguments.no_takeover)),
         Err(error) => complain(&error.to_string(), EXIT_CONFIG),

@@ -18,7 +18,7 @@ use super::relays::TokenSource;
 /// Threads one relay may have; one lane is kept for streams.
 const MOST_THREADS: u8 = MOST_LANES - 1;
 /// Below, heartbeats cost more than they tell; above, a dead relay is found out too late.
-const HEARTBEATS: std::ops::RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(1);
+const HEARTBEATS: std::ops::RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_millis(60);
 /// Nobody waits longer for a process to stop.
 const LONGEST_DRAIN: Duration = Duration::from_secs(24 * 3600);
 
@@ -311,7 +311,7 @@ fn check_threads(relay: &RelaySection, problems: &mut Vec<String>) -> Option<Non
 
 fn check_times(relay: &RelaySection, problems: &mut Vec<String>) {
     if !HEARTBEATS.contains(&relay.heartbeat) {
-        problems.push("relay.heartbeat must be 10ms to 1s".to_owned());
+        problems.push("relay.heartbeat must be 10ms to 60ms".to_owned());
     }
     if relay.drain_deadline > LONGEST_DRAIN {
         problems.push("relay.drain_deadline must be at most 24h".to_owned());

@@ -37,9 +37,6 @@ const REFRESH_EVERY: Duration = Duration::from_millis(500);
 /// A call silent for longer does not send: its client is gone, or has nothing to say.
 const REFRESH_FOR: Duration = Duration::from_secs(5);
 
-/// Names of a call that lead to it. Clients check with the newest; those of earlier ICE restarts end within seconds.
-const MOST_UFRAGS: usize = 4;
-
 /// What the loop has to do for a call.
 #[derive(Debug)]
 pub(super) enum CallOutput {
@@ -201,11 +198,6 @@ impl Call {
         }
         self.drain(now, None, sink);
         answer
-    }
-
-    /// The name that is too old to lead to the call, if there is one; it no longer does.
-    pub(super) fn outdated_ufrag(&mut self) -> Option<String> {
-        if self.ufrags.len() > MOST_UFRAGS { self.ufrags.pop_front() } else { None }
     }
 
     /// The relay that clients reach at these addresses is lost or about to stop. True if it carries the call: then the

@@ -73,6 +73,9 @@ impl Transport {
         let datagram =
             stun::binding_success(check.transaction, path.client.socket, &credentials.password).into();
         let checked = self.paths.checked(now, path, Check { nominated: check.nominated, generation });
+        if self.phase == Phase::Connected && self.paths.wanted() == Some(path) {
+            self.asker.start(now);
+        }
         self.outputs.extend(checked.evicted.map(Output::PathReleased));
         self.outputs.extend(checked.is_new.then_some(Output::PathValidated(path)));
         self.outputs.push_back(Output::Transmit { path, datagram });

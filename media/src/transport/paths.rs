@@ -4,7 +4,7 @@
 //! the call is decided by what the caller does, the stronger sign first:
 //!
 //! 1. The path on which its newest authenticated packet arrived: it has moved already.
-//! 2. The path of its last nominating check, unless the check is older than the caller's last ICE restart or goes
+//! 2. The path of its last nominating check, from another client address only once it has answered there, unless the check is older than the caller's last ICE restart or goes
 //!    through a relay that is avoided: a relay that dies and comes back brings old nominations with it.
 //! 3. When the current path is lost, the path last heard after it: a caller that does not nominate again (aiortc after
 //!    a NAT rebinding) would otherwise never be heard. A path is lost when our own question on it went unanswered for a
@@ -47,6 +47,8 @@ struct Proven {
     /// Last authentic datagram of any kind.
     heard: Instant,
     inquiry: Inquiry,
+    /// The caller receives here: it answered a question of ours, or its own packets came from here.
+    is_reached: bool,
 }
 
 impl Proven {
@@ -82,6 +84,10 @@ pub(super) struct Checked {
 pub(super) struct Paths {
     proven: Vec<Proven>,
     current: Option<Path>,
+    /// What a check asked to become current, and will be once the caller has answered there.
+    wanted: Option<Path>,
+    /// Something authenticated has come, so that the call has a path it can keep.
+    has_carried: bool,
     /// Generation of the last nomination followed.
     nominated_in: u32,
     /// Relays believed dead, and since when.
@@ -120,7 +126,7 @@ impl Paths {
             nominated || current_is_avoided
         };
         if is_better || self.current_is_lost(now) {
-            self.current = Some(path);
+            self.prefer(path);
         }
         if let Some(known) = self.find_mut(path) {
             known.generation = check.generation.max(known.generation);
@@ -136,6 +142,7 @@ impl Paths {
             consented: now,
             heard: now,
             inquiry: Inquiry::default(),
+            is_reached: false,
         });
         Checked { is_new: true, evicted }
     }
@@ -144,8 +151,11 @@ impl Paths {
     pub(super) fn heard(&mut self, now: Instant, path: Path, newest: bool) {
         let Some(known) = self.find_mut(path) else { return };
         known.hear(now);
+        known.is_reached = true;
+        self.has_carried = true;
         if newest {
             self.current = Some(path);
+            self.wanted = None;
             // Whoever believed this relay dead was wrong, or it is back.
             self.avoided.retain(|(relay, _)| *relay != path.relay);
             self.leaving.carried(now, path.relay);
@@ -164,7 +174,11 @@ impl Paths {
             known.inquiry.answered(transaction);
             known.consented = now;
             known.hear(now);
+            known.is_reached = true;
             self.answers = true;
+            if self.wanted == Some(path) {
+                self.prefer(path);
+            }
         }
     }
 
@@ -231,7 +245,10 @@ impl Paths {
             return;
         }
         let lost = self.current.and_then(|current| self.find(current)).map(|lost| lost.heard);
-        let later = self.proven.iter().filter(|proven| lost.is_none_or(|lost| proven.heard > lost));
+        let later = self
+            .proven
+            .iter()
+            .filter(|proven| self.may_carry(proven.path) && lost.is_none_or(|lost| proven.heard > lost));
         let best = later.max_by_key(|proven| (!self.avoids(proven.path.relay), proven.heard));
         self.current = best.map(|best| best.path).or(self.current);
     }
@@ -268,6 +285,29 @@ impl Paths {
         });
         self.proven = kept;
         idle.into_iter().map(|proven: Proven| proven.path).collect()
+    }
+
+    /// The path a check asked for and that has to be asked before it may carry the call.
+    pub(super) const fn wanted(&self) -> Option<Path> {
+        self.wanted
+    }
+
+    /// Makes a path current, at once or when it has answered.
+    fn prefer(&mut self, path: Path) {
+        if self.may_carry(path) {
+            self.current = Some(path);
+            self.wanted = None;
+        } else {
+            self.wanted = Some(path);
+        }
+    }
+
+    /// Whether the call may be sent along a path on the word of a check. A check proves that its sender knows the
+    /// password, not that it receives at the address it claims: with a forged one a caller could have its answer sent
+    /// to somebody else. So once the call has a path that carried something, another client address must answer first.
+    fn may_carry(&self, path: Path) -> bool {
+        let is_elsewhere = self.current.is_some_and(|current| current.client != path.client);
+        !self.has_carried || !is_elsewhere || self.find(path).is_some_and(|known| known.is_reached)
     }
 
     fn find(&self, path: Path) -> Option<&Proven> {

@@ -110,13 +110,14 @@ impl Transport {
         if self.phase == Phase::Closed {
             return Err(OfferError::CallOver);
         }
+        // First, because it costs nothing: reading an offer is work that everybody else's call waits for.
+        if self.generations.is_too_soon(now) {
+            return Err(OfferError::RestartTooSoon);
+        }
         let offer = Offer::parse(offer)?;
         self.agreement.admits(&offer)?;
         if self.generations.knows(offer.ufrag) {
             return Err(OfferError::SameIce);
-        }
-        if self.generations.is_too_soon(now) {
-            return Err(OfferError::RestartTooSoon);
         }
         let in_hurry = !self.newest.media_flow(now);
         let longest = if in_hurry { Duration::ZERO } else { LONGEST_HOLD_AFTER_RESTART };

@@ -48,13 +48,35 @@ fn a_mere_check_from_the_new_address_moves_a_talking_caller_with_its_next_packet
 }
 
 #[test]
-fn a_mere_check_moves_a_listening_caller_at_once_when_the_old_address_has_been_silent() {
+fn a_mere_check_moves_a_listening_caller_when_the_old_address_has_been_silent_and_the_new_one_answers() {
     let (mut call, old, new) = silently_rebound();
     let check = Credentials::of(&call).check(1, false);
     call.run(Duration::from_secs(3));
     assert_eq!(call.server.current_path(), Some(old));
     assert!(is_answered(&mut call, new, &check));
-    assert_eq!(call.server.current_path(), Some(new));
+    call.run_until(Duration::from_millis(500), |call| call.server.current_path() == Some(new));
+}
+
+/// Whoever has a call can write any source address on a check; whoever lives there did not ask for sound.
+#[test]
+fn a_nominating_check_from_an_address_that_never_answers_does_not_send_the_call_there() {
+    for silent in [false, true] {
+        let mut call = Call::connected();
+        call.talk(20);
+        let current = call.server.current_path().unwrap();
+        let forged = "203.0.113.200:9".parse().unwrap();
+        let victim = Path { client: voxgate_protocol::path::ClientAddress::udp(forged), ..current };
+        let credentials = Credentials::of(&call);
+        for number in 0..20 {
+            assert!(is_answered(&mut call, victim, &credentials.check(number, true)));
+            if silent {
+                call.run(Duration::from_millis(500));
+            } else {
+                call.talk(25);
+            }
+            assert_eq!(call.server.current_path(), Some(current), "check {number}, silent {silent}");
+        }
+    }
 }
 
 #[test]

@@ -257,7 +257,8 @@ fn an_offer_that_is_no_restart_of_this_call_is_refused_and_changes_nothing() {
 fn restarts_in_quick_succession_are_refused_and_many_of_them_leave_the_call_alive() {
     let mut call = Call::connected();
     scripted_restart(&mut call, 1, &[third_relay()]);
-    let again = call.server.restart_ice(call.now, &call.offer, &ice_restart(2, &[third_relay()]));
+    let again =
+        call.server.restart_ice(call.now + RESTART_PAUSE, &call.offer, &ice_restart(2, &[third_relay()]));
     assert_eq!(again, Err(OfferError::SameIce));
     let changed = call.offer.replace("a=ice-ufrag:", "a=ice-ufrag:x");
     let soon = call.server.restart_ice(call.now, &changed, &ice_restart(2, &[third_relay()]));

@@ -132,11 +132,12 @@ impl RelayLane {
     ) {
         self.follow_directory(now);
         self.stats.tunnel_datagrams += 1;
-        for frame in frames(datagram) {
-            self.handle_frame(now, received_at, from, frame, out);
-        }
+        // What follows a frame that is not authentic is no node's either, and not worth a look.
+        let mut frames = frames(datagram);
+        while frames.next().is_some_and(|frame| self.handle_frame(now, received_at, from, frame, out)) {}
     }
 
+    /// Whether the frame is authentic.
     fn handle_frame(
         &mut self,
         now: Instant,
@@ -144,19 +145,22 @@ impl RelayLane {
         from: SocketAddr,
         datagram: &[u8],
         out: &mut Outbox,
-    ) {
+    ) -> bool {
         let Ok(claim) = claim(datagram) else {
             self.stats.drop_tunnel_malformed += 1;
-            return;
+            return false;
         };
         let from = canonical(from);
         let Some(node) = self.nodes.get_mut(claim.node).filter(|node| node.address == from) else {
             self.stats.drop_tunnel_unlisted += 1;
-            return;
+            return false;
         };
         let frame = match node.endpoint.open(received_at, datagram) {
             Ok(frame) => frame,
-            Err(error) => return self.count_tunnel_error(error),
+            Err(error) => {
+                self.count_tunnel_error(error);
+                return false;
+            }
         };
         let present = frame.header.relay_epoch == self.relay.epoch;
         if present {
@@ -166,6 +170,7 @@ impl RelayLane {
             node.greeting.repeat_soon(now);
         }
         self.apply(now, &frame.header, present, frame.payload, out);
+        true
     }
 
     /// Does what is due at `now`: says hello, ends flows, takes a new directory.

@@ -14,7 +14,7 @@ use super::sockets::{open_tunnel, serves};
 use super::worker::LaneReport;
 use crate::core::Relay;
 use crate::stream::{self, StreamConfig, StreamHandle};
-use crate::tunnel::Lane;
+use crate::tunnel::{Lane, MOST_LANES};
 
 /// The running parts of a relay.
 #[derive(Debug)]
@@ -117,6 +117,8 @@ impl Streams {
     /// Closes every connection and ends the thread; the sockets stay.
     pub(super) fn stop(mut self) -> Self {
         drop(self.running.take());
+        // A lane started anew would repeat the sequence of the former one.
+        self.lane = Lane((self.lane.0 + 1).min(MOST_LANES - 1));
         self
     }
 

@@ -14,13 +14,20 @@ pub(super) enum Refusal {
     Source,
 }
 
+/// What one source has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    open: usize,
+    unproven: usize,
+}
+
 /// The connections there are, by source.
 #[derive(Clone, Debug)]
 pub(super) struct Admission {
     limits: StreamLimits,
     open: usize,
     unproven: usize,
-    sources: BTreeMap<IpAddr, usize>,
+    sources: BTreeMap<IpAddr, Share>,
 }
 
 impl Admission {
@@ -33,19 +40,23 @@ impl Admission {
         if self.open >= self.limits.connections || self.unproven >= self.limits.unproven {
             return Err(Refusal::Full);
         }
-        let of_source = self.sources.get(&source(from)).copied().unwrap_or_default();
-        if of_source >= self.limits.per_source {
+        let share = self.sources.entry(source(from)).or_default();
+        if share.open >= self.limits.per_source || share.unproven >= self.limits.unproven_per_source {
             return Err(Refusal::Source);
         }
-        self.sources.insert(source(from), of_source + 1);
+        share.open += 1;
+        share.unproven += 1;
         self.open += 1;
         self.unproven += 1;
         Ok(())
     }
 
     /// A connection has shown a valid ufrag.
-    pub(super) const fn prove(&mut self) {
+    pub(super) fn prove(&mut self, from: IpAddr) {
         self.unproven = self.unproven.saturating_sub(1);
+        if let Some(share) = self.sources.get_mut(&source(from)) {
+            share.unproven = share.unproven.saturating_sub(1);
+        }
     }
 
     /// Counts a connection out.
@@ -54,9 +65,10 @@ impl Admission {
         if !proven {
             self.unproven = self.unproven.saturating_sub(1);
         }
-        if let Some(of_source) = self.sources.get_mut(&source(from)) {
-            *of_source = of_source.saturating_sub(1);
-            if *of_source == 0 {
+        if let Some(share) = self.sources.get_mut(&source(from)) {
+            share.open = share.open.saturating_sub(1);
+            share.unproven = share.unproven.saturating_sub(usize::from(!proven));
+            if share.open == 0 {
                 self.sources.remove(&source(from));
             }
         }
@@ -102,6 +114,20 @@ mod tests {
     }
 
     #[test]
+    fn a_source_that_proves_nothing_has_a_small_share() {
+        let limits = StreamLimits { unproven_per_source: 2, ..StreamLimits::default() };
+        let mut admission = Admission::new(limits);
+        let caller = address("192.0.2.1");
+        assert_eq!((admission.enter(caller), admission.enter(caller)), (Ok(()), Ok(())));
+        assert_eq!(admission.enter(caller), Err(Refusal::Source));
+        admission.prove(caller);
+        assert_eq!(admission.enter(caller), Ok(()));
+        admission.leave(caller, false);
+        assert_eq!(admission.enter(caller), Ok(()));
+        assert_eq!(admission.enter(caller), Err(Refusal::Source));
+    }
+
+    #[test]
     fn addresses_of_one_ipv6_network_are_one_source() {
         let mut admission = admission();
         assert_eq!(admission.enter(address("2001:db8::1")), Ok(()));
@@ -117,9 +143,9 @@ mod tests {
             assert_eq!(admission.enter(address(&format!("192.0.2.{last}"))), Ok(()));
         }
         assert_eq!(admission.enter(address("192.0.2.4")), Err(Refusal::Full));
-        admission.prove();
+        admission.prove(address("192.0.2.1"));
         assert_eq!(admission.enter(address("192.0.2.4")), Ok(()));
-        admission.prove();
+        admission.prove(address("192.0.2.2"));
         assert_eq!(admission.enter(address("192.0.2.5")), Err(Refusal::Full), "four is the most of all");
         admission.leave(address("192.0.2.1"), true);
         assert_eq!(admission.open(), 3);

@@ -188,7 +188,7 @@ impl StreamLane {
         let line =
             Rc::new(Line { queue: RefCell::new(queue), filled: Notify::new(), replaced: Notify::new() });
         let state = &mut *self.state.borrow_mut();
-        state.admission.prove();
+        state.admission.prove(client.socket.ip());
         if let Some(former) = state.lines.insert(client.socket, Rc::clone(&line)) {
             former.replaced.notify_one();
         }

@@ -144,11 +144,9 @@ impl Switchboard {
         self.work(now, slot, |call, sink| answer = Some(call.restart_ice(now, &restart.offer, ice, sink)));
         // A call whose state machine panicked is no more.
         let answer = answer.ok_or_else(ApiError::call_id_not_found)?.map_err(refused_restart)?;
-        if let Some(call) = self.calls.get_mut(&slot) {
+        // Every name leads to the call for as long as it lives: which credentials still count, the transport decides.
+        if self.calls.contains_key(&slot) {
             self.by_ufrag.insert(ufrag, slot);
-            if let Some(outdated) = call.outdated_ufrag() {
-                self.by_ufrag.remove(&outdated);
-            }
         }
         Ok(answer)
     }

@@ -20,19 +20,28 @@ const ADDRESS_HELD: Duration = Duration::from_secs(5);
 impl Switchboard {
     /// A datagram came to the socket: a frame, or several.
     pub(in super::super) fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
-        for frame in tunnel::frames(datagram) {
-            self.handle_frame(now, from, frame);
+        if !self.edges.iter().any(|edge| edge.sends_from(from)) {
+            return self.drop_frame("unknown_relay");
         }
+        // What follows a frame that is not authentic is no relay's either, and not worth a look.
+        let mut frames = tunnel::frames(datagram);
+        while frames.next().is_some_and(|frame| self.handle_frame(now, from, frame)) {}
     }
 
-    fn handle_frame(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
-        let Ok(claim) = tunnel::claim(bytes) else { return self.drop_frame("malformed") };
+    /// Whether the frame is authentic.
+    fn handle_frame(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> bool {
+        let Ok(claim) = tunnel::claim(bytes) else {
+            self.drop_frame("malformed");
+            return false;
+        };
         let claimed = |edge: &Edge| edge.relay() == claim.relay && edge.sends_from(from);
         let Some(index) = self.edges.iter().position(claimed) else {
-            return self.drop_frame("unknown_relay");
+            self.drop_frame("unknown_relay");
+            return false;
         };
         let Ok(heard) = self.edges[index].open(now, claim.lane, from, bytes) else {
-            return self.drop_frame("not_authentic");
+            self.drop_frame("not_authentic");
+            return false;
         };
         if heard.lives_anew {
             self.teach(now, index);
@@ -43,6 +52,7 @@ impl Switchboard {
             (Kind::Hello { .. }, _) => self.answer_hello(now, index, claim.lane),
             _ => self.drop_frame("unexpected_kind"),
         }
+        true
     }
 
     fn handle_up(

@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::geteuid;
@@ -80,6 +80,9 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// The pause after a connection that could not be taken, so that a lasting reason does not spin.
+const ACCEPT_FAILURE_PAUSE: Duration = Duration::from_millis(100);
+
 /// Offers until somebody has taken over, `true`, or a stop is wished.
 fn serve(listener: &UnixListener, shared: &Shared, stop: &Stop) -> bool {
     loop {
@@ -90,7 +93,15 @@ fn serve(listener: &UnixListener, shared: &Shared, stop: &Stop) -> bool {
         if stop.is_wished() {
             return false;
         }
-        let Ok((stream, _)) = listener.accept() else { continue };
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(_) => {
+                // Out of descriptors, most likely; the one who waits would be found again at once.
+                std::thread::sleep(ACCEPT_FAILURE_PAUSE);
+                continue;
+            }
+        };
         match hand_over(stream, shared) {
             Ok(()) => return true,
             Err(error) => tracing::warn!(%error, "a hand-over was not completed"),

@@ -187,13 +187,14 @@ async fn after_an_ice_restart_the_old_and_the_new_name_lead_to_the_call() {
 }
 
 #[tokio::test]
-async fn names_of_a_call_stay_few_and_are_gone_with_it() {
+async fn every_name_of_a_call_leads_to_it_until_it_is_gone() {
     let mut world = World::new(1).await;
     world.call(1);
     for number in 0..10 {
         world.now += Duration::from_secs(40);
         world.restart(1, KeyIndex(0), &restart_offer(number)).unwrap();
-        assert!(world.switchboard.by_ufrag.len() <= 4);
+        // The client may never have got the newest answers, and still check with the first one.
+        assert_eq!(world.switchboard.by_ufrag.len(), 2 + number as usize);
     }
     let refused = world.restart(1, KeyIndex(0), &restart_offer(77)).unwrap_err();
     assert_eq!(refused.status, 429, "too soon, but worth another try");

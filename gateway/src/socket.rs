@@ -114,7 +114,7 @@ impl SocketSession {
         let mut pings = tokio::time::interval(PING_EVERY);
         let mut outputs = Vec::new();
         let to_provider = self.dialogue.to_provider();
-        self.dialogue.open();
+        self.dialogue.open(Instant::now());
         loop {
             self.dialogue.drain(Instant::now(), None, &mut outputs);
             for output in outputs.drain(..) {
@@ -132,7 +132,7 @@ impl SocketSession {
                     return;
                 }
                 if !matches!(sent, Ok(Ok(()))) {
-                    self.dialogue.end(EndReason::ClientLost);
+                    self.dialogue.end(Instant::now(), EndReason::ClientLost);
                     return;
                 }
             }
@@ -144,14 +144,14 @@ impl SocketSession {
                 () = tokio::time::sleep_until(self.deadline().into()) => self.handle_timeout(Instant::now()),
                 changed = self.drain.changed() => {
                     if changed.is_err() {
-                        self.dialogue.end(EndReason::Drained);
+                        self.dialogue.end(Instant::now(), EndReason::Drained);
                     }
                 }
                 _ = pings.tick() => {
                     let ping = to_client.send(Message::Ping(Vec::new().into()));
                     let is_sent = matches!(tokio::time::timeout(SEND_TIMEOUT, ping).await, Ok(Ok(())));
                     if !is_sent || self.last_heard.elapsed() > LOST_AFTER {
-                        self.dialogue.end(EndReason::ClientLost);
+                        self.dialogue.end(Instant::now(), EndReason::ClientLost);
                     }
                 }
             }
@@ -159,14 +159,15 @@ impl SocketSession {
     }
 
     fn take<E>(&mut self, message: Option<Result<Message, E>>) {
-        self.last_heard = Instant::now();
+        let now = Instant::now();
+        self.last_heard = now;
         match message {
-            Some(Ok(Message::Text(text))) => self.dialogue.handle_text(text.as_str()),
+            Some(Ok(Message::Text(text))) => self.dialogue.handle_text(now, text.as_str()),
             // The API is text only; what a binary frame means is not defined.
-            Some(Ok(Message::Binary(_))) => self.dialogue.handle_text(""),
+            Some(Ok(Message::Binary(_))) => self.dialogue.handle_text(now, ""),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-            Some(Ok(Message::Close(_))) | None => self.dialogue.end(EndReason::ClientClosed),
-            Some(Err(_)) => self.dialogue.end(EndReason::ClientLost),
+            Some(Ok(Message::Close(_))) | None => self.dialogue.end(now, EndReason::ClientClosed),
+            Some(Err(_)) => self.dialogue.end(now, EndReason::ClientLost),
         }
     }
 
@@ -179,10 +180,10 @@ impl SocketSession {
     fn handle_timeout(&mut self, now: Instant) {
         let drained = *self.drain.borrow();
         if drained.is_some_and(|at| at <= now) {
-            self.dialogue.end(EndReason::Drained);
+            self.dialogue.end(now, EndReason::Drained);
         }
         if self.ends_at <= now {
-            self.dialogue.end(EndReason::MaximumDuration);
+            self.dialogue.end(now, EndReason::MaximumDuration);
         }
         self.dialogue.handle_timeout(now);
     }

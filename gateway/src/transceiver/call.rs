@@ -131,11 +131,8 @@ impl Call {
         sink: &mut Vec<CallOutput>,
     ) {
         let TransportStats { round_trip, .. } = self.transport.stats();
-        self.dialogue.note_network(NetworkTimes {
-            relay_in: tunnel.relay_in,
-            relay_out: tunnel.relay_out,
-            round_trip,
-        });
+        let times = NetworkTimes { relay_in: tunnel.relay_in, relay_out: tunnel.relay_out, round_trip };
+        self.dialogue.note_network(now, times);
         self.transport.handle_datagram(now, path, datagram);
         if is_rtp(datagram) {
             self.silence = Some(Silence { since: now, refresh_at: now + SILENT_AFTER });
@@ -152,7 +149,7 @@ impl Call {
     /// Time passed.
     pub(super) fn handle_timeout(&mut self, now: Instant, sink: &mut Vec<CallOutput>) {
         if now >= self.ends_at {
-            self.dialogue.end(EndReason::MaximumDuration);
+            self.dialogue.end(now, EndReason::MaximumDuration);
         }
         if let Phase::Leaving(at) = self.phase
             && now >= at
@@ -179,7 +176,7 @@ impl Call {
 
     /// Ends the call in order.
     pub(super) fn end(&mut self, now: Instant, reason: EndReason, sink: &mut Vec<CallOutput>) {
-        self.dialogue.end(reason);
+        self.dialogue.end(now, reason);
         self.drain(now, None, sink);
     }
 
@@ -301,7 +298,7 @@ impl Call {
                 }
                 Output::ChannelOpened { channel, label } => self.channel_opened(now, channel, &label),
                 Output::Text { channel, text } => self.text(now, channel, &text),
-                Output::Closed(reason) => self.closed(reason),
+                Output::Closed(reason) => self.closed(now, reason),
             }
         }
         moved
@@ -310,7 +307,7 @@ impl Call {
     fn channel_opened(&mut self, now: Instant, channel: ChannelId, label: &str) {
         if label == EVENTS_CHANNEL && self.events.is_none() {
             self.events = Some(channel);
-            self.dialogue.open();
+            self.dialogue.open(now);
             if let Phase::Leaving(at) = &mut self.phase {
                 *at = (*at).min(now + FAREWELL);
             }
@@ -328,7 +325,7 @@ impl Call {
 
     fn text(&mut self, now: Instant, channel: ChannelId, text: &str) {
         if Some(channel) == self.events {
-            self.dialogue.handle_text(text);
+            self.dialogue.handle_text(now, text);
         } else if Some(channel) == self.extension
             && let Some(report) = extension::client_report(text)
         {
@@ -336,13 +333,14 @@ impl Call {
         }
     }
 
-    fn closed(&mut self, reason: CloseReason) {
-        self.dialogue.end(match reason {
+    fn closed(&mut self, now: Instant, reason: CloseReason) {
+        let reason = match reason {
             CloseReason::RemoteClosed => EndReason::ClientClosed,
             CloseReason::ClientLost => EndReason::ClientLost,
             CloseReason::SetupTimeout => EndReason::SetupTimeout,
             CloseReason::Local => EndReason::HungUp,
-        });
+        };
+        self.dialogue.end(now, reason);
         self.phase = Phase::Over;
     }
 

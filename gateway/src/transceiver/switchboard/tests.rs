@@ -25,6 +25,7 @@ use crate::sealing::Sealing;
 
 mod check;
 mod plans;
+mod sidebands;
 
 const NODE: NodeIndex = NodeIndex(1);
 const BOOT: Duration = Duration::from_secs(1_800_000_000);
@@ -161,6 +162,7 @@ impl World {
             bridge: Connected { bridge: near, ringer, last_turn: LastTurn::default() },
             expires_at_unix: BOOT.as_secs() + 3_600,
             ends_at: self.now + Duration::from_secs(3_600),
+            max_session: Duration::from_secs(3_600),
             seed: slot,
             ufrag: self.sealing.seal(tag, 0, BOOT).unwrap(),
             tag,
@@ -222,6 +224,7 @@ fn request(places: &Places) -> SessionRequest {
             provider_model: None,
         },
         permit: places.take(KeyIndex(0)).unwrap(),
+        allowed_events: None,
     }
 }
 

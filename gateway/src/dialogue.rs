@@ -1,23 +1,21 @@
 //! A session with its provider on one side and its client protocol on the other.
 //!
-//! The part every kind of client shares: [`Dialogue`] carries commands and events between the session core, the
-//! bridge and the Realtime adapter, until nothing is left to do. What is left over is for the client's
-//! connection.
+//! The part every kind of client shares. [`core`] decides everything and knows nothing of this process; [`Dialogue`] is
+//! the shell around it: the queue to and from the bridge, metrics, the session's place. What is left over is for the
+//! client's connection.
+
+mod core;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use voxgate_media::encode::EncoderConfig;
-use voxgate_media::session::{
-    Leg, NetworkTimes, Session, SessionConfig, SessionError, SessionOutput, SessionStats,
-};
+use voxgate_media::session::{Leg, NetworkTimes, SessionError, SessionStats};
 use voxgate_media::uplink::RtpAudio;
 use voxgate_policy::key::KeyIndex;
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, Fault, FaultOwner};
-use voxgate_protocol::id::IdSource;
-use voxgate_protocol::session::{EndReason, SessionCommand, SessionEvent};
+use voxgate_protocol::session::{EndReason, SessionCommand};
 use voxgate_protocol::timeline::TurnTimeline;
-use voxgate_realtime::{Adapter, AdapterOutput, ApiError, ClientKind, SidebandId};
 use voxgate_signaling::host::SessionRequest;
 use voxgate_signaling::permit::Permit;
 use voxgate_telemetry::metrics::Metrics;
@@ -27,6 +25,8 @@ use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
 
 use crate::bridges::Connected;
 
+use self::core::{CoreConfig, CoreInput, CoreOutput, DialogueCore};
+
 /// Events of a provider taken in one go, so that a burst of one call does not hold up the others.
 const EVENTS_AT_ONCE: usize = 64;
 
@@ -35,10 +35,6 @@ const EVENTS_AT_ONCE: usize = 64;
 pub(crate) enum DialogueOutput {
     /// Send one message of the client protocol.
     Text(String),
-    /// Tell every sideband connection.
-    Sidebands(String),
-    /// Tell one sideband connection.
-    Sideband(SidebandId, String),
     /// Send one RTP packet.
     Audio { payload: Vec<u8>, timestamp: u32, marker: bool, first_received: Option<Instant> },
     /// A turn was measured.
@@ -52,20 +48,17 @@ pub(crate) struct DialogueConfig {
     pub(crate) leg: Leg,
     pub(crate) encoder: EncoderConfig,
     pub(crate) expires_at_unix: u64,
-    pub(crate) max_session: Duration,
     pub(crate) seed: u64,
     pub(crate) metrics: Arc<Metrics>,
 }
 
 /// A session, its provider and its client protocol.
 pub(crate) struct Dialogue {
-    session: Session,
-    adapter: Adapter,
+    core: DialogueCore,
     bridge: Connected,
     metrics: Arc<Metrics>,
     has_more_events: bool,
     counted: SessionStats,
-    ended: Option<EndReason>,
     /// Held for as long as the session runs.
     permit: Permit,
 }
@@ -76,39 +69,35 @@ impl Dialogue {
         bridge: Connected,
         config: DialogueConfig,
     ) -> Result<Self, SessionError> {
-        let SessionRequest { session_id, settings, permit, allowed_events, .. } = request;
-        let (kind, leg_name) = match config.leg {
-            Leg::Rtp => (ClientKind::WebRtc, "webrtc"),
-            Leg::Pcm => (ClientKind::WebSocket, "websocket"),
+        let SessionRequest { session_id, settings, permit, .. } = request;
+        let leg_name = match config.leg {
+            Leg::Rtp => "webrtc",
+            Leg::Pcm => "websocket",
         };
-        let mut seeds = IdSource::new(config.seed);
-        let session = Session::new(SessionConfig {
+        let core = DialogueCore::new(CoreConfig {
+            session_id,
+            settings,
             traits: bridge.bridge.traits,
-            settings: settings.clone(),
             leg: config.leg,
             encoder: config.encoder,
-            seed: seeds.next_seed(),
+            expires_at_unix: config.expires_at_unix,
+            seed: config.seed,
         })?;
-        let adapter = Adapter::new(kind, session_id, settings, config.expires_at_unix, seeds.next_seed())
-            .lasting(config.max_session)
-            .allowing(allowed_events);
         config.metrics.sessions.inc();
         config.metrics.sessions_started.with_label_values(&[leg_name]).inc();
         Ok(Self {
-            session,
-            adapter,
+            core,
             bridge,
             metrics: config.metrics,
             has_more_events: false,
             counted: SessionStats::default(),
-            ended: None,
             permit,
         })
     }
 
     /// The client's message channel is open.
-    pub(crate) fn open(&mut self) {
-        self.adapter.open();
+    pub(crate) fn open(&mut self, now: Instant) {
+        self.core.handle(now, CoreInput::Opened);
     }
 
     /// The queue to the provider, to see how full it is.
@@ -117,33 +106,18 @@ impl Dialogue {
     }
 
     /// A message of the client.
-    pub(crate) fn handle_text(&mut self, text: &str) {
-        self.adapter.handle_text(text);
-    }
-
-    /// A sideband connection begins to listen.
-    pub(crate) fn attach(&mut self, sideband: SidebandId) -> Result<(), ApiError> {
-        self.adapter.attach(sideband)
-    }
-
-    /// A sideband connection is gone.
-    pub(crate) fn detach(&mut self, sideband: SidebandId) {
-        self.adapter.detach(sideband);
-    }
-
-    /// A message of a sideband connection.
-    pub(crate) fn handle_sideband(&mut self, sideband: SidebandId, text: &str) {
-        self.adapter.handle_sideband(sideband, text);
+    pub(crate) fn handle_text(&mut self, now: Instant, text: &str) {
+        self.core.handle(now, CoreInput::Text(text));
     }
 
     /// A command that does not come from the client protocol.
     pub(crate) fn handle_command(&mut self, now: Instant, command: SessionCommand) {
-        self.session.handle_command(now, command);
+        self.core.handle(now, CoreInput::Command(command));
     }
 
     /// An RTP packet of the caller.
     pub(crate) fn handle_rtp(&mut self, now: Instant, packet: RtpAudio<'_>) {
-        self.session.handle_rtp(now, packet);
+        self.core.handle(now, CoreInput::Rtp(packet));
     }
 
     /// The bridge has something to say.
@@ -156,11 +130,11 @@ impl Dialogue {
                     if let BridgeEvent::Fault(fault) = &stamped.event {
                         self.metrics.provider_fault(fault.owner);
                     }
-                    self.session.handle_bridge(now, stamped.at, stamped.event);
+                    self.core.handle(now, CoreInput::Bridge { at: stamped.at, event: stamped.event });
                 }
                 Err(TryRecvError::Empty) => return,
                 Err(TryRecvError::Disconnected) => {
-                    self.session.handle_bridge(now, now, BridgeEvent::Fault(bridge_is_gone()));
+                    self.fault(now, bridge_is_gone());
                     return;
                 }
             }
@@ -173,22 +147,22 @@ impl Dialogue {
         if self.has_more_events {
             self.handle_bridge(now);
         }
-        self.session.handle_timeout(now);
+        self.core.handle(now, CoreInput::Timeout);
     }
 
     /// The audio of the last output was handed to the network.
     pub(crate) fn handle_sent(&mut self, now: Instant) {
-        self.session.handle_sent(now);
+        self.core.handle(now, CoreInput::Sent);
     }
 
     /// What the network added on the way of the last packet.
-    pub(crate) fn note_network(&mut self, times: NetworkTimes) {
-        self.session.note_network(times);
+    pub(crate) fn note_network(&mut self, now: Instant, times: NetworkTimes) {
+        self.core.handle(now, CoreInput::Network(times));
     }
 
     /// Ends the session.
-    pub(crate) fn end(&mut self, reason: EndReason) {
-        self.session.end(reason);
+    pub(crate) fn end(&mut self, now: Instant, reason: EndReason) {
+        self.core.handle(now, CoreInput::End(reason));
     }
 
     /// Whose session it is.
@@ -198,68 +172,38 @@ impl Dialogue {
 
     /// Why the session ended, once it has.
     pub(crate) const fn ended(&self) -> Option<EndReason> {
-        self.ended
+        self.core.ended()
     }
 
     /// When [`Dialogue::handle_timeout`] has to be called; in the past if work waits.
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        if self.has_more_events { Some(now) } else { self.session.poll_timeout() }
+        if self.has_more_events { Some(now) } else { self.core.poll_timeout() }
     }
 
-    /// Carries everything on until nothing is left. `arrived` is set if this follows an audio packet.
+    /// Hands out what the core wants done. `arrived` is set if this follows an audio packet.
     pub(crate) fn drain(
         &mut self,
         now: Instant,
         arrived: Option<Instant>,
         outputs: &mut Vec<DialogueOutput>,
     ) {
-        loop {
-            if let Some(output) = self.session.poll_output() {
-                self.take_session_output(now, arrived, output, outputs);
-            } else if let Some(output) = self.adapter.poll_output() {
-                match output {
-                    AdapterOutput::ToClient(text) => outputs.push(DialogueOutput::Text(text)),
-                    AdapterOutput::ToSidebands(text) => outputs.push(DialogueOutput::Sidebands(text)),
-                    AdapterOutput::ToSideband(id, text) => outputs.push(DialogueOutput::Sideband(id, text)),
-                    AdapterOutput::Command(command) => self.session.handle_command(now, command),
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                CoreOutput::Text(text) => outputs.push(DialogueOutput::Text(text)),
+                CoreOutput::Audio { payload, timestamp, marker, first_received, lateness } => {
+                    Metrics::observe(&self.metrics.pacing_late_seconds, lateness);
+                    outputs.push(DialogueOutput::Audio { payload, timestamp, marker, first_received });
                 }
-            } else {
-                break;
+                CoreOutput::Bridge(command) => self.tell_provider(now, arrived, command),
+                CoreOutput::Turn(timeline) => {
+                    self.metrics.turn_measured(&timeline);
+                    self.bridge.last_turn.set((*timeline).clone());
+                    outputs.push(DialogueOutput::Turn(timeline));
+                }
+                CoreOutput::Ended(reason) => outputs.push(DialogueOutput::Ended(reason)),
             }
-        }
-        if let Some(reason) = self.ended
-            && !outputs.iter().any(|output| matches!(output, DialogueOutput::Ended(_)))
-        {
-            outputs.push(DialogueOutput::Ended(reason));
         }
         self.count();
-    }
-
-    fn take_session_output(
-        &mut self,
-        now: Instant,
-        arrived: Option<Instant>,
-        output: SessionOutput,
-        outputs: &mut Vec<DialogueOutput>,
-    ) {
-        match output {
-            SessionOutput::Bridge(command) => self.tell_provider(now, arrived, command),
-            SessionOutput::Event(SessionEvent::TurnMeasured(timeline)) => {
-                self.metrics.turn_measured(&timeline);
-                self.bridge.last_turn.set((*timeline).clone());
-                outputs.push(DialogueOutput::Turn(timeline));
-            }
-            SessionOutput::Event(event) => {
-                if let SessionEvent::Ended(reason) = event {
-                    self.ended = Some(reason);
-                }
-                self.adapter.handle_event(event);
-            }
-            SessionOutput::Audio { payload, timestamp, marker, first_received, lateness } => {
-                Metrics::observe(&self.metrics.pacing_late_seconds, lateness);
-                outputs.push(DialogueOutput::Audio { payload, timestamp, marker, first_received });
-            }
-        }
     }
 
     fn tell_provider(&mut self, now: Instant, arrived: Option<Instant>, command: BridgeCommand) {
@@ -275,7 +219,7 @@ impl Dialogue {
                 self.metrics.provider_fault(FaultOwner::Gateway);
                 if !is_audio {
                     // The client would wait for the answer to this command for ever.
-                    self.session.handle_bridge(now, now, BridgeEvent::Fault(bridge_stands_still()));
+                    self.fault(now, bridge_stands_still());
                 }
                 return;
             }
@@ -285,8 +229,13 @@ impl Dialogue {
         }
     }
 
+    /// What the queue to the provider has to say.
+    fn fault(&mut self, now: Instant, fault: Fault) {
+        self.core.handle(now, CoreInput::Bridge { at: now, event: BridgeEvent::Fault(fault) });
+    }
+
     fn count(&mut self) {
-        let stats = self.session.stats();
+        let stats = self.core.stats();
         let metrics = &self.metrics;
         metrics.interruptions.inc_by(u64::from(stats.interruptions - self.counted.interruptions));
         metrics.concealed_frames.inc_by(stats.concealed_frames - self.counted.concealed_frames);
@@ -298,7 +247,7 @@ impl Dialogue {
 impl Drop for Dialogue {
     fn drop(&mut self) {
         self.metrics.sessions.dec();
-        self.metrics.session_ended(self.ended.unwrap_or(EndReason::ClientLost));
+        self.metrics.session_ended(self.ended().unwrap_or(EndReason::ClientLost));
     }
 }
 

@@ -13,7 +13,6 @@ mod process;
 mod relay_figures;
 mod relay_role;
 mod sealing;
-mod sideband;
 mod socket;
 mod standalone;
 mod tls;

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use voxgate_media::encode::EncoderConfig;
 use voxgate_media::session::Leg;
 use voxgate_protocol::session::EndReason;
-use voxgate_realtime::{ApiError, maximum_duration_reached};
+use voxgate_realtime::ApiError;
 use voxgate_signaling::host::SessionRequest;
 use voxgate_telemetry::metrics::Metrics;
 
@@ -19,17 +19,17 @@ use crate::bridges::Connected;
 use crate::dialogue::{Dialogue, DialogueConfig, DialogueOutput};
 
 /// Between two pings: shorter than the idle timeouts of the proxies people put in front (60 s and more).
-pub(crate) const PING_EVERY: Duration = Duration::from_secs(15);
+const PING_EVERY: Duration = Duration::from_secs(15);
 
 /// A client of which nothing is heard for this long, not even the answer to a ping, is gone.
-pub(crate) const LOST_AFTER: Duration = Duration::from_secs(45);
+const LOST_AFTER: Duration = Duration::from_secs(45);
 
 /// Places in the provider's queue that have to be free before the next message of the client is read: more than one
 /// message needs. A client that sends faster than the provider takes is slowed down and loses nothing.
 const FREE_PLACES: usize = 64;
 
 /// A client that takes longer to accept a message is gone.
-pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time a client gets to answer the close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -52,13 +52,13 @@ pub(crate) async fn refuse(mut socket: WebSocket, error: &ApiError) {
     });
     // A client that is gone needs no reason.
     let _ = socket.send(Message::Text(event.to_string().into())).await;
-    let _ = socket.send(close_frame(EndReason::ProviderFailed, Duration::ZERO)).await;
+    let _ = socket.send(close_frame(EndReason::ProviderFailed)).await;
     hear_out(&mut socket).await;
 }
 
 /// Waits for the client's half of the close (RFC 6455 section 7.1.1). A connection closed at once may be reset, and some
 /// clients then lose what was said before the close, the reason for it included.
-pub(crate) async fn hear_out(from_client: &mut (impl Stream<Item = Result<Message, axum::Error>> + Unpin)) {
+async fn hear_out(from_client: &mut (impl Stream<Item = Result<Message, axum::Error>> + Unpin)) {
     let farewell = async { while let Some(Ok(_)) = from_client.next().await {} };
     // A client that does not answer is left alone.
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, farewell).await;
@@ -81,7 +81,6 @@ pub(crate) async fn serve(
             leg: Leg::Pcm,
             encoder: config.encoder,
             expires_at_unix: config.expires_at_unix,
-            max_session: config.max_session,
             seed,
             metrics: config.metrics,
         },
@@ -90,13 +89,7 @@ pub(crate) async fn serve(
         Ok(dialogue) => {
             let now = Instant::now();
             let ends_at = now + config.max_session;
-            let session = SocketSession {
-                dialogue,
-                ends_at,
-                max_session: config.max_session,
-                last_heard: now,
-                drain: config.drain,
-            };
+            let session = SocketSession { dialogue, ends_at, last_heard: now, drain: config.drain };
             if AssertUnwindSafe(Box::pin(session.run(socket, ringing))).catch_unwind().await.is_err() {
                 metrics.session_panics.inc();
                 tracing::error!(
@@ -111,7 +104,6 @@ pub(crate) async fn serve(
 struct SocketSession {
     dialogue: Dialogue,
     ends_at: Instant,
-    max_session: Duration,
     last_heard: Instant,
     drain: watch::Receiver<Option<Instant>>,
 }
@@ -122,18 +114,15 @@ impl SocketSession {
         let mut pings = tokio::time::interval(PING_EVERY);
         let mut outputs = Vec::new();
         let to_provider = self.dialogue.to_provider();
-        self.dialogue.open();
+        self.dialogue.open(Instant::now());
         loop {
             self.dialogue.drain(Instant::now(), None, &mut outputs);
             for output in outputs.drain(..) {
                 let (message, is_last) = match output {
                     DialogueOutput::Text(text) => (Message::Text(text.into()), false),
-                    DialogueOutput::Ended(reason) => (close_frame(reason, self.max_session), true),
-                    // A message client plays by itself: it has no RTP and no measured ear. Nor has it sidebands.
-                    DialogueOutput::Audio { .. }
-                    | DialogueOutput::Turn(_)
-                    | DialogueOutput::Sidebands(_)
-                    | DialogueOutput::Sideband(..) => continue,
+                    DialogueOutput::Ended(reason) => (close_frame(reason), true),
+                    // A message client plays by itself: it has no RTP and no measured ear.
+                    DialogueOutput::Audio { .. } | DialogueOutput::Turn(_) => continue,
                 };
                 let sent = tokio::time::timeout(SEND_TIMEOUT, to_client.send(message)).await;
                 if is_last {
@@ -143,7 +132,7 @@ impl SocketSession {
                     return;
                 }
                 if !matches!(sent, Ok(Ok(()))) {
-                    self.dialogue.end(EndReason::ClientLost);
+                    self.dialogue.end(Instant::now(), EndReason::ClientLost);
                     return;
                 }
             }
@@ -155,14 +144,14 @@ impl SocketSession {
                 () = tokio::time::sleep_until(self.deadline().into()) => self.handle_timeout(Instant::now()),
                 changed = self.drain.changed() => {
                     if changed.is_err() {
-                        self.dialogue.end(EndReason::Drained);
+                        self.dialogue.end(Instant::now(), EndReason::Drained);
                     }
                 }
                 _ = pings.tick() => {
                     let ping = to_client.send(Message::Ping(Vec::new().into()));
                     let is_sent = matches!(tokio::time::timeout(SEND_TIMEOUT, ping).await, Ok(Ok(())));
                     if !is_sent || self.last_heard.elapsed() > LOST_AFTER {
-                        self.dialogue.end(EndReason::ClientLost);
+                        self.dialogue.end(Instant::now(), EndReason::ClientLost);
                     }
                 }
             }
@@ -170,14 +159,15 @@ impl SocketSession {
     }
 
     fn take<E>(&mut self, message: Option<Result<Message, E>>) {
-        self.last_heard = Instant::now();
+        let now = Instant::now();
+        self.last_heard = now;
         match message {
-            Some(Ok(Message::Text(text))) => self.dialogue.handle_text(text.as_str()),
+            Some(Ok(Message::Text(text))) => self.dialogue.handle_text(now, text.as_str()),
             // The API is text only; what a binary frame means is not defined.
-            Some(Ok(Message::Binary(_))) => self.dialogue.handle_text(""),
+            Some(Ok(Message::Binary(_))) => self.dialogue.handle_text(now, ""),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-            Some(Ok(Message::Close(_))) | None => self.dialogue.end(EndReason::ClientClosed),
-            Some(Err(_)) => self.dialogue.end(EndReason::ClientLost),
+            Some(Ok(Message::Close(_))) | None => self.dialogue.end(now, EndReason::ClientClosed),
+            Some(Err(_)) => self.dialogue.end(now, EndReason::ClientLost),
         }
     }
 
@@ -190,10 +180,10 @@ impl SocketSession {
     fn handle_timeout(&mut self, now: Instant) {
         let drained = *self.drain.borrow();
         if drained.is_some_and(|at| at <= now) {
-            self.dialogue.end(EndReason::Drained);
+            self.dialogue.end(now, EndReason::Drained);
         }
         if self.ends_at <= now {
-            self.dialogue.end(EndReason::MaximumDuration);
+            self.dialogue.end(now, EndReason::MaximumDuration);
         }
         self.dialogue.handle_timeout(now);
     }
@@ -201,14 +191,13 @@ impl SocketSession {
 
 /// Close codes as the API uses them: 1001 when the server ends the session, 1008 when the client broke a rule, 1011
 /// when the provider is gone.
-fn close_frame(reason: EndReason, max_session: Duration) -> Message {
-    let expired = maximum_duration_reached(max_session);
+fn close_frame(reason: EndReason) -> Message {
     let (code, text) = match reason {
         EndReason::ClientClosed => (close_code::NORMAL, "The client ended the session."),
         // Who is really gone does not hear this; who broke the protocol does.
         EndReason::ClientLost => (close_code::POLICY, "A message was too long or was no valid text."),
         EndReason::HungUp => (close_code::NORMAL, "The call was hung up."),
-        EndReason::MaximumDuration => (close_code::AWAY, expired.as_str()),
+        EndReason::MaximumDuration => (close_code::AWAY, "Your session hit its maximum duration."),
         EndReason::Drained => (close_code::AWAY, "The gateway is shutting down."),
         EndReason::ProviderFailed => (close_code::ERROR, "The speech provider ended the session."),
         EndReason::SetupTimeout => (close_code::POLICY, "The session was not set up in time."),

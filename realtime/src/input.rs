@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use voxgate_protocol::id::ItemId;
 
-use crate::asker::Asker;
-
 /// Most turns whose speech is remembered; a turn is forgotten once its transcript is known.
 const MOST_TURNS: usize = 64;
 
@@ -23,7 +21,7 @@ struct Speech {
 #[derive(Default)]
 pub(crate) struct Input {
     speech: VecDeque<Speech>,
-    commits: VecDeque<Asker>,
+    commits: VecDeque<Option<String>>,
     /// The first half of a sample whose second half comes with the next message.
     half_sample: Option<u8>,
 }
@@ -61,15 +59,15 @@ impl Input {
         speech.and_then(|speech| Some(speech.stopped?.saturating_sub(speech.started))).unwrap_or_default()
     }
 
-    pub(crate) fn commit_asked(&mut self, asker: Asker) {
+    pub(crate) fn commit_asked(&mut self, event_id: Option<String>) {
         if self.commits.len() >= MOST_COMMITS {
             self.commits.pop_front();
         }
-        self.commits.push_back(asker);
+        self.commits.push_back(event_id);
     }
 
     /// The oldest commit without an answer.
-    pub(crate) fn take_commit(&mut self) -> Option<Asker> {
+    pub(crate) fn take_commit(&mut self) -> Option<Option<String>> {
         self.commits.pop_front()
     }
 

@@ -32,13 +32,11 @@ fn dialogue(places: &Places) -> (Dialogue, BridgeEnds) {
             provider_model: None,
         },
         permit: places.take(KeyIndex(0)).unwrap(),
-        allowed_events: None,
     };
     let config = DialogueConfig {
         leg: Leg::Pcm,
         encoder: EncoderConfig::default(),
         expires_at_unix: 0,
-        max_session: Duration::from_secs(3_600),
         seed: 5,
         metrics: Arc::new(Metrics::new().unwrap()),
     };

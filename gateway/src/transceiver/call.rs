@@ -13,10 +13,8 @@ use voxgate_media::uplink::RtpAudio;
 use voxgate_policy::key::KeyIndex;
 use voxgate_protocol::id::CallId;
 use voxgate_protocol::session::{EndReason, SessionCommand};
-use voxgate_realtime::{ApiError, SidebandId};
 
 use crate::dialogue::{Dialogue, DialogueOutput};
-use crate::sideband::{SidebandQueue, Sidebands};
 
 use super::extension::{self, RelayNotice};
 use super::ways::Ways;
@@ -79,7 +77,6 @@ pub(super) struct Call {
     transport: Transport,
     events: Option<ChannelId>,
     extension: Option<ChannelId>,
-    sidebands: Sidebands,
     phase: Phase,
     ends_at: Instant,
     silence: Option<Silence>,
@@ -117,7 +114,6 @@ impl Call {
             transport: parts.transport,
             events: None,
             extension: None,
-            sidebands: Sidebands::default(),
             phase: Phase::Live,
             ends_at: parts.ends_at,
             silence: None,
@@ -135,11 +131,8 @@ impl Call {
         sink: &mut Vec<CallOutput>,
     ) {
         let TransportStats { round_trip, .. } = self.transport.stats();
-        self.dialogue.note_network(NetworkTimes {
-            relay_in: tunnel.relay_in,
-            relay_out: tunnel.relay_out,
-            round_trip,
-        });
+        let times = NetworkTimes { relay_in: tunnel.relay_in, relay_out: tunnel.relay_out, round_trip };
+        self.dialogue.note_network(now, times);
         self.transport.handle_datagram(now, path, datagram);
         if is_rtp(datagram) {
             self.silence = Some(Silence { since: now, refresh_at: now + SILENT_AFTER });
@@ -153,35 +146,10 @@ impl Call {
         self.drain(now, None, sink);
     }
 
-    /// A sideband connection begins to listen.
-    pub(super) fn attach(&mut self, queue: SidebandQueue) -> Result<(), ApiError> {
-        self.dialogue.attach(queue.id)?;
-        self.sidebands.add(queue);
-        Ok(())
-    }
-
-    /// A sideband connection is gone.
-    pub(super) fn detach(&mut self, id: SidebandId) {
-        self.sidebands.remove(id);
-        self.dialogue.detach(id);
-    }
-
-    /// A message of a sideband connection.
-    pub(super) fn handle_sideband(
-        &mut self,
-        now: Instant,
-        id: SidebandId,
-        text: &str,
-        sink: &mut Vec<CallOutput>,
-    ) {
-        self.dialogue.handle_sideband(id, text);
-        self.drain(now, None, sink);
-    }
-
     /// Time passed.
     pub(super) fn handle_timeout(&mut self, now: Instant, sink: &mut Vec<CallOutput>) {
         if now >= self.ends_at {
-            self.dialogue.end(EndReason::MaximumDuration);
+            self.dialogue.end(now, EndReason::MaximumDuration);
         }
         if let Phase::Leaving(at) = self.phase
             && now >= at
@@ -208,7 +176,7 @@ impl Call {
 
     /// Ends the call in order.
     pub(super) fn end(&mut self, now: Instant, reason: EndReason, sink: &mut Vec<CallOutput>) {
-        self.dialogue.end(reason);
+        self.dialogue.end(now, reason);
         self.drain(now, None, sink);
     }
 
@@ -330,7 +298,7 @@ impl Call {
                 }
                 Output::ChannelOpened { channel, label } => self.channel_opened(now, channel, &label),
                 Output::Text { channel, text } => self.text(now, channel, &text),
-                Output::Closed(reason) => self.closed(reason),
+                Output::Closed(reason) => self.closed(now, reason),
             }
         }
         moved
@@ -339,7 +307,7 @@ impl Call {
     fn channel_opened(&mut self, now: Instant, channel: ChannelId, label: &str) {
         if label == EVENTS_CHANNEL && self.events.is_none() {
             self.events = Some(channel);
-            self.dialogue.open();
+            self.dialogue.open(now);
             if let Phase::Leaving(at) = &mut self.phase {
                 *at = (*at).min(now + FAREWELL);
             }
@@ -357,7 +325,7 @@ impl Call {
 
     fn text(&mut self, now: Instant, channel: ChannelId, text: &str) {
         if Some(channel) == self.events {
-            self.dialogue.handle_text(text);
+            self.dialogue.handle_text(now, text);
         } else if Some(channel) == self.extension
             && let Some(report) = extension::client_report(text)
         {
@@ -365,21 +333,20 @@ impl Call {
         }
     }
 
-    fn closed(&mut self, reason: CloseReason) {
-        self.dialogue.end(match reason {
+    fn closed(&mut self, now: Instant, reason: CloseReason) {
+        let reason = match reason {
             CloseReason::RemoteClosed => EndReason::ClientClosed,
             CloseReason::ClientLost => EndReason::ClientLost,
             CloseReason::SetupTimeout => EndReason::SetupTimeout,
             CloseReason::Local => EndReason::HungUp,
-        });
+        };
+        self.dialogue.end(now, reason);
         self.phase = Phase::Over;
     }
 
     fn take_dialogue_output(&mut self, now: Instant, output: DialogueOutput, sink: &mut Vec<CallOutput>) {
         match output {
             DialogueOutput::Text(text) => self.send(now, self.events, &text),
-            DialogueOutput::Sidebands(text) => self.tell_sidebands(None, &text),
-            DialogueOutput::Sideband(id, text) => self.tell_sidebands(Some(id), &text),
             DialogueOutput::Turn(timeline) => {
                 self.send(now, self.extension, &extension::turn_measured(&timeline));
             }
@@ -391,20 +358,12 @@ impl Call {
                 }
             }
             DialogueOutput::Ended(reason) => {
-                self.sidebands.close(reason);
                 if self.phase == Phase::Live {
                     let is_unheard = reason == EndReason::ProviderFailed && self.events.is_none();
                     let patience = if is_unheard { FAREWELL_BEFORE_OPEN } else { FAREWELL };
                     self.phase = Phase::Leaving(now + patience);
                 }
             }
-        }
-    }
-
-    fn tell_sidebands(&mut self, to: Option<SidebandId>, text: &str) {
-        for id in self.sidebands.tell(to, text) {
-            tracing::debug!(call_id = %self.call_id, "a sideband connection did not keep up and is closed");
-            self.dialogue.detach(id);
         }
     }
 

@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
-mod allowed_events;
 mod answers;
 mod caller;
 mod conversation;
@@ -14,5 +13,3 @@ mod recorded;
 mod refusals;
 mod requests;
 mod session;
-mod sidebands;
-mod transcription;

@@ -25,7 +25,6 @@ use crate::sealing::Sealing;
 
 mod check;
 mod plans;
-mod sidebands;
 
 const NODE: NodeIndex = NodeIndex(1);
 const BOOT: Duration = Duration::from_secs(1_800_000_000);
@@ -162,7 +161,6 @@ impl World {
             bridge: Connected { bridge: near, ringer, last_turn: LastTurn::default() },
             expires_at_unix: BOOT.as_secs() + 3_600,
             ends_at: self.now + Duration::from_secs(3_600),
-            max_session: Duration::from_secs(3_600),
             seed: slot,
             ufrag: self.sealing.seal(tag, 0, BOOT).unwrap(),
             tag,
@@ -224,7 +222,6 @@ fn request(places: &Places) -> SessionRequest {
             provider_model: None,
         },
         permit: places.take(KeyIndex(0)).unwrap(),
-        allowed_events: None,
     }
 }
 

@@ -1,0 +1,198 @@
+//! A session and its client protocol, without the world around them.
+//!
+//! One owner, one input at a time: [`DialogueCore::handle`] takes an input with its time and carries everything on until
+//! nothing is left to do, so the same inputs give the same outputs in the same order, whenever they are handed in. No
+//! clock, queue, runtime or counter of the process is reachable from here; [`super::Dialogue`] is the shell that has
+//! them.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use voxgate_media::encode::EncoderConfig;
+use voxgate_media::session::{
+    Leg, NetworkTimes, Session, SessionConfig, SessionError, SessionOutput, SessionStats,
+};
+use voxgate_media::uplink::RtpAudio;
+use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, BridgeTraits};
+use voxgate_protocol::id::{IdSource, SessionId};
+use voxgate_protocol::session::{EndReason, SessionCommand, SessionEvent};
+use voxgate_protocol::settings::SessionSettings;
+use voxgate_protocol::timeline::TurnTimeline;
+use voxgate_realtime::{Adapter, AdapterOutput, ClientKind};
+
+/// Everything that decides how a core behaves, besides its inputs.
+#[derive(Clone)]
+pub(crate) struct CoreConfig {
+    pub(crate) session_id: SessionId,
+    /// What the client asked for.
+    pub(crate) settings: SessionSettings,
+    /// What the provider needs.
+    pub(crate) traits: BridgeTraits,
+    /// How the client's audio travels.
+    pub(crate) leg: Leg,
+    /// How answers are coded.
+    pub(crate) encoder: EncoderConfig,
+    /// The wall clock at which the session ends at the latest, in seconds since the Unix epoch. Only shown to the
+    /// client.
+    pub(crate) expires_at_unix: u64,
+    /// Every id and RTP start value follows from it.
+    pub(crate) seed: u64,
+}
+
+/// What can happen to a dialogue.
+pub(crate) enum CoreInput<'a> {
+    /// The client's message channel is open.
+    Opened,
+    /// A message of the client.
+    Text(&'a str),
+    /// An RTP packet of the caller.
+    Rtp(RtpAudio<'a>),
+    /// An event of the provider, with the time it came in.
+    Bridge { at: Instant, event: BridgeEvent },
+    /// A command that does not come from the client protocol.
+    Command(SessionCommand),
+    /// Time passed: [`DialogueCore::poll_timeout`] is due.
+    Timeout,
+    /// The packet of the last [`CoreOutput::Audio`] was handed to the network.
+    Sent,
+    /// What the network added on the way of the last packet.
+    Network(NetworkTimes),
+    /// The session is to end.
+    End(EndReason),
+}
+
+/// What the shell has to do.
+#[derive(Clone, PartialEq)]
+pub(crate) enum CoreOutput {
+    /// Send one message of the client protocol.
+    Text(String),
+    /// Send one RTP packet.
+    Audio {
+        /// Opus.
+        payload: Vec<u8>,
+        /// 48 kHz clock.
+        timestamp: u32,
+        /// First packet of a talkspurt.
+        marker: bool,
+        /// For the first packet of an answer: when its samples came from the provider.
+        first_received: Option<Instant>,
+        /// How long after its deadline the packet was made.
+        lateness: Duration,
+    },
+    /// Send to the provider.
+    Bridge(BridgeCommand),
+    /// A turn was measured.
+    Turn(Box<TurnTimeline>),
+    /// The session is over. Only texts held for a channel that opens later follow.
+    Ended(EndReason),
+}
+
+/// A session and its client protocol.
+pub(crate) struct DialogueCore {
+    session: Session,
+    adapter: Adapter,
+    outputs: VecDeque<CoreOutput>,
+    ended: Option<EndReason>,
+    /// Said last, behind what the end still made the client protocol say.
+    end_to_tell: Option<EndReason>,
+}
+
+impl DialogueCore {
+    /// # Errors
+    /// [`SessionError`] if no coder can be made for the provider's rates.
+    pub(crate) fn new(config: CoreConfig) -> Result<Self, SessionError> {
+        let CoreConfig { session_id, settings, traits, leg, encoder, expires_at_unix, seed } = config;
+        let kind = match leg {
+            Leg::Rtp => ClientKind::WebRtc,
+            Leg::Pcm => ClientKind::WebSocket,
+        };
+        let mut seeds = IdSource::new(seed);
+        let session = Session::new(SessionConfig {
+            traits,
+            settings: settings.clone(),
+            leg,
+            encoder,
+            seed: seeds.next_seed(),
+        })?;
+        let adapter = Adapter::new(kind, session_id, settings, expires_at_unix, seeds.next_seed());
+        Ok(Self { session, adapter, outputs: VecDeque::new(), ended: None, end_to_tell: None })
+    }
+
+    /// Takes one input and carries it to its end. Then read [`DialogueCore::poll_output`] until `None`.
+    pub(crate) fn handle(&mut self, now: Instant, input: CoreInput<'_>) {
+        match input {
+            CoreInput::Opened => self.adapter.open(),
+            CoreInput::Text(text) => self.adapter.handle_text(text),
+            CoreInput::Rtp(packet) => self.session.handle_rtp(now, packet),
+            CoreInput::Bridge { at, event } => self.session.handle_bridge(now, at, event),
+            CoreInput::Command(command) => self.session.handle_command(now, command),
+            CoreInput::Timeout => self.session.handle_timeout(now),
+            CoreInput::Sent => self.session.handle_sent(now),
+            CoreInput::Network(times) => self.session.note_network(times),
+            CoreInput::End(reason) => self.session.end(reason),
+        }
+        self.settle(now);
+    }
+
+    /// The next thing to do, in order.
+    pub(crate) fn poll_output(&mut self) -> Option<CoreOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`CoreInput::Timeout`] has to come at the latest.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.session.poll_timeout()
+    }
+
+    /// Why the session ended, once it has.
+    pub(crate) const fn ended(&self) -> Option<EndReason> {
+        self.ended
+    }
+
+    /// Counters so far.
+    pub(crate) fn stats(&self) -> SessionStats {
+        self.session.stats()
+    }
+
+    /// Carries what session and client protocol have for each other until neither has anything left.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            if let Some(output) = self.session.poll_output() {
+                self.take_session_output(output);
+            } else if let Some(output) = self.adapter.poll_output() {
+                match output {
+                    AdapterOutput::ToClient(text) => self.outputs.push_back(CoreOutput::Text(text)),
+                    AdapterOutput::Command(command) => self.session.handle_command(now, command),
+                }
+            } else {
+                break;
+            }
+        }
+        self.outputs.extend(self.end_to_tell.take().map(CoreOutput::Ended));
+    }
+
+    fn take_session_output(&mut self, output: SessionOutput) {
+        match output {
+            SessionOutput::Bridge(command) => self.outputs.push_back(CoreOutput::Bridge(command)),
+            SessionOutput::Event(SessionEvent::TurnMeasured(timeline)) => {
+                self.outputs.push_back(CoreOutput::Turn(timeline));
+            }
+            SessionOutput::Event(event) => {
+                if let SessionEvent::Ended(reason) = event {
+                    self.ended = Some(reason);
+                    self.end_to_tell = Some(reason);
+                }
+                self.adapter.handle_event(event);
+            }
+            SessionOutput::Audio { payload, timestamp, marker, first_received, lateness } => {
+                self.outputs.push_back(CoreOutput::Audio {
+                    payload,
+                    timestamp,
+                    marker,
+                    first_received,
+                    lateness,
+                });
+            }
+        }
+    }
+}

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
 
 use voxgate_policy::routing::Route;
 use voxgate_protocol::settings::SessionSettings;
@@ -16,15 +19,22 @@ use voxgate_realtime::ApiError;
 
 use crate::config::{Provider, ProviderKind};
 
-/// Every configured provider, ready to be called.
+/// Every configured provider, ready to be called. Clones share them.
+#[derive(Clone)]
 pub(crate) struct Bridges {
-    providers: BTreeMap<String, Ready>,
+    providers: Arc<BTreeMap<String, Ready>>,
 }
 
 enum Ready {
     Local(LocalEngine),
-    OpenAi(Box<OpenAiTarget>),
+    OpenAi {
+        target: Box<OpenAiTarget>,
+        max_connection: Duration,
+    },
 }
+
+/// What a bridge calls when it has something to say.
+type Ring = Arc<dyn Fn() + Send + Sync>;
 
 /// Why a provider cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +61,7 @@ impl Bridges {
     /// Sets every provider up. Local models load in the background.
     pub(crate) fn start(providers: &BTreeMap<String, Provider>) -> Result<Self, BridgesError> {
         let ready = providers.iter().map(|(name, provider)| Ok((name.clone(), start(name, &provider.kind)?)));
-        Ok(Self { providers: ready.collect::<Result<_, BridgesError>>()? })
+        Ok(Self { providers: Arc::new(ready.collect::<Result<_, BridgesError>>()?) })
     }
 
     /// Opens a bridge that calls `ring` when it has something to say. Returns at once; connecting happens behind it.
@@ -62,10 +72,39 @@ impl Bridges {
         seed: u64,
         ring: impl Fn() + Send + Sync + 'static,
     ) -> Result<Connected, ApiError> {
-        let (ringer, wake) = Ringer::new(ring);
+        let ring: Ring = Arc::new(ring);
         let last_turn = LastTurn::default();
-        let bridge = self.connect(route, settings, seed, wake, last_turn.clone())?;
-        Ok(Connected { bridge, ringer, last_turn })
+        let line = self.open_line(route, settings, seed, &ring, last_turn.clone())?;
+        let successors = self.max_connection(route).map(|max_age| Successors {
+            bridges: self.clone(),
+            route: route.clone(),
+            ring,
+            runtime: Handle::current(),
+            max_age,
+        });
+        Ok(Connected { line, last_turn, successors })
+    }
+
+    fn open_line(
+        &self,
+        route: &Route,
+        settings: &SessionSettings,
+        seed: u64,
+        ring: &Ring,
+        last_turn: LastTurn,
+    ) -> Result<Line, ApiError> {
+        let ring = Arc::clone(ring);
+        let (ringer, wake) = Ringer::new(move || ring());
+        let bridge = self.connect(route, settings, seed, wake, last_turn)?;
+        Ok(Line { bridge, ringer })
+    }
+
+    /// How old a connection of this route may become; `None` if it lasts as long as any session.
+    fn max_connection(&self, route: &Route) -> Option<Duration> {
+        match self.providers.get(&route.provider)? {
+            Ready::Local(_) => None,
+            Ready::OpenAi { max_connection, .. } => Some(*max_connection),
+        }
     }
 
     fn connect(
@@ -87,7 +126,7 @@ impl Bridges {
                 let call = LocalCall { settings, seed, wake, last_timeline: Some(last_timeline) };
                 Ok(local::connect(engine, call))
             }
-            Ready::OpenAi(target) => {
+            Ready::OpenAi { target, .. } => {
                 let target = OpenAiTarget { model: settings.model.clone(), ..(**target).clone() };
                 Ok(openai_realtime::connect(target, settings, wake))
             }
@@ -103,7 +142,14 @@ fn start(name: &str, kind: &ProviderKind) -> Result<Ready, BridgesError> {
                 .map_err(|source| BridgesError::Local { name: name.to_owned(), source })?;
             Ok(Ready::Local(engine))
         }
-        ProviderKind::OpenAiRealtime { base_url, api_key, turn_owner, connect_timeout, stall_timeout } => {
+        ProviderKind::OpenAiRealtime {
+            base_url,
+            api_key,
+            turn_owner,
+            connect_timeout,
+            stall_timeout,
+            max_connection,
+        } => {
             let target = OpenAiTarget {
                 base_url: base_url.clone(),
                 api_key: api_key.clone().unwrap_or_else(|| Secret::new("")),
@@ -114,17 +160,50 @@ fn start(name: &str, kind: &ProviderKind) -> Result<Ready, BridgesError> {
                 headers: Vec::new(),
             };
             target.url().map_err(|source| BridgesError::Target { name: name.to_owned(), source })?;
-            Ok(Ready::OpenAi(Box::new(target)))
+            Ok(Ready::OpenAi { target: Box::new(target), max_connection: *max_connection })
         }
     }
+}
+
+/// A bridge and its bell.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) bridge: Bridge,
+    pub(crate) ringer: Ringer,
 }
 
 /// A bridge with what its session needs around it.
 #[derive(Debug)]
 pub(crate) struct Connected {
-    pub(crate) bridge: Bridge,
-    pub(crate) ringer: Ringer,
+    pub(crate) line: Line,
     pub(crate) last_turn: LastTurn,
+    /// Where the next one comes from; `None` for a provider whose connections last.
+    pub(crate) successors: Option<Successors>,
+}
+
+/// Opens further bridges for a session.
+pub(crate) struct Successors {
+    bridges: Bridges,
+    route: Route,
+    ring: Ring,
+    /// The session may live on a thread without one.
+    runtime: Handle,
+    /// The age at which a bridge should be replaced.
+    pub(crate) max_age: Duration,
+}
+
+impl Successors {
+    /// Opens a bridge with the same bell as the first. Returns at once.
+    pub(crate) fn open(&self, settings: &SessionSettings, seed: u64) -> Result<Line, ApiError> {
+        let _entered = self.runtime.enter();
+        self.bridges.open_line(&self.route, settings, seed, &self.ring, LastTurn::default())
+    }
+}
+
+impl std::fmt::Debug for Successors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Successors").field("max_age", &self.max_age).finish_non_exhaustive()
+    }
 }
 
 /// A wake-up that calls `act` once until [`Ringer::answered`], however often it is rung.

@@ -56,6 +56,14 @@ pub enum BridgeCommand {
         /// Where.
         position: Position,
     },
+    /// An item of a conversation that began on another connection, in words. A provider that cannot take it goes on
+    /// without it and reports nothing: no client asked.
+    RestoreItem {
+        /// The item.
+        item: Item,
+        /// Where.
+        position: Position,
+    },
     /// A client removed an item.
     DeleteItem {
         /// The item.

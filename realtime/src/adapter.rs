@@ -5,6 +5,7 @@ use voxgate_protocol::id::{ConversationId, ItemId, SessionId};
 use voxgate_protocol::session::{EndReason, SessionEvent};
 use voxgate_protocol::settings::SessionSettings;
 
+use crate::context::{self, ContextItem};
 use crate::conversation::Conversation;
 use crate::error::{ApiError, ErrorKind};
 use crate::input::Input;
@@ -101,6 +102,13 @@ impl Adapter {
     #[must_use]
     pub const fn settings(&self) -> &SessionSettings {
         &self.settings
+    }
+
+    /// The conversation as a new connection to a model can be given it: every item in order, with its form in words, or
+    /// without one if it has none or lies too far back.
+    #[must_use]
+    pub fn context(&self) -> Vec<ContextItem> {
+        context::of(self.conversation.items())
     }
 
     /// The channel to the client is open: `session.created` is sent, then what happened before, in order. A second

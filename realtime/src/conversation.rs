@@ -49,6 +49,11 @@ impl Conversation {
         self.index(id).map(|index| &self.entries[index].item)
     }
 
+    /// All items in order.
+    pub(crate) fn items(&self) -> impl DoubleEndedIterator<Item = &Item> {
+        self.entries.iter().map(|entry| &entry.item)
+    }
+
     /// The item before the given one.
     pub(crate) fn previous(&self, id: &ItemId) -> Option<&ItemId> {
         let before = self.index(id)?.checked_sub(1)?;

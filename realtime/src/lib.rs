@@ -22,6 +22,7 @@
 
 mod adapter;
 mod client_event;
+mod context;
 mod conversation;
 mod error;
 mod fields;
@@ -41,6 +42,7 @@ mod usage;
 mod vendor_fields;
 
 pub use adapter::{Adapter, ClientKind};
+pub use context::ContextItem;
 pub use error::{ApiError, ErrorKind};
 pub use limits::longest_message;
 pub use outbox::AdapterOutput;

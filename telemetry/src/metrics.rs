@@ -54,6 +54,9 @@ pub struct Metrics {
     pub playout_underruns: IntCounter,
     /// Faults on the way to or at providers, by whose fault it was. Codes are the vendor's and unbounded.
     pub provider_faults: IntCounterVec,
+    /// Conversations that moved, or had to move, to a new connection to their provider, by the reason and by how that
+    /// went.
+    pub provider_rotations: IntCounterVec,
     /// Tunnel frames the transceiver dropped, by reason.
     pub tunnel_drops: IntCounterVec,
     /// What each relay can be used for, as this node sees it: one for the state that holds, by relay id and state.
@@ -135,6 +138,11 @@ impl Metrics {
                 "voxgate_provider_faults_total",
                 "Faults on the way to or at a provider, by whose fault it was.",
                 &["owner"],
+            )?,
+            provider_rotations: shelf.counters(
+                "voxgate_provider_rotations_total",
+                "Conversations that moved (or failed to move) to a new connection to their provider, by the reason: age, expired, closed, lost.",
+                &["reason", "outcome"],
             )?,
             tunnel_drops: shelf.counters(
                 "voxgate_tunnel_drops_total",

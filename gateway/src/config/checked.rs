@@ -24,6 +24,11 @@ const SESSION_DURATIONS: std::ops::RangeInclusive<Duration> =
 /// is gone keeps a place.
 const CALL_TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(5);
 
+/// How old a connection to a provider may become: below, more time goes into connecting than into talking; above, no
+/// vendor keeps one.
+const CONNECTION_AGES: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+
 /// A configuration that means something.
 #[derive(Debug)]
 pub(crate) struct Checked {
@@ -72,6 +77,8 @@ pub(crate) enum ProviderKind {
         connect_timeout: Duration,
         /// Longest silence inside an answer.
         stall_timeout: Duration,
+        /// Age at which a connection is replaced at the next pause.
+        max_connection: Duration,
     },
 }
 
@@ -141,7 +148,11 @@ fn check_provider(
             turn_detection,
             connect_timeout,
             stall_timeout,
+            max_connection,
         } => {
+            if !CONNECTION_AGES.contains(max_connection) {
+                problems.push(format!("providers.{name}.max_connection must be 1s to 24h"));
+            }
             let schemes = ["http://", "https://", "ws://", "wss://"];
             if !schemes.iter().any(|scheme| base_url.starts_with(scheme)) {
                 problems.push(format!(
@@ -181,6 +192,7 @@ fn check_provider(
                 },
                 connect_timeout: *connect_timeout,
                 stall_timeout: *stall_timeout,
+                max_connection: *max_connection,
             })
         }
     }

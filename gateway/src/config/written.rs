@@ -220,6 +220,10 @@ pub(crate) enum Provider {
         /// Longest silence of the provider inside an answer before it counts as stalled. Default 15 s.
         #[serde(with = "humantime_serde", default = "default_stall_timeout")]
         stall_timeout: Duration,
+        /// Age from which on a connection is replaced by a new one at the next pause of the conversation, which goes on
+        /// in it. Default 55 min: OpenAI ends a connection after 60 min, and no turn should take the rest.
+        #[serde(with = "humantime_serde", default = "default_max_connection")]
+        max_connection: Duration,
     },
 }
 
@@ -260,6 +264,10 @@ const fn default_connect_timeout() -> Duration {
 
 const fn default_stall_timeout() -> Duration {
     Duration::from_secs(15)
+}
+
+const fn default_max_connection() -> Duration {
+    Duration::from_mins(55)
 }
 
 const fn loopback(port: u16) -> SocketAddr {

@@ -20,7 +20,7 @@ struct Arguments {
     /// What the simulator claims to have heard; without it, it says how long and loud the turn was.
     #[arg(long)]
     transcript: Option<String>,
-    /// What it answers; {n} becomes the number of the response.
+    /// What it answers; {n} becomes the number of the response, {session} that of the session, {context} all it knows.
     #[arg(long)]
     answer_text: Option<String>,
     /// A mono 16-bit WAV file at 24 kHz as answer, instead of tones.

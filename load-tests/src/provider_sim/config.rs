@@ -49,7 +49,8 @@ pub struct SimConfig {
     pub piece: Duration,
     /// What an answer sounds like.
     pub answer: AnswerAudio,
-    /// What an answer says; `{n}` becomes the number of the response in its session.
+    /// What an answer says. `{n}` becomes the number of the response in its session, `{session}` that of the session,
+    /// `{context}` everything the session's conversation holds.
     pub answer_text: String,
     /// How it fails.
     pub fault: Option<SimFault>,

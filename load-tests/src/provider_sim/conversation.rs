@@ -30,6 +30,19 @@ impl Conversation {
         words.collect::<Vec<_>>().join(" ")
     }
 
+    /// Every item with its id, its role or type, and its words: what a model would know.
+    pub(super) fn told(&self) -> String {
+        let told = self.items.iter().map(|item| {
+            let parts = item["content"].as_array().into_iter().flatten();
+            let words = parts.filter_map(|part| part["text"].as_str().or_else(|| part["transcript"].as_str()));
+            let words: Vec<&str> =
+                words.chain(item["arguments"].as_str()).chain(item["output"].as_str()).collect();
+            let who = item["role"].as_str().or_else(|| item["type"].as_str()).unwrap_or_default();
+            format!("[{} {who}: {}]", item["id"].as_str().unwrap_or_default(), words.join(" "))
+        });
+        told.collect::<Vec<_>>().join(" ")
+    }
+
     pub(super) fn get(&self, id: &str) -> Option<&Value> {
         self.index(id).map(|index| &self.items[index])
     }

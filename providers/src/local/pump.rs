@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use voxgate_protocol::bridge::{
     BridgeCommand, BridgeEvent, BridgeTraits, Fault, FaultOwner, ResponseStatus, TurnOwner, TurnStage,
 };
+use voxgate_protocol::conversation::ItemKind;
 use voxgate_protocol::id::{IdSource, ItemId, ResponseId, ToolCallId};
 use voxgate_protocol::settings::{ResponseOptions, SessionSettings};
 use voxgate_protocol::timeline::TurnTimeline;
@@ -200,6 +201,12 @@ impl Pump {
             BridgeCommand::CommitInput { item_id } => self.commit(item_id).await?,
             BridgeCommand::ClearInput => self.turn.clear(),
             BridgeCommand::CreateItem { item, .. } => self.unanswered.add_item(&item, &self.tool_names),
+            // A script answers what is said now; of the past it only has to know which tools were asked for.
+            BridgeCommand::RestoreItem { item, .. } => {
+                if let ItemKind::ToolCall { call_id, name, .. } = item.kind {
+                    self.remember_tool(call_id, name);
+                }
+            }
             BridgeCommand::DeleteItem { item_id } => self.unanswered.remove(&item_id),
             BridgeCommand::CreateResponse(options) if self.queued.len() < MOST_QUEUED => {
                 self.queued.push_back(options);
@@ -209,6 +216,13 @@ impl Pump {
             BridgeCommand::Truncate { item_id, heard, .. } => self.truncate(&item_id, heard),
         }
         Ok(())
+    }
+
+    fn remember_tool(&mut self, call_id: ToolCallId, name: String) {
+        if self.tool_names.len() == MOST_TOOL_CALLS {
+            self.tool_names.pop_first();
+        }
+        self.tool_names.insert(call_id, name);
     }
 
     async fn commit(&mut self, item_id: ItemId) -> Result<(), BridgeEnded> {
@@ -288,10 +302,7 @@ impl Pump {
             tool_call: ToolCallId::from_random(self.ids.next_bits()),
         };
         if let Some(call) = &reply.tool_call {
-            if self.tool_names.len() == MOST_TOOL_CALLS {
-                self.tool_names.pop_first();
-            }
-            self.tool_names.insert(ids.tool_call.clone(), call.name.clone());
+            self.remember_tool(ids.tool_call.clone(), call.name.clone());
         }
         // The voice is measured from the moment nothing but the voice was waited for.
         let began = Instant::now().max(asked);

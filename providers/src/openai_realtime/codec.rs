@@ -51,6 +51,7 @@ enum Purpose {
     Commit,
     Clear,
     Item,
+    Restore,
     Delete,
     Answer,
     Cancel,
@@ -58,11 +59,12 @@ enum Purpose {
 }
 
 impl Purpose {
-    const ALL: [(Self, &'static str); 8] = [
+    const ALL: [(Self, &'static str); 9] = [
         (Self::Configure, "configure"),
         (Self::Commit, "commit"),
         (Self::Clear, "clear"),
         (Self::Item, "item"),
+        (Self::Restore, "restore"),
         (Self::Delete, "delete"),
         (Self::Answer, "answer"),
         (Self::Cancel, "cancel"),
@@ -166,7 +168,10 @@ impl Codec {
                 Some(json!({ "type": "input_audio_buffer.clear", "event_id": event_id }).to_string())
             }
             BridgeCommand::CreateItem { item, position } => {
-                Some(self.create_item(&item_object(item), position))
+                Some(self.create_item(Purpose::Item, &item_object(item), position))
+            }
+            BridgeCommand::RestoreItem { item, position } => {
+                Some(self.create_item(Purpose::Restore, &item_object(item), position))
             }
             BridgeCommand::DeleteItem { item_id } => Some(self.delete_item(item_id)),
             BridgeCommand::CreateResponse(options) => {
@@ -214,8 +219,8 @@ impl Codec {
         json!({ "type": "input_audio_buffer.commit", "event_id": event_id }).to_string()
     }
 
-    fn create_item(&mut self, item: &Value, position: &Position) -> String {
-        let event_id = self.event_id(Purpose::Item);
+    fn create_item(&mut self, purpose: Purpose, item: &Value, position: &Position) -> String {
+        let event_id = self.event_id(purpose);
         let mut event = json!({ "type": "conversation.item.create", "event_id": event_id, "item": item });
         match position {
             Position::Last => {}

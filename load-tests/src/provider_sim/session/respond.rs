@@ -80,7 +80,7 @@ impl SimSession {
         let product = self.product(options);
         let words = match product {
             Product::Call(..) => json!({ "query": self.conversation.last_user_text() }).to_string(),
-            _ => self.config.answer_text.replace("{n}", &self.answers.to_string()),
+            _ => self.answer_text(),
         };
         let beside = options["conversation"] == "none";
         Order {
@@ -94,6 +94,12 @@ impl SimSession {
             piece: self.config.piece,
             speed: self.config.speed,
         }
+    }
+
+    fn answer_text(&self) -> String {
+        let text = self.config.answer_text.replace("{n}", &self.answers.to_string());
+        let text = text.replace("{session}", &self.number.to_string());
+        if text.contains("{context}") { text.replace("{context}", &self.conversation.told()) } else { text }
     }
 
     /// A tool is called when it is demanded, or when the caller's words name it or say "tool"; not twice in a row.

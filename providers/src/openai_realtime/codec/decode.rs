@@ -88,11 +88,11 @@ impl Codec {
         let is_race =
             matches!(code, "response_cancel_not_active" | "conversation_already_has_active_response");
         let about_past = about.is_some_and(|(purpose, _)| {
-            matches!(purpose, Purpose::Cancel | Purpose::Truncate | Purpose::Delete)
+            matches!(purpose, Purpose::Cancel | Purpose::Truncate | Purpose::Delete | Purpose::Restore)
         });
         if is_race || about_past || code.starts_with("item_truncate") {
             // Both sides were right when they spoke: the answer ended, or began, while the command was on its way.
-            // What is to be undone is undone on the client's side already.
+            // What is to be undone is undone on the client's side already, and what is restored nobody asked for.
             return false;
         }
         events.push(BridgeEvent::Fault(fault::of_error(error)));

@@ -1,0 +1,399 @@
+//! When a conversation moves to a new connection to its provider, and what moves with it.
+//!
+//! Connections to providers end before calls do. An old one is replaced in a pause by a new one that stands ready; one
+//! that the provider has ended is replaced at once, and what the caller and the client do meanwhile is kept. Pure: time
+//! is an argument, connections are opened by the shell.
+
+use std::time::{Duration, Instant};
+
+use voxgate_protocol::bridge::{
+    BridgeCommand, BridgeEvent, BridgeTraits, Fault, FaultOwner, ResponseStatus,
+};
+use voxgate_protocol::id::ItemId;
+use voxgate_protocol::settings::SessionSettings;
+use voxgate_realtime::ContextItem;
+
+mod memory;
+mod pause;
+mod tail;
+#[cfg(test)]
+mod tests;
+
+use memory::Memory;
+use pause::Pause;
+use tail::Tail;
+
+/// Connections that may be opened in a row.
+const MOST_IN_A_ROW: u32 = 3;
+
+/// Time after which one more may be opened.
+const ONE_MORE_AFTER: Duration = Duration::from_secs(10);
+
+/// Longest time a caller waits for a provider that has gone.
+const LONGEST_OUTAGE: Duration = Duration::from_secs(15);
+
+/// Wait after a new connection could not be made while the caller waits.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The same while the old connection still serves.
+const CALM_RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// Why a conversation moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// The connection reached the configured age.
+    Age,
+    /// The provider ended the session at its limit.
+    Expired,
+    /// The provider closed the connection in order.
+    Closed,
+    /// The connection broke.
+    Lost,
+}
+
+impl Reason {
+    /// The label of the metric.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Age => "age",
+            Self::Expired => "expired",
+            Self::Closed => "closed",
+            Self::Lost => "lost",
+        }
+    }
+
+    /// Whether the end of a connection is one that a new connection mends. A provider that stalls or refuses would do
+    /// the same again.
+    fn of(event: &BridgeEvent) -> Option<Self> {
+        match event {
+            BridgeEvent::Closed { .. } => Some(Self::Closed),
+            BridgeEvent::Fault(fault) if fault.is_final && fault.owner == FaultOwner::Provider => {
+                match fault.code.as_str() {
+                    "session_expired" => Some(Self::Expired),
+                    "provider_closed" => Some(Self::Closed),
+                    "provider_disconnected" => Some(Self::Lost),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What the shell has to do next.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Step {
+    /// Open a new connection with [`Rotation::settings`] beside the one in use, if there is one.
+    Open,
+    /// Use the new connection from now on: send it what [`Rotation::moved`] gives, and drop the one in use.
+    Move(Reason),
+    /// Give up: the session has to be told this event, with which the connection ended.
+    End(Reason, Box<BridgeEvent>),
+}
+
+/// The provider has gone and the caller waits.
+#[derive(Debug)]
+struct Outage {
+    since: Instant,
+    reason: Reason,
+    /// With what the connection ended, or the last attempt to make a new one.
+    ended_with: BridgeEvent,
+    is_hopeless: bool,
+}
+
+#[derive(Debug)]
+struct Standby {
+    opened_at: Instant,
+    is_ready: bool,
+    /// The settings changed since it was opened.
+    is_outdated: bool,
+}
+
+/// The state of one session's connections.
+#[derive(Debug)]
+pub(crate) struct Rotation {
+    max_age: Duration,
+    settings: SessionSettings,
+    opened_at: Instant,
+    is_ready: bool,
+    outage: Option<Outage>,
+    standby: Option<Standby>,
+    retry_at: Instant,
+    allowance: Allowance,
+    pause: Pause,
+    tail: Tail,
+    memory: Memory,
+    /// Restored items that were cut since.
+    cut: Vec<ItemId>,
+    /// Audio of the caller given to all connections together.
+    heard: Duration,
+    /// Where the clock of the connection in use begins on the session's.
+    offset: Duration,
+}
+
+impl Rotation {
+    /// A session whose first connection was just opened with these settings. A connection older than `max_age` is
+    /// replaced at the next pause.
+    pub(crate) fn new(now: Instant, max_age: Duration, traits: BridgeTraits, settings: SessionSettings) -> Self {
+        Self {
+            max_age,
+            opened_at: now,
+            is_ready: false,
+            outage: None,
+            standby: None,
+            retry_at: now,
+            allowance: Allowance { left: MOST_IN_A_ROW, since: now },
+            pause: Pause::new(traits.turn_owner, &settings),
+            tail: Tail::new(traits.turn_owner, &settings),
+            settings,
+            memory: Memory::default(),
+            cut: Vec::new(),
+            heard: Duration::ZERO,
+            offset: Duration::ZERO,
+        }
+    }
+
+    /// What a new connection has to be opened with.
+    pub(crate) const fn settings(&self) -> &SessionSettings {
+        &self.settings
+    }
+
+    /// A command of the session. Gives what the connection in use has to be told now; what is kept instead is in
+    /// [`Rotation::moved`].
+    pub(crate) fn route(&mut self, now: Instant, command: BridgeCommand) -> Option<BridgeCommand> {
+        self.pause.command(now, &command);
+        self.tail.command(&command);
+        let command = match command {
+            BridgeCommand::Audio(pcm) => {
+                self.heard += pcm.duration();
+                BridgeCommand::Audio(pcm)
+            }
+            BridgeCommand::Configure(settings) => {
+                self.configure(&settings);
+                BridgeCommand::Configure(settings)
+            }
+            BridgeCommand::CreateItem { item, position } => {
+                BridgeCommand::CreateItem { item, position: self.memory.known(position) }
+            }
+            BridgeCommand::DeleteItem { item_id } => {
+                self.memory.forget(&item_id);
+                BridgeCommand::DeleteItem { item_id }
+            }
+            // The connection did not speak this item, so it cannot cut it.
+            BridgeCommand::Truncate { item_id, .. } if self.memory.is_restored(&item_id) => {
+                self.cut.push(item_id);
+                return None;
+            }
+            other => other,
+        };
+        self.outage.is_none().then_some(command)
+    }
+
+    fn configure(&mut self, settings: &SessionSettings) {
+        self.settings = settings.clone();
+        self.pause.configure(settings);
+        self.tail.configure(settings);
+        if let Some(standby) = &mut self.standby {
+            standby.is_outdated = true;
+        }
+    }
+
+    /// An event of the connection in use. Gives what the session has to be told instead of it, in order.
+    pub(crate) fn hear(&mut self, now: Instant, event: BridgeEvent) -> Vec<BridgeEvent> {
+        if let Some(reason) = Reason::of(&event).filter(|_| self.may_move(now)) {
+            return self.lose(now, reason, event);
+        }
+        if event == BridgeEvent::Ready {
+            self.is_ready = true;
+        }
+        self.pause.event(now, &event);
+        if !self.tail.event(&event) {
+            return Vec::new();
+        }
+        vec![match event {
+            BridgeEvent::SpeechStarted { item_id, at } => {
+                BridgeEvent::SpeechStarted { item_id, at: at + self.offset }
+            }
+            BridgeEvent::SpeechStopped { item_id, at } => {
+                BridgeEvent::SpeechStopped { item_id, at: at + self.offset }
+            }
+            other => other,
+        }]
+    }
+
+    /// A connection that never worked is not replaced: its end is the provider's answer.
+    fn may_move(&mut self, now: Instant) -> bool {
+        self.is_ready && self.outage.is_none() && (self.standby.is_some() || self.allowance.is_left(now))
+    }
+
+    /// The answers in progress end with what was said of them; everything else waits for the next connection.
+    fn lose(&mut self, now: Instant, reason: Reason, event: BridgeEvent) -> Vec<BridgeEvent> {
+        let (code, message) = match &event {
+            BridgeEvent::Fault(Fault { code, message, .. }) => (code.clone(), message.clone()),
+            _ => ("provider_closed".to_owned(), "The provider closed the session.".to_owned()),
+        };
+        self.outage = Some(Outage { since: now, reason, ended_with: event, is_hopeless: false });
+        self.retry_at = now;
+        let failed = ResponseStatus::Failed { code, message };
+        self.pause
+            .take_open()
+            .into_iter()
+            .map(|response_id| BridgeEvent::ResponseDone { response_id, status: failed.clone(), usage: None })
+            .collect()
+    }
+
+    /// Whether the connection in use has ended and has nothing more to say.
+    pub(crate) const fn is_cut_off(&self) -> bool {
+        self.outage.is_some()
+    }
+
+    /// An event of the new connection, which is not used yet.
+    pub(crate) fn hear_standby(&mut self, now: Instant, event: BridgeEvent) {
+        match event {
+            BridgeEvent::Ready => {
+                if let Some(standby) = &mut self.standby {
+                    standby.is_ready = true;
+                }
+            }
+            BridgeEvent::Closed { .. } => self.lose_standby(now, event, true),
+            BridgeEvent::Fault(ref fault) if fault.is_final => {
+                let may_retry = fault.may_retry;
+                self.lose_standby(now, event, may_retry);
+            }
+            _ => {}
+        }
+    }
+
+    fn lose_standby(&mut self, now: Instant, event: BridgeEvent, may_retry: bool) {
+        self.standby = None;
+        match &mut self.outage {
+            Some(outage) => {
+                self.retry_at = now + RETRY_AFTER;
+                outage.ended_with = event;
+                outage.is_hopeless = !may_retry;
+            }
+            None => self.retry_at = now + CALM_RETRY_AFTER,
+        }
+    }
+
+    /// Whether a new connection stands by or is being made.
+    pub(crate) const fn has_standby(&self) -> bool {
+        self.standby.is_some()
+    }
+
+    /// What to do now.
+    pub(crate) fn step(&mut self, now: Instant) -> Option<Step> {
+        let is_ready = self.standby.as_ref().map(|standby| standby.is_ready);
+        let Some(outage) = &self.outage else {
+            let is_old = self.is_ready && now >= self.opened_at + self.max_age;
+            return match is_ready {
+                Some(true) if self.pause.is_quiet(now, &self.tail) => Some(Step::Move(Reason::Age)),
+                None if is_old && now >= self.retry_at && self.allowance.take(now) => Some(self.open(now)),
+                _ => None,
+            };
+        };
+        let is_over = outage.is_hopeless || now >= outage.since + LONGEST_OUTAGE;
+        match is_ready {
+            Some(true) => Some(Step::Move(outage.reason)),
+            _ if is_over => self.give_up(),
+            None if now >= self.retry_at => {
+                if self.allowance.take(now) { Some(self.open(now)) } else { self.give_up() }
+            }
+            _ => None,
+        }
+    }
+
+    fn open(&mut self, now: Instant) -> Step {
+        self.standby = Some(Standby { opened_at: now, is_ready: false, is_outdated: false });
+        Step::Open
+    }
+
+    fn give_up(&mut self) -> Option<Step> {
+        let outage = self.outage.take()?;
+        self.standby = None;
+        // The session is told and ends; nothing is replaced any more.
+        self.is_ready = false;
+        Some(Step::End(outage.reason, Box::new(outage.ended_with)))
+    }
+
+    /// The new connection is in use. Gives what it has to be told first: the conversation so far, then what the caller
+    /// and the client said that nothing has answered yet.
+    pub(crate) fn moved(&mut self, context: Vec<ContextItem>) -> Vec<BridgeCommand> {
+        let Some(standby) = self.standby.take() else { return Vec::new() };
+        self.outage = None;
+        self.opened_at = standby.opened_at;
+        self.cut.clear();
+        let mut commands = Vec::new();
+        if standby.is_outdated {
+            commands.push(BridgeCommand::Configure(Box::new(self.settings.clone())));
+        }
+        commands.extend(self.memory.restore(context));
+        commands.extend(self.tail.repeat());
+        if self.pause.take_owed() && !self.tail.asks() {
+            commands.push(BridgeCommand::CreateResponse(Box::default()));
+        }
+        self.offset = self.heard.saturating_sub(self.tail.audio());
+        commands
+    }
+
+    /// Whether the connection in use holds items in a form they no longer have.
+    pub(crate) fn has_cut(&self) -> bool {
+        !self.cut.is_empty() && self.outage.is_none()
+    }
+
+    /// The commands that bring restored items that were cut into their present form.
+    pub(crate) fn recut(&mut self, context: &[ContextItem]) -> Vec<BridgeCommand> {
+        let cut = std::mem::take(&mut self.cut);
+        cut.into_iter().flat_map(|item_id| self.memory.replace(&item_id, context)).collect()
+    }
+
+    /// When [`Rotation::step`] has something to do if nothing happens before.
+    pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        match (&self.outage, &self.standby) {
+            (Some(outage), Some(_)) => Some(outage.since + LONGEST_OUTAGE),
+            (Some(outage), None) => Some(self.retry_at.min(outage.since + LONGEST_OUTAGE)),
+            (None, Some(standby)) if standby.is_ready => self.pause.quiet_at(now, &self.tail),
+            (None, Some(_)) => None,
+            (None, None) if self.is_ready => {
+                let old_at = self.opened_at + self.max_age;
+                Some(old_at.max(self.retry_at).max(self.allowance.next_at()))
+            }
+            (None, None) => None,
+        }
+    }
+}
+
+/// How many connections may still be opened: a few in a row, then one now and then.
+#[derive(Debug)]
+struct Allowance {
+    left: u32,
+    since: Instant,
+}
+
+impl Allowance {
+    fn refill(&mut self, now: Instant) {
+        while self.left < MOST_IN_A_ROW && now >= self.since + ONE_MORE_AFTER {
+            self.left += 1;
+            self.since += ONE_MORE_AFTER;
+        }
+        if self.left == MOST_IN_A_ROW {
+            self.since = now;
+        }
+    }
+
+    fn is_left(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        self.left > 0
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        let is_left = self.is_left(now);
+        self.left = self.left.saturating_sub(1);
+        is_left
+    }
+
+    /// When the next may be opened; in the past if one may now.
+    fn next_at(&self) -> Instant {
+        if self.left > 0 { self.since } else { self.since + ONE_MORE_AFTER }
+    }
+}

@@ -5,6 +5,8 @@
 //! client's connection.
 
 mod core;
+mod provider;
+mod rotation;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,19 +15,22 @@ use voxgate_media::encode::EncoderConfig;
 use voxgate_media::session::{Leg, NetworkTimes, SessionError, SessionStats};
 use voxgate_media::uplink::RtpAudio;
 use voxgate_policy::key::KeyIndex;
-use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, Fault, FaultOwner};
+use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, FaultOwner};
+use voxgate_protocol::id::IdSource;
 use voxgate_protocol::session::{EndReason, SessionCommand};
 use voxgate_protocol::timeline::TurnTimeline;
+use voxgate_providers::bridge::StampedEvent;
 use voxgate_signaling::host::SessionRequest;
 use voxgate_signaling::permit::Permit;
 use voxgate_telemetry::metrics::Metrics;
 
 use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
 
 use crate::bridges::Connected;
 
 use self::core::{CoreConfig, CoreInput, CoreOutput, DialogueCore};
+use self::provider::{Provider, Untold};
+use self::rotation::Step;
 
 /// Events of a provider taken in one go, so that a burst of one call does not hold up the others.
 const EVENTS_AT_ONCE: usize = 64;
@@ -55,7 +60,7 @@ pub(crate) struct DialogueConfig {
 /// A session, its provider and its client protocol.
 pub(crate) struct Dialogue {
     core: DialogueCore,
-    bridge: Connected,
+    provider: Provider,
     metrics: Arc<Metrics>,
     has_more_events: bool,
     counted: SessionStats,
@@ -66,10 +71,15 @@ pub(crate) struct Dialogue {
 impl Dialogue {
     pub(crate) fn new(
         request: SessionRequest,
-        bridge: Connected,
+        connected: Connected,
         config: DialogueConfig,
     ) -> Result<Self, SessionError> {
         let SessionRequest { session_id, settings, permit, .. } = request;
+        let mut seeds = IdSource::new(config.seed);
+        let core_seed = seeds.next_seed();
+        let metrics = Arc::clone(&config.metrics);
+        let provider =
+            Provider::new(Instant::now(), connected, settings.clone(), seeds.next_seed(), metrics);
         let leg_name = match config.leg {
             Leg::Rtp => "webrtc",
             Leg::Pcm => "websocket",
@@ -77,17 +87,17 @@ impl Dialogue {
         let core = DialogueCore::new(CoreConfig {
             session_id,
             settings,
-            traits: bridge.bridge.traits,
+            traits: provider.traits(),
             leg: config.leg,
             encoder: config.encoder,
             expires_at_unix: config.expires_at_unix,
-            seed: config.seed,
+            seed: core_seed,
         })?;
         config.metrics.sessions.inc();
         config.metrics.sessions_started.with_label_values(&[leg_name]).inc();
         Ok(Self {
             core,
-            bridge,
+            provider,
             metrics: config.metrics,
             has_more_events: false,
             counted: SessionStats::default(),
@@ -102,7 +112,7 @@ impl Dialogue {
 
     /// The queue to the provider, to see how full it is.
     pub(crate) fn to_provider(&self) -> mpsc::Sender<BridgeCommand> {
-        self.bridge.bridge.commands.clone()
+        self.provider.queue()
     }
 
     /// A message of the client.
@@ -123,21 +133,10 @@ impl Dialogue {
     /// The bridge has something to say.
     pub(crate) fn handle_bridge(&mut self, now: Instant) {
         self.has_more_events = false;
-        self.bridge.ringer.answered();
+        self.provider.answered();
         for _ in 0..EVENTS_AT_ONCE {
-            match self.bridge.bridge.events.try_recv() {
-                Ok(stamped) => {
-                    if let BridgeEvent::Fault(fault) = &stamped.event {
-                        self.metrics.provider_fault(fault.owner);
-                    }
-                    self.core.handle(now, CoreInput::Bridge { at: stamped.at, event: stamped.event });
-                }
-                Err(TryRecvError::Empty) => return,
-                Err(TryRecvError::Disconnected) => {
-                    self.fault(now, bridge_is_gone());
-                    return;
-                }
-            }
+            let Some(StampedEvent { at, event }) = self.provider.hear(now) else { return };
+            self.core.handle(now, CoreInput::Bridge { at, event });
         }
         self.has_more_events = true;
     }
@@ -177,7 +176,11 @@ impl Dialogue {
 
     /// When [`Dialogue::handle_timeout`] has to be called; in the past if work waits.
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        if self.has_more_events { Some(now) } else { self.core.poll_timeout() }
+        if self.has_more_events {
+            return Some(now);
+        }
+        let provider = self.provider.poll_timeout(now).filter(|_| self.ended().is_none());
+        [self.core.poll_timeout(), provider].into_iter().flatten().min()
     }
 
     /// Hands out what the core wants done. `arrived` is set if this follows an audio packet.
@@ -187,39 +190,54 @@ impl Dialogue {
         arrived: Option<Instant>,
         outputs: &mut Vec<DialogueOutput>,
     ) {
-        while let Some(output) = self.core.poll_output() {
-            match output {
-                CoreOutput::Text(text) => outputs.push(DialogueOutput::Text(text)),
-                CoreOutput::Audio { payload, timestamp, marker, first_received, lateness } => {
-                    Metrics::observe(&self.metrics.pacing_late_seconds, lateness);
-                    outputs.push(DialogueOutput::Audio { payload, timestamp, marker, first_received });
-                }
-                CoreOutput::Bridge(command) => self.tell_provider(now, arrived, command),
-                CoreOutput::Turn(timeline) => {
-                    self.metrics.turn_measured(&timeline);
-                    self.bridge.last_turn.set((*timeline).clone());
-                    outputs.push(DialogueOutput::Turn(timeline));
-                }
-                CoreOutput::Ended(reason) => outputs.push(DialogueOutput::Ended(reason)),
+        loop {
+            while let Some(output) = self.core.poll_output() {
+                self.take_output(now, arrived, output, outputs);
+            }
+            if !self.rotate(now) {
+                break;
             }
         }
         self.count();
     }
 
+    fn take_output(
+        &mut self,
+        now: Instant,
+        arrived: Option<Instant>,
+        output: CoreOutput,
+        outputs: &mut Vec<DialogueOutput>,
+    ) {
+        match output {
+            CoreOutput::Text(text) => outputs.push(DialogueOutput::Text(text)),
+            CoreOutput::Audio { payload, timestamp, marker, first_received, lateness } => {
+                Metrics::observe(&self.metrics.pacing_late_seconds, lateness);
+                outputs.push(DialogueOutput::Audio { payload, timestamp, marker, first_received });
+            }
+            CoreOutput::Bridge(command) => self.tell_provider(now, arrived, command),
+            CoreOutput::Turn(timeline) => {
+                self.metrics.turn_measured(&timeline);
+                self.provider.measured((*timeline).clone());
+                outputs.push(DialogueOutput::Turn(timeline));
+            }
+            CoreOutput::Ended(reason) => outputs.push(DialogueOutput::Ended(reason)),
+        }
+    }
+
     fn tell_provider(&mut self, now: Instant, arrived: Option<Instant>, command: BridgeCommand) {
         let is_audio = matches!(command, BridgeCommand::Audio(_));
-        match self.bridge.bridge.commands.try_send(command) {
+        match self.provider.tell(now, command) {
             Ok(()) => {}
             // What the pump said last is in the queue; behind it lies the news of its end, which rings no bell.
-            Err(TrySendError::Closed(_)) => {
+            Err(Untold::Gone) => {
                 self.has_more_events = true;
                 return;
             }
-            Err(TrySendError::Full(_)) => {
+            Err(Untold::Full) => {
                 self.metrics.provider_fault(FaultOwner::Gateway);
                 if !is_audio {
                     // The client would wait for the answer to this command for ever.
-                    self.fault(now, bridge_stands_still());
+                    self.tell_core(now, BridgeEvent::Fault(provider::takes_nothing()));
                 }
                 return;
             }
@@ -229,9 +247,42 @@ impl Dialogue {
         }
     }
 
-    /// What the queue to the provider has to say.
-    fn fault(&mut self, now: Instant, fault: Fault) {
-        self.core.handle(now, CoreInput::Bridge { at: now, event: BridgeEvent::Fault(fault) });
+    /// Looks after the connections to the provider, now that every command was told. True if the core was told
+    /// something about it.
+    fn rotate(&mut self, now: Instant) -> bool {
+        let mut has_told = false;
+        if self.ended().is_some() {
+            return false;
+        }
+        while let Some(step) = self.provider.step(now) {
+            let news = match step {
+                Step::Open => {
+                    self.provider.open_next(now);
+                    None
+                }
+                Step::Move(reason) => {
+                    // What the new connection says from now on may have rung before it was listened to.
+                    self.has_more_events = true;
+                    self.provider.move_over(reason, self.core.context())
+                }
+                Step::End(reason, event) => {
+                    self.provider.gave_up(reason, &event);
+                    Some(*event)
+                }
+            };
+            if let Some(event) = news {
+                self.tell_core(now, event);
+                has_told = true;
+            }
+        }
+        if self.provider.has_cut() {
+            self.provider.recut(&self.core.context());
+        }
+        has_told
+    }
+
+    fn tell_core(&mut self, now: Instant, event: BridgeEvent) {
+        self.core.handle(now, CoreInput::Bridge { at: now, event });
     }
 
     fn count(&mut self) {
@@ -248,25 +299,6 @@ impl Drop for Dialogue {
     fn drop(&mut self) {
         self.metrics.sessions.dec();
         self.metrics.session_ended(self.ended().unwrap_or(EndReason::ClientLost));
-    }
-}
-
-fn bridge_stands_still() -> Fault {
-    Fault {
-        code: "provider_congested".to_owned(),
-        message: "The connection to the speech provider takes nothing any more.".to_owned(),
-        ..bridge_is_gone()
-    }
-}
-
-fn bridge_is_gone() -> Fault {
-    Fault {
-        owner: FaultOwner::Gateway,
-        code: "provider_closed".to_owned(),
-        message: "The connection to the speech provider ended.".to_owned(),
-        may_retry: true,
-        may_switch: true,
-        is_final: true,
     }
 }
 

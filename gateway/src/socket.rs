@@ -113,7 +113,6 @@ impl SocketSession {
         let (mut to_client, mut from_client) = socket.split();
         let mut pings = tokio::time::interval(PING_EVERY);
         let mut outputs = Vec::new();
-        let to_provider = self.dialogue.to_provider();
         self.dialogue.open(Instant::now());
         loop {
             self.dialogue.drain(Instant::now(), None, &mut outputs);
@@ -127,7 +126,7 @@ impl SocketSession {
                 let sent = tokio::time::timeout(SEND_TIMEOUT, to_client.send(message)).await;
                 if is_last {
                     // The session is over and its place free, however long the client takes.
-                    drop((self.dialogue, to_provider));
+                    drop(self.dialogue);
                     hear_out(&mut from_client).await;
                     return;
                 }
@@ -136,6 +135,8 @@ impl SocketSession {
                     return;
                 }
             }
+            // Asked for every time: the conversation may have moved to another connection.
+            let to_provider = self.dialogue.to_provider();
             let has_room = to_provider.capacity() >= FREE_PLACES || to_provider.is_closed();
             tokio::select! {
                 message = from_client.next(), if has_room => self.take(message),

@@ -18,7 +18,7 @@ use voxgate_protocol::id::{IdSource, SessionId};
 use voxgate_protocol::session::{EndReason, SessionCommand, SessionEvent};
 use voxgate_protocol::settings::SessionSettings;
 use voxgate_protocol::timeline::TurnTimeline;
-use voxgate_realtime::{Adapter, AdapterOutput, ClientKind};
+use voxgate_realtime::{Adapter, AdapterOutput, ClientKind, ContextItem};
 
 /// Everything that decides how a core behaves, besides its inputs.
 #[derive(Clone)]
@@ -147,6 +147,11 @@ impl DialogueCore {
     /// Why the session ended, once it has.
     pub(crate) const fn ended(&self) -> Option<EndReason> {
         self.ended
+    }
+
+    /// The conversation as another connection to the provider can be given it.
+    pub(crate) fn context(&self) -> Vec<ContextItem> {
+        self.adapter.context()
     }
 
     /// Counters so far.

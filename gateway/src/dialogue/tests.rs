@@ -11,7 +11,7 @@ use voxgate_providers::bridge::{BridgeEnds, COMMAND_CAPACITY, bridge};
 use voxgate_signaling::permit::Places;
 
 use super::*;
-use crate::bridges::{LastTurn, Ringer};
+use crate::bridges::{LastTurn, Line, Ringer};
 
 const TRAITS: BridgeTraits = BridgeTraits {
     input_rate: SampleRate::HZ_16000,
@@ -40,7 +40,11 @@ fn dialogue(places: &Places) -> (Dialogue, BridgeEnds) {
         seed: 5,
         metrics: Arc::new(Metrics::new().unwrap()),
     };
-    let connected = Connected { bridge: near, ringer, last_turn: LastTurn::default() };
+    let connected = Connected {
+            line: Line { bridge: near, ringer },
+            last_turn: LastTurn::default(),
+            successors: None,
+        };
     (Dialogue::new(request, connected, config).unwrap(), far)
 }
 

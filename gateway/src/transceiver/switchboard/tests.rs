@@ -20,7 +20,7 @@ use voxgate_signaling::permit::Places;
 
 use super::super::{Command, Restart, Start};
 use super::*;
-use crate::bridges::{Connected, LastTurn, Ringer};
+use crate::bridges::{Connected, LastTurn, Line, Ringer};
 use crate::sealing::Sealing;
 
 mod check;
@@ -158,7 +158,11 @@ impl World {
             call_id: call_id(slot),
             offer: OFFER.to_owned(),
             request: request(&self.places),
-            bridge: Connected { bridge: near, ringer, last_turn: LastTurn::default() },
+            bridge: Connected {
+            line: Line { bridge: near, ringer },
+            last_turn: LastTurn::default(),
+            successors: None,
+        },
             expires_at_unix: BOOT.as_secs() + 3_600,
             ends_at: self.now + Duration::from_secs(3_600),
             seed: slot,

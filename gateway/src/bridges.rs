@@ -27,10 +27,7 @@ pub(crate) struct Bridges {
 
 enum Ready {
     Local(LocalEngine),
-    OpenAi {
-        target: Box<OpenAiTarget>,
-        max_connection: Duration,
-    },
+    OpenAi { target: Box<OpenAiTarget>, max_connection: Duration },
 }
 
 /// What a bridge calls when it has something to say.

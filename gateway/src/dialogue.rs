@@ -78,8 +78,7 @@ impl Dialogue {
         let mut seeds = IdSource::new(config.seed);
         let core_seed = seeds.next_seed();
         let metrics = Arc::clone(&config.metrics);
-        let provider =
-            Provider::new(Instant::now(), connected, settings.clone(), seeds.next_seed(), metrics);
+        let provider = Provider::new(Instant::now(), connected, settings.clone(), seeds.next_seed(), metrics);
         let leg_name = match config.leg {
             Leg::Rtp => "webrtc",
             Leg::Pcm => "websocket",

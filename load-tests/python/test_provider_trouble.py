@@ -24,7 +24,6 @@ FINAL = {
 }
 DURING_AN_ANSWER = {
     "stalls": (["--stall-after-ms", "300"], "provider_stalled"),
-    "closes": (["--close-after-ms", "300"], "provider_disconnected"),
 }
 PASSING = {
     "errs": (["--error-at-response", "rate_limit_exceeded"], "rate_limit_exceeded"),

@@ -166,7 +166,10 @@ mod tests {
         let told: Vec<_> = of(items.iter()).into_iter().filter_map(|entry| entry.item).collect();
         assert_eq!(
             told,
-            [typed("u", "what time is it"), message("a", Role::Assistant, Content::OutputText("Ten past".into()))]
+            [
+                typed("u", "what time is it"),
+                message("a", Role::Assistant, Content::OutputText("Ten past".into()))
+            ]
         );
         assert_eq!(handed_on(&items), ["u", "a"]);
     }
@@ -178,23 +181,33 @@ mod tests {
         let told = handed_on(&items);
         assert_eq!(told[..2], ["task", "u144"], "the newest 256");
         let long = "x".repeat(MOST_WORDS / 2 - 8);
-        let items =
-            [message("task", Role::System, Content::InputText("be kind".into())), typed("old", &long), typed("mid", &long), typed("new", &long)];
+        let items = [
+            message("task", Role::System, Content::InputText("be kind".into())),
+            typed("old", &long),
+            typed("mid", &long),
+            typed("new", &long),
+        ];
         assert_eq!(handed_on(&items), ["task", "mid", "new"]);
     }
 
     #[test]
     fn a_tools_output_comes_with_its_call_or_not_at_all() {
         let call = |id: &str, status| {
-            let kind = ItemKind::ToolCall { call_id: id.into(), name: "weather".into(), arguments: "{}".into() };
+            let kind =
+                ItemKind::ToolCall { call_id: id.into(), name: "weather".into(), arguments: "{}".into() };
             Item { id: format!("call-{id}").as_str().into(), status, kind }
         };
         let output = |id: &str| {
             let kind = ItemKind::ToolOutput { call_id: id.into(), output: "sun".into() };
             Item { id: format!("output-{id}").as_str().into(), status: ItemStatus::Completed, kind }
         };
-        let items =
-            [output("1"), call("2", ItemStatus::Completed), output("2"), call("3", ItemStatus::Incomplete), output("3")];
+        let items = [
+            output("1"),
+            call("2", ItemStatus::Completed),
+            output("2"),
+            call("3", ItemStatus::Incomplete),
+            output("3"),
+        ];
         assert_eq!(handed_on(&items), ["call-2", "output-2"]);
     }
 

@@ -84,7 +84,8 @@ impl Provider {
     /// From now on the next ring counts.
     pub(super) fn answered(&self) {
         self.line.ringer.answered();
-        if let Some(standby) = self.replacement.as_ref().and_then(|replacement| replacement.standby.as_ref()) {
+        if let Some(standby) = self.replacement.as_ref().and_then(|replacement| replacement.standby.as_ref())
+        {
             standby.ringer.answered();
         }
     }
@@ -154,7 +155,9 @@ impl Provider {
         let seed = replacement.seeds.next_seed();
         match replacement.successors.open(replacement.rotation.settings(), seed) {
             Ok(line) => replacement.standby = Some(line),
-            Err(error) => replacement.rotation.hear_standby(now, BridgeEvent::Fault(cannot_open(error.message))),
+            Err(error) => {
+                replacement.rotation.hear_standby(now, BridgeEvent::Fault(cannot_open(error.message)))
+            }
         }
     }
 

@@ -6,9 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use voxgate_protocol::bridge::{
-    BridgeCommand, BridgeEvent, BridgeTraits, Fault, FaultOwner, ResponseStatus,
-};
+use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, BridgeTraits, Fault, FaultOwner, ResponseStatus};
 use voxgate_protocol::id::ItemId;
 use voxgate_protocol::settings::SessionSettings;
 use voxgate_realtime::ContextItem;
@@ -134,7 +132,12 @@ pub(crate) struct Rotation {
 impl Rotation {
     /// A session whose first connection was just opened with these settings. A connection older than `max_age` is
     /// replaced at the next pause.
-    pub(crate) fn new(now: Instant, max_age: Duration, traits: BridgeTraits, settings: SessionSettings) -> Self {
+    pub(crate) fn new(
+        now: Instant,
+        max_age: Duration,
+        traits: BridgeTraits,
+        settings: SessionSettings,
+    ) -> Self {
         Self {
             max_age,
             opened_at: now,
@@ -297,7 +300,11 @@ impl Rotation {
             Some(true) => Some(Step::Move(outage.reason)),
             _ if is_over => self.give_up(),
             None if now >= self.retry_at => {
-                if self.allowance.take(now) { Some(self.open(now)) } else { self.give_up() }
+                if self.allowance.take(now) {
+                    Some(self.open(now))
+                } else {
+                    self.give_up()
+                }
             }
             _ => None,
         }

@@ -40,11 +40,8 @@ fn dialogue(places: &Places) -> (Dialogue, BridgeEnds) {
         seed: 5,
         metrics: Arc::new(Metrics::new().unwrap()),
     };
-    let connected = Connected {
-            line: Line { bridge: near, ringer },
-            last_turn: LastTurn::default(),
-            successors: None,
-        };
+    let connected =
+        Connected { line: Line { bridge: near, ringer }, last_turn: LastTurn::default(), successors: None };
     (Dialogue::new(request, connected, config).unwrap(), far)
 }
 

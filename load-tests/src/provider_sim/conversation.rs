@@ -30,15 +30,23 @@ impl Conversation {
         words.collect::<Vec<_>>().join(" ")
     }
 
-    /// Every item with its id, its role or type, and its words: what a model would know.
+    /// Every item with its id, its role or type, and its words: what a model would know. Of answers only the beginning
+    /// and the number of words behind it, since they may repeat all this.
     pub(super) fn told(&self) -> String {
         let told = self.items.iter().map(|item| {
             let parts = item["content"].as_array().into_iter().flatten();
-            let words = parts.filter_map(|part| part["text"].as_str().or_else(|| part["transcript"].as_str()));
+            let words =
+                parts.filter_map(|part| part["text"].as_str().or_else(|| part["transcript"].as_str()));
             let words: Vec<&str> =
                 words.chain(item["arguments"].as_str()).chain(item["output"].as_str()).collect();
             let who = item["role"].as_str().or_else(|| item["type"].as_str()).unwrap_or_default();
-            format!("[{} {who}: {}]", item["id"].as_str().unwrap_or_default(), words.join(" "))
+            let mut words = words.join(" ");
+            if who == "assistant" {
+                let all: Vec<&str> = words.split_whitespace().collect();
+                let (beginning, rest) = all.split_at(all.len().min(3));
+                words = format!("{} +{} words", beginning.join(" "), rest.len());
+            }
+            format!("[{} {who}: {words}]", item["id"].as_str().unwrap_or_default())
         });
         told.collect::<Vec<_>>().join(" ")
     }

@@ -55,7 +55,8 @@ impl Memory {
     pub(super) fn replace(&mut self, item_id: &ItemId, context: &[ContextItem]) -> Vec<BridgeCommand> {
         let mut commands = vec![BridgeCommand::DeleteItem { item_id: item_id.clone() }];
         let Some(index) = context.iter().position(|entry| entry.id == *item_id) else { return commands };
-        let before = context[..index].iter().rev().find(|entry| entry.item.is_some()).map(|entry| entry.id.clone());
+        let before =
+            context[..index].iter().rev().find(|entry| entry.item.is_some()).map(|entry| entry.id.clone());
         match &context[index].item {
             Some(item) => {
                 let position = before.map_or(Position::First, Position::After);

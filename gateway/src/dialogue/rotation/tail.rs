@@ -91,7 +91,9 @@ impl Tail {
 
     fn keep_audio(&mut self, pcm: &Pcm) {
         match self.kept.back_mut() {
-            Some(Kept::Audio(last)) if last.duration() < PIECE => last.samples.extend_from_slice(&pcm.samples),
+            Some(Kept::Audio(last)) if last.duration() < PIECE => {
+                last.samples.extend_from_slice(&pcm.samples)
+            }
             _ => self.kept.push_back(Kept::Audio(pcm.clone())),
         }
         let is_listening = self.hears_turns && !self.is_speaking && !self.asks() && !self.waits_for_commit();

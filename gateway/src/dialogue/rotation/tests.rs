@@ -185,7 +185,8 @@ fn an_answer_in_progress_fails_and_one_that_was_asked_for_is_asked_for_again() {
     }
     line.hear(started("r1"));
     let told = line.expire();
-    let [BridgeEvent::ResponseDone { response_id, status: ResponseStatus::Failed { code, .. }, .. }] = &told[..]
+    let [BridgeEvent::ResponseDone { response_id, status: ResponseStatus::Failed { code, .. }, .. }] =
+        &told[..]
     else {
         panic!("{told:?}")
     };
@@ -348,7 +349,8 @@ fn items_of_former_connections_are_named_only_where_they_are_known() {
     let mut line = Line::manual();
     line.expire();
     line.replace(vec![left_out("a"), known("b", "hi"), left_out("c")]);
-    let behind = |id: &str| BridgeCommand::CreateItem { item: item("n", "x"), position: Position::After(id.into()) };
+    let behind =
+        |id: &str| BridgeCommand::CreateItem { item: item("n", "x"), position: Position::After(id.into()) };
     let at = |position| Some(BridgeCommand::CreateItem { item: item("n", "x"), position });
     assert_eq!(line.route(behind("a")), at(Position::First));
     assert_eq!(line.route(behind("b")), at(Position::After("b".into())));

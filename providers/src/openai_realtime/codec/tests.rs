@@ -407,3 +407,24 @@ fn items_answers_and_audio_are_written_in_the_vendors_words() {
         json!({"type": "input_audio_buffer.append", "audio": STANDARD.encode([1, 0, 255, 255])})
     );
 }
+
+#[test]
+fn an_item_that_cannot_be_restored_is_nobodys_error() {
+    let mut codec = ready(TurnOwner::Provider);
+    let kind = ItemKind::Message { role: Role::User, content: vec![Content::InputText("hi".into())] };
+    let item = Item { id: ItemId::from("a"), status: ItemStatus::Completed, kind };
+    let restore = BridgeCommand::RestoreItem { item: item.clone(), position: Position::After("b".into()) };
+    let restored = sent(codec.encode(&restore));
+    assert_eq!(
+        (&restored["type"], &restored["previous_item_id"]),
+        (&json!("conversation.item.create"), &json!("b"))
+    );
+    let refusal = |frame: &Value| {
+        json!({"type": "error", "error": {"type": "invalid_request_error", "code": "item_create_invalid_previous_item_id",
+            "message": "There is no b.", "event_id": frame["event_id"]}})
+    };
+    assert_eq!(tell(&mut codec, refusal(&restored)), []);
+    let written =
+        sent(codec.encode(&BridgeCommand::CreateItem { item, position: Position::After("b".into()) }));
+    assert_eq!(tell(&mut codec, refusal(&written)).len(), 1, "what a client wrote is another matter");
+}

@@ -243,7 +243,7 @@ fn a_turn_nothing_answered_is_heard_again_unless_its_words_are_known() {
         line.say(SECOND);
         let _ = line.route(commit("u"));
         let committed = BridgeEvent::InputCommitted { item_id: "u".into() };
-        assert_eq!(line.hear(committed.clone()), [committed.clone()]);
+        assert_eq!(line.hear(committed.clone()), std::slice::from_ref(&committed));
         let _ = line.route(create());
         if is_recognised {
             let item_id = ItemId::from("u");

@@ -23,6 +23,11 @@ bench: ## Measure the gateway's own time and keep the record in load-tests/runs/
 	@scripts/install test
 	@scripts/bench
 
+.PHONY: bench-conversation
+bench-conversation: ## Measure interruption, truncation and first audio as a caller hears them; keep the record in load-tests/runs/
+	@scripts/install test
+	@scripts/bench-conversation $(ARGS)
+
 .PHONY: bench-relay
 bench-relay: ## Measure the relay beside a raw forwarder, coturn and turn-rs; keep the record in load-tests/runs/
 	@scripts/bench-relay $(ARGS)

@@ -12,8 +12,8 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, MediaStreamError
 
 from conftest import read_wav
+from event_stream import LIMIT, EventStream
 
-LIMIT = 60
 RATE = 48_000
 FRAME = RATE // 50
 AUDIBLE_RMS = 100
@@ -28,11 +28,13 @@ class Microphone(AudioStreamTrack):
     def __init__(self):
         super().__init__()
         self.waiting = numpy.zeros(0, dtype="<i2")
+        self.silent = asyncio.Event()
         self.sent = 0
         self.began = None
 
     def say(self, samples):
         self.waiting = numpy.concatenate([self.waiting, samples])
+        self.silent.clear()
 
     async def recv(self):
         if self.readyState != "live":
@@ -41,6 +43,8 @@ class Microphone(AudioStreamTrack):
             self.began = time.monotonic()
         await asyncio.sleep(self.began + self.sent * 0.02 - time.monotonic())
         chunk, self.waiting = self.waiting[:FRAME], self.waiting[FRAME:]
+        if not len(self.waiting):
+            self.silent.set()
         samples = numpy.zeros((1, FRAME), dtype="<i2")
         samples[0, :len(chunk)] = chunk
         frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
@@ -51,39 +55,29 @@ class Microphone(AudioStreamTrack):
         return frame
 
 
-class Peer:
+class Peer(EventStream):
     """One call: what it said, what it was told on its data channels, and how loud the answer is."""
 
+    has_media = True
+
     def __init__(self):
+        super().__init__()
         self.connection = RTCPeerConnection()
         self.microphone = Microphone()
         self.connection.addTrack(self.microphone)
         self.channels = {name: self.connection.createDataChannel(name) for name in ("oai-events", "voxgate")}
-        self.events = []
         self.measured = []
         self.audible_frames = 0
-        self.read = 0
-        self._changed = asyncio.Condition()
-        self._tasks = set()
-        self.channels["oai-events"].on("message", lambda text: self._take(self.events, text))
-        self.channels["voxgate"].on("message", lambda text: self._take(self.measured, text))
+        self.channels["oai-events"].on("message", self.take)
+        self.channels["voxgate"].on("message", self._take_measured)
         self.connection.on("track", lambda track: self._spawn(self._listen(track)))
         self.connection.on("connectionstatechange", lambda: self._spawn(self._notify()))
         for channel in self.channels.values():
             for change in ("open", "close"):
                 channel.on(change, lambda: self._spawn(self._notify()))
 
-    def _spawn(self, work):
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _notify(self):
-        async with self._changed:
-            self._changed.notify_all()
-
-    def _take(self, events, text):
-        events.append(json.loads(text))
+    def _take_measured(self, text):
+        self.measured.append(json.loads(text))
         self._spawn(self._notify())
 
     async def _listen(self, track):
@@ -96,15 +90,6 @@ class Peer:
             if numpy.sqrt(numpy.mean(samples ** 2)) > AUDIBLE_RMS:
                 self.audible_frames += 1
                 await self._notify()
-
-    async def until(self, is_so, what, limit=LIMIT):
-        """Waits for something to become so; a failure shows what the gateway said."""
-        try:
-            async with asyncio.timeout(limit), self._changed:
-                await self._changed.wait_for(is_so)
-        except TimeoutError:
-            told = [event["type"] for event in self.events]
-            raise AssertionError(f"{what} never came; the events were {told}") from None
 
     async def offer(self):
         """The SDP offer of this caller, candidates included."""
@@ -146,20 +131,9 @@ class Peer:
     def say(self, path):
         self.microphone.say(read_wav(path, RATE))
 
-    def all(self, kind):
-        return [event for event in self.events if event["type"] == kind]
-
-    async def event(self, kind, where=lambda event: True):
-        """The next event of this kind, counted from the one waited for before."""
-        def position():
-            found = (at for at in range(self.read, len(self.events))
-                     if self.events[at]["type"] == kind and where(self.events[at]))
-            return next(found, None)
-
-        await self.until(lambda: position() is not None, kind)
-        found = position()
-        self.read = found + 1
-        return self.events[found]
+    async def fallen_silent(self):
+        """Everything was said."""
+        await asyncio.wait_for(self.microphone.silent.wait(), LIMIT)
 
     async def answer_is_audible(self, frames=25):
         target = self.audible_frames + frames
@@ -180,8 +154,7 @@ class Peer:
 
     async def close(self):
         await self.connection.close()
-        for task in list(self._tasks):
-            task.cancel()
+        self.stop_tasks()
 
 
 async def with_peer(act):

@@ -154,7 +154,9 @@ impl Response {
             "output_modalities": [modality_word(request.modality.unwrap_or(settings.modality))],
             "max_output_tokens": token_limit(request.max_output_tokens.or(settings.max_output_tokens)),
             "audio": {"output": output(settings)},
-            "usage": end.and_then(|(_, used)| used).map(usage::response),
+            // The API always counts, and older Pipecat stops reading at an answer without: a provider that counts
+            // nothing has used no tokens.
+            "usage": end.map(|(_, used)| usage::response(&used.copied().unwrap_or_default())),
             "metadata": request.metadata,
         })
     }

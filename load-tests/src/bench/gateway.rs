@@ -31,21 +31,21 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts `binary` with a provider at `provider` and the relay at `relay`, reachable for callers at
-    /// `advertised`.
+    /// Starts `binary` with a configuration ([`configuration`] for one provider) and the relay at `relay`, reachable
+    /// for callers at `advertised`.
     ///
     /// # Errors
     /// The binary cannot be started or does not say where it listens; then its log is part of the error.
     pub fn start(
         binary: &Path,
-        provider: SocketAddr,
+        configuration: &str,
         relay: SocketAddr,
         advertised: SocketAddr,
     ) -> anyhow::Result<Self> {
         let folder = std::env::temp_dir().join(format!("voxgate-bench-{}", std::process::id()));
         fs::create_dir_all(&folder).context("cannot make a folder for the gateway")?;
         let config = folder.join("voxgate.yaml");
-        fs::write(&config, configuration(provider))?;
+        fs::write(&config, configuration)?;
         let log = File::create(folder.join("log"))?;
         let mut process = Command::new(binary)
             .args(["standalone", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0"])
@@ -163,7 +163,9 @@ pub fn free_udp_address() -> std::io::Result<SocketAddr> {
     UdpSocket::bind("127.0.0.1:0")?.local_addr()
 }
 
-fn configuration(provider: SocketAddr) -> String {
+/// The configuration of a gateway that sends every call to one simulated provider.
+#[must_use]
+pub fn configuration(provider: SocketAddr) -> String {
     format!(
         "providers:\n  simulated: {{ kind: openai-realtime, base_url: \"http://{provider}/v1\" }}\n\
          routes:\n  - {{ model: \"*\", provider: simulated }}\n"

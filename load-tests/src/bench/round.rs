@@ -14,7 +14,7 @@ use crate::provider_sim::{AnswerAudio, SimConfig};
 
 use super::caller::Caller;
 use super::figures::{Inside, SetUp, Times, between, egress, ingress, read_inside};
-use super::gateway::{Gateway, cpu_time, free_udp_address};
+use super::gateway::{Gateway, configuration, cpu_time, free_udp_address};
 use super::log::Log;
 use super::speech::tones;
 use super::wire::Wire;
@@ -81,7 +81,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Outcome> {
     let log = Log::default();
     let relay = free_udp_address()?;
     let (wire, provider) = start_wires(relay, log.clone()).await?;
-    let gateway = Gateway::start(&options.gateway, provider, relay, wire.public)?;
+    let gateway = Gateway::start(&options.gateway, &configuration(provider), relay, wire.public)?;
     let idle_bytes = gateway.resident_bytes()?;
     let mut course = Course { gateway, wire, log, next_session: 0 };
     let result = Box::pin(course.run(plan, idle_bytes)).await;

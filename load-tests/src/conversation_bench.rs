@@ -46,7 +46,11 @@ pub struct Arrangement {
 pub const ARRANGEMENTS: [Arrangement; 3] = [
     Arrangement { name: "turns found by the gateway", model: "here", reports: true },
     Arrangement { name: "turns found by the provider", model: "there", reports: true },
-    Arrangement { name: "turns found by the gateway, a caller that reports nothing", model: "here", reports: false },
+    Arrangement {
+        name: "turns found by the gateway, a caller that reports nothing",
+        model: "here",
+        reports: false,
+    },
 ];
 
 /// The configuration of the gateway: the same provider twice.

@@ -36,13 +36,16 @@ impl Cycle {
 #[must_use]
 pub fn cycles(talk: &Talk) -> Vec<Cycle> {
     let heard = stretches(&talk.frames);
-    talk.questions.windows(2).filter_map(|pair| {
-        let asked = pair[0].last_word_at?;
-        let interrupted = pair[1].started_at;
-        let answer = heard.iter().find(|stretch| stretch.began >= asked && stretch.began < interrupted)?;
-        cycle(talk, asked, interrupted, answer)
-    })
-    .collect()
+    talk.questions
+        .windows(2)
+        .filter_map(|pair| {
+            let asked = pair[0].last_word_at?;
+            let interrupted = pair[1].started_at;
+            let answer =
+                heard.iter().find(|stretch| stretch.began >= asked && stretch.began < interrupted)?;
+            cycle(talk, asked, interrupted, answer)
+        })
+        .collect()
 }
 
 fn cycle(talk: &Talk, asked: Instant, interrupted: Instant, answer: &Stretch) -> Option<Cycle> {

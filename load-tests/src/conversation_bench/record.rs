@@ -9,8 +9,11 @@ use super::run::Measured;
 use super::{MODEL_DELAY, PAUSE};
 use crate::bench::machine::Machine;
 
+/// A figure by its name.
+type Figure = (&'static str, fn(&Cycle) -> f64);
+
 /// What is told of each arrangement.
-const FIGURES: [(&str, fn(&Cycle) -> f64); 5] = [
+const FIGURES: [Figure; 5] = [
     ("interruption: first sample of the speech to the last audible sample of the answer", |cycle| cycle.stop),
     ("of it until the caller is told `speech_started`", |cycle| cycle.told),
     ("from there to the last audible sample", |cycle| cycle.stale),
@@ -29,7 +32,8 @@ pub fn write(folder: &Path, command: &str, machine: &Machine, measured: &[Measur
 }
 
 fn page(command: &str, machine: &Machine, measured: &[Measured]) -> String {
-    let Machine { processor, processors, memory_gib, system, load_before, gateway, compiler, commit } = machine;
+    let Machine { processor, processors, memory_gib, system, load_before, gateway, compiler, commit } =
+        machine;
     format!(
         "# Conversations as a caller hears them\n\n\
          ```sh\n{command}\n```\n\n\
@@ -65,7 +69,8 @@ pub fn markdown(measured: &[Measured]) -> String {
 }
 
 fn cycles(measured: &[Measured]) -> String {
-    let mut text = String::from("arrangement,cycle,stop_ms,told_ms,stale_ms,heard_ms,audio_end_ms,own_share_ms\n");
+    let mut text =
+        String::from("arrangement,cycle,stop_ms,told_ms,stale_ms,heard_ms,audio_end_ms,own_share_ms\n");
     for Measured { arrangement, cycles } in measured {
         for (number, cycle) in (1..).zip(cycles) {
             let Cycle { own_share, stop, told, stale, heard, said } = cycle;

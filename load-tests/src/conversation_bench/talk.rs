@@ -127,7 +127,9 @@ impl Talker {
 
     fn take(&mut self, notice: Option<CallNotice>) -> anyhow::Result<()> {
         match notice {
-            Some(CallNotice::Event(event)) if event.kind() == "error" => bail!("the gateway says {}", event.json),
+            Some(CallNotice::Event(event)) if event.kind() == "error" => {
+                bail!("the gateway says {}", event.json)
+            }
             Some(CallNotice::Event(event)) if is_speech(&event) || is_truncation(&event) => {
                 self.talk.events.push(event);
             }

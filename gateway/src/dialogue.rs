@@ -22,6 +22,7 @@ use voxgate_protocol::timeline::TurnTimeline;
 use voxgate_providers::bridge::StampedEvent;
 use voxgate_signaling::host::SessionRequest;
 use voxgate_signaling::permit::Permit;
+use voxgate_signaling::resume::ResumeTicket;
 use voxgate_telemetry::metrics::Metrics;
 
 use tokio::sync::mpsc;
@@ -66,6 +67,8 @@ pub(crate) struct Dialogue {
     counted: SessionStats,
     /// Held for as long as the session runs.
     permit: Permit,
+    /// Held until the session ends.
+    ticket: Option<ResumeTicket>,
 }
 
 impl Dialogue {
@@ -74,16 +77,17 @@ impl Dialogue {
         connected: Connected,
         config: DialogueConfig,
     ) -> Result<Self, SessionError> {
-        let SessionRequest { session_id, settings, permit, .. } = request;
+        let SessionRequest { session_id, settings, permit, ticket, resumed, .. } = request;
         let mut seeds = IdSource::new(config.seed);
         let core_seed = seeds.next_seed();
         let metrics = Arc::clone(&config.metrics);
-        let provider = Provider::new(Instant::now(), connected, settings.clone(), seeds.next_seed(), metrics);
+        let mut provider =
+            Provider::new(Instant::now(), connected, settings.clone(), seeds.next_seed(), metrics);
         let leg_name = match config.leg {
             Leg::Rtp => "webrtc",
             Leg::Pcm => "websocket",
         };
-        let core = DialogueCore::new(CoreConfig {
+        let mut core = DialogueCore::new(CoreConfig {
             session_id,
             settings,
             traits: provider.traits(),
@@ -92,6 +96,10 @@ impl Dialogue {
             expires_at_unix: config.expires_at_unix,
             seed: core_seed,
         })?;
+        if let Some(parked) = resumed {
+            core = core.resume(parked);
+            provider.restore(core.context());
+        }
         config.metrics.sessions.inc();
         config.metrics.sessions_started.with_label_values(&[leg_name]).inc();
         Ok(Self {
@@ -101,6 +109,7 @@ impl Dialogue {
             has_more_events: false,
             counted: SessionStats::default(),
             permit,
+            ticket,
         })
     }
 
@@ -131,6 +140,10 @@ impl Dialogue {
 
     /// The bridge has something to say.
     pub(crate) fn handle_bridge(&mut self, now: Instant) {
+        if self.ticket.as_ref().is_some_and(ResumeTicket::is_wanted) {
+            // The client goes on elsewhere: it has noticed the loss first.
+            self.end(now, EndReason::ClientLost);
+        }
         self.has_more_events = false;
         self.provider.answered();
         for _ in 0..EVENTS_AT_ONCE {
@@ -197,7 +210,18 @@ impl Dialogue {
                 break;
             }
         }
+        if self.ended().is_some() {
+            self.leave(now);
+        }
         self.count();
+    }
+
+    /// What is left of a session whose client was lost waits for it; any other end ends the conversation.
+    fn leave(&mut self, now: Instant) {
+        let Some(ticket) = self.ticket.take() else { return };
+        if self.ended() == Some(EndReason::ClientLost) {
+            ticket.park(now, self.core.park());
+        }
     }
 
     fn take_output(
@@ -296,6 +320,7 @@ impl Dialogue {
 
 impl Drop for Dialogue {
     fn drop(&mut self) {
+        self.leave(Instant::now());
         self.metrics.sessions.dec();
         self.metrics.session_ended(self.ended().unwrap_or(EndReason::ClientLost));
     }

@@ -49,6 +49,9 @@ impl LocalHost {
             // A loop that has ended needs no waking.
             let _ = transceiver.send(Command::BridgeReady(slot));
         };
+        if let Some(ticket) = &request.ticket {
+            ticket.hang(Arc::new(ring.clone()));
+        }
         let bridge = self.bridges.open(&request.route, &request.settings, seeds.next_seed(), ring)?;
         let (reply, answer) = oneshot::channel();
         let tag = random_word()? as u32 | 1;
@@ -134,6 +137,10 @@ impl SessionHost for LocalHost {
         };
         let ringing = Arc::new(tokio::sync::Notify::new());
         let shared = Arc::clone(&ringing);
+        if let Some(ticket) = &request.ticket {
+            let shared = Arc::clone(&ringing);
+            ticket.hang(Arc::new(move || shared.notify_one()));
+        }
         let opened = random_word().and_then(|seed| {
             let mut seeds = IdSource::new(seed);
             let ring = move || shared.notify_one();

@@ -18,6 +18,7 @@ use voxgate_policy::key::KeyRing as ApiKeys;
 use voxgate_signaling::api::{self, ClientApi};
 use voxgate_signaling::identity::Identity as Credentials;
 use voxgate_signaling::permit::Places;
+use voxgate_signaling::resume::Resumptions;
 use voxgate_telemetry::metrics::Metrics;
 
 use crate::bridges::Bridges;
@@ -161,6 +162,7 @@ fn router(
         routes: Arc::new(config.routes.clone()),
         places: places.clone(),
         default_model: config.default_model.as_str().into(),
+        resumptions: Resumptions::new(config.limits.resume_window, config.limits.resumable_sessions),
         host: Arc::new(host),
     };
     let operations = Operations { metrics, places };

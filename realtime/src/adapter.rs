@@ -11,6 +11,7 @@ use crate::error::{ApiError, ErrorKind};
 use crate::input::Input;
 use crate::limits;
 use crate::outbox::{AdapterOutput, Outbox};
+use crate::parked::ParkedConversation;
 use crate::session_object;
 
 mod answer;
@@ -95,6 +96,27 @@ impl Adapter {
             has_spoken: false,
             has_reported_end: false,
             has_ended: false,
+        }
+    }
+
+    /// Goes on with the conversation another session left behind. The settings are those this session was made with.
+    #[must_use]
+    pub fn resuming(mut self, parked: ParkedConversation) -> Self {
+        self.conversation_id = parked.conversation_id;
+        self.conversation = parked.conversation;
+        self.has_spoken = parked.has_spoken;
+        self
+    }
+
+    /// What the session leaves to the next one of the same client. To be asked when the session has ended; its own
+    /// conversation is empty afterwards.
+    #[must_use]
+    pub fn park(&mut self) -> ParkedConversation {
+        ParkedConversation {
+            settings: self.settings.clone(),
+            conversation_id: self.conversation_id.clone(),
+            conversation: std::mem::take(&mut self.conversation),
+            has_spoken: self.has_spoken,
         }
     }
 

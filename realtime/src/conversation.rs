@@ -36,6 +36,11 @@ impl Conversation {
         self.entries.len()
     }
 
+    /// The text and pictures it holds, in bytes.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     fn index(&self, id: &ItemId) -> Option<usize> {
         // What is asked for is nearly always recent.
         self.entries.iter().rposition(|entry| entry.item.id == *id)

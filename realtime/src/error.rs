@@ -92,6 +92,18 @@ impl ApiError {
         Self { param: Some(String::new()), ..Self::invalid_request(404, "call_id_not_found", message) }
     }
 
+    /// 400: the conversation of this token cannot be resumed: the token is unknown, used, or too old, or the session
+    /// ended in order. An extension of the API.
+    #[must_use]
+    pub fn resume_token_invalid() -> Self {
+        let message = "The conversation cannot be resumed: the token is unknown, used or expired, or its session ended \
+                       in order. Start a new session.";
+        Self {
+            param: Some("resume".to_owned()),
+            ..Self::invalid_request(400, "resume_token_invalid", message)
+        }
+    }
+
     /// 404: the model is not routed to any provider, or the key may not use it.
     #[must_use]
     pub fn model_not_found(model: &str) -> Self {

@@ -8,7 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{FromRequest, Multipart, Path, Query, Request, State, WebSocketUpgrade};
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, patch, post};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
@@ -22,6 +22,7 @@ use crate::host::{SessionHost, SessionRequest};
 use crate::identity::{Identity, Principal};
 use crate::permit::Places;
 use crate::reply::ErrorReply;
+use crate::resume::Resumptions;
 
 /// Largest body of any request: an SDP offer is below 10 kB, a session with many tools below a few hundred.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -41,6 +42,9 @@ const SUBPROTOCOL: &str = "realtime";
 /// Browsers cannot set headers on a WebSocket; their key comes as a subprotocol with this prefix.
 const KEY_SUBPROTOCOL: &str = "openai-insecure-api-key.";
 
+/// The header of the answer that starts a session: the token with which a client that lost it can go on.
+const RESUME_TOKEN: &str = "voxgate-resume-token";
+
 /// What the handlers share.
 #[derive(Clone)]
 pub struct ClientApi {
@@ -52,6 +56,8 @@ pub struct ClientApi {
     pub places: Places,
     /// The model of a client that names none.
     pub default_model: Arc<str>,
+    /// Conversations whose clients may come back.
+    pub resumptions: Resumptions,
     /// Who runs sessions.
     pub host: Arc<dyn SessionHost>,
 }
@@ -90,7 +96,7 @@ fn cors() -> CorsLayer {
             HeaderName::from_static("openai-project"),
             HeaderName::from_static("openai-beta"),
         ]))
-        .expose_headers([header::LOCATION])
+        .expose_headers([header::LOCATION, HeaderName::from_static(RESUME_TOKEN)])
         .max_age(Duration::from_secs(3600))
 }
 
@@ -99,6 +105,7 @@ struct CallQuery {
     model: Option<String>,
     call_id: Option<String>,
     intent: Option<String>,
+    resume: Option<String>,
 }
 
 /// The query as a handler gets it, so that its refusal has the API's shape and comes after that of the key.
@@ -151,11 +158,11 @@ async fn start_call(api: &ClientApi, query: AskedQuery, request: Request) -> Res
     let query = read_query(query)?;
     let (offer, session) = read_offer(request).await?;
     let call_id = CallId::from_random(random_bits()?);
-    let request = admit(api, principal, query.model, session)?;
+    let (request, token) = admit_or_resume(api, principal, query.resume, query.model, session).await?;
     let answer = api.host.answer(call_id.clone(), offer, request).await?;
     let location = format!("/v1/realtime/calls/{call_id}");
-    Ok((StatusCode::CREATED, [(header::CONTENT_TYPE, SDP.to_owned()), (header::LOCATION, location)], answer)
-        .into_response())
+    let headers = [(header::CONTENT_TYPE, SDP.to_owned()), (header::LOCATION, location)];
+    Ok((StatusCode::CREATED, headers, resume_header(token), answer).into_response())
 }
 
 /// An extension of the API: a client whose network or relay changed sends an offer with new ICE credentials and goes on
@@ -198,10 +205,10 @@ async fn open_socket(
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ErrorReply> {
-    start_socket(&api, query, &headers, upgrade).inspect_err(|refusal| api.host.refused(&refusal.0))
+    start_socket(&api, query, &headers, upgrade).await.inspect_err(|refusal| api.host.refused(&refusal.0))
 }
 
-fn start_socket(
+async fn start_socket(
     api: &ClientApi,
     query: AskedQuery,
     headers: &HeaderMap,
@@ -221,13 +228,49 @@ fn start_socket(
         let reason = format!("the intent {intent:?} is not supported by this gateway; leave it out.");
         return Err(ApiError::invalid_value("intent", reason).into());
     }
-    let request = admit(api, principal, query.model, None)?;
+    let (request, token) = admit_or_resume(api, principal, query.resume, query.model, None).await?;
     let host = Arc::clone(&api.host);
-    Ok(upgrade
+    let upgraded = upgrade
         .protocols([SUBPROTOCOL])
         .max_message_size(MAX_SOCKET_MESSAGE_BYTES)
         .max_frame_size(MAX_SOCKET_MESSAGE_BYTES)
-        .on_upgrade(move |socket| host.serve_socket(socket, request)))
+        .on_upgrade(move |socket| host.serve_socket(socket, request));
+    Ok((resume_header(token), upgraded).into_response())
+}
+
+/// The header with a session's resume token.
+fn resume_header(token: Option<String>) -> HeaderMap {
+    let value = token.and_then(|token| HeaderValue::from_str(&token).ok());
+    value.into_iter().map(|value| (HeaderName::from_static(RESUME_TOKEN), value)).collect()
+}
+
+/// A session that begins, or one that goes on with the conversation of a token. Gives the session's own token with it.
+async fn admit_or_resume(
+    api: &ClientApi,
+    principal: Principal,
+    resume: Option<String>,
+    model: Option<String>,
+    session: Option<SessionSettings>,
+) -> Result<(SessionRequest, Option<String>), ErrorReply> {
+    let key = principal.key;
+    let parked = match &resume {
+        Some(token) => Some(api.resumptions.take(token, key).await?),
+        None => None,
+    };
+    let settings = session.or_else(|| parked.as_ref().map(|parked| parked.settings().clone()));
+    let mut request = match (admit(api, principal, model, settings), &resume, parked) {
+        (Ok(request), _, parked) => SessionRequest { resumed: parked, ..request },
+        (Err(refusal), Some(token), Some(parked)) => {
+            // The client may try again, once there is a place for it.
+            api.resumptions.put_back(token, key, parked);
+            return Err(refusal);
+        }
+        (Err(refusal), ..) => return Err(refusal),
+    };
+    let issued = api.resumptions.issue(key, random_bytes()?);
+    let (token, ticket) = issued.map_or((None, None), |(token, ticket)| (Some(token), Some(ticket)));
+    request.ticket = ticket;
+    Ok((request, token))
 }
 
 fn read_query(query: AskedQuery) -> Result<CallQuery, ApiError> {
@@ -251,7 +294,7 @@ fn admit(
         api.routes.resolve(&settings.model).map_err(|_| ApiError::model_not_found(&settings.model))?.clone();
     let permit = api.places.take(principal.key)?;
     let session_id = SessionId::from_random(random_bits()?);
-    Ok(SessionRequest { session_id, settings, route, permit })
+    Ok(SessionRequest { session_id, settings, route, permit, ticket: None, resumed: None })
 }
 
 /// The offer, and the session of the multipart form.

@@ -6,9 +6,10 @@ use voxgate_policy::key::KeyIndex;
 use voxgate_policy::routing::Route;
 use voxgate_protocol::id::{CallId, SessionId};
 use voxgate_protocol::settings::SessionSettings;
-use voxgate_realtime::ApiError;
+use voxgate_realtime::{ApiError, ParkedConversation};
 
 use crate::permit::Permit;
+use crate::resume::ResumeTicket;
 
 /// A session somebody may start: authenticated, admitted, routed.
 #[derive(Debug)]
@@ -21,6 +22,10 @@ pub struct SessionRequest {
     pub route: Route,
     /// Its place; drop it when the session is over.
     pub permit: Permit,
+    /// With what a client that was lost can go on; `None` if it cannot.
+    pub ticket: Option<ResumeTicket>,
+    /// The conversation it goes on with.
+    pub resumed: Option<ParkedConversation>,
 }
 
 /// Runs sessions.

@@ -7,6 +7,7 @@
 //! - [`api`]: the router.
 //! - [`identity`]: API keys and client secrets.
 //! - [`host`]: the seam to the nodes that run sessions.
+//! - [`resume`]: conversations whose clients may come back.
 //! - [`permit`]: a place among the running sessions, given back when dropped.
 
 pub mod api;
@@ -14,3 +15,4 @@ pub mod host;
 pub mod identity;
 pub mod permit;
 mod reply;
+pub mod resume;

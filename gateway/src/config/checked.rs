@@ -24,6 +24,9 @@ const SESSION_DURATIONS: std::ops::RangeInclusive<Duration> =
 /// is gone keeps a place.
 const CALL_TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(5);
 
+/// Longest time a conversation may be kept for a client that was lost: longer, and nobody remembers what it was about.
+const LONGEST_RESUME_WINDOW: Duration = Duration::from_secs(3600);
+
 /// How old a connection to a provider may become: below, more time goes into connecting than into talking; above, no
 /// vendor keeps one.
 const CONNECTION_AGES: std::ops::RangeInclusive<Duration> =
@@ -245,6 +248,9 @@ fn check_limits(written: &Written, problems: &mut Vec<String>) {
         if !CALL_TIMEOUTS.contains(&timeout) {
             problems.push(format!("limits.{name} must be 1s to 5m"));
         }
+    }
+    if limits.resume_window > LONGEST_RESUME_WINDOW {
+        problems.push("limits.resume_window must be at most 1h".to_owned());
     }
     let audio = &written.audio;
     if !(6_000..=256_000).contains(&audio.bitrate) {

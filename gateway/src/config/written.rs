@@ -153,6 +153,13 @@ pub(crate) struct Limits {
     /// network, shorter than anyone keeps talking to nobody.
     #[serde(with = "humantime_serde")]
     pub(crate) silence_timeout: Duration,
+    /// How long a client that was lost may come back and go on with its conversation; 0s: not at all. Default 2 min: a
+    /// tunnel, a lift, a restarted application.
+    #[serde(with = "humantime_serde")]
+    pub(crate) resume_window: Duration,
+    /// Conversations kept for clients that were lost; beyond it the oldest are forgotten. Default 100, as many as
+    /// sessions.
+    pub(crate) resumable_sessions: usize,
     /// After SIGTERM, how long running sessions may go on. Default 30 s, the grace period of Kubernetes.
     #[serde(with = "humantime_serde")]
     pub(crate) drain_deadline: Duration,
@@ -166,6 +173,8 @@ impl Default for Limits {
             session_duration: Duration::from_secs(60 * 60),
             setup_timeout: Duration::from_secs(15),
             silence_timeout: Duration::from_secs(15),
+            resume_window: Duration::from_secs(2 * 60),
+            resumable_sessions: 100,
             drain_deadline: Duration::from_secs(30),
         }
     }

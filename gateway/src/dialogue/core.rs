@@ -18,7 +18,7 @@ use voxgate_protocol::id::{IdSource, SessionId};
 use voxgate_protocol::session::{EndReason, SessionCommand, SessionEvent};
 use voxgate_protocol::settings::SessionSettings;
 use voxgate_protocol::timeline::TurnTimeline;
-use voxgate_realtime::{Adapter, AdapterOutput, ClientKind, ContextItem};
+use voxgate_realtime::{Adapter, AdapterOutput, ClientKind, ContextItem, ParkedConversation};
 
 /// Everything that decides how a core behaves, besides its inputs.
 #[derive(Clone)]
@@ -116,6 +116,16 @@ impl DialogueCore {
         })?;
         let adapter = Adapter::new(kind, session_id, settings, expires_at_unix, seeds.next_seed());
         Ok(Self { session, adapter, outputs: VecDeque::new(), ended: None, end_to_tell: None })
+    }
+
+    /// Goes on with the conversation another session left behind. To be called before any input.
+    pub(crate) fn resume(self, parked: ParkedConversation) -> Self {
+        Self { adapter: self.adapter.resuming(parked), ..self }
+    }
+
+    /// What the session leaves to the next one of the same client, once it has ended.
+    pub(crate) fn park(&mut self) -> ParkedConversation {
+        self.adapter.park()
     }
 
     /// Takes one input and carries it to its end. Then read [`DialogueCore::poll_output`] until `None`.

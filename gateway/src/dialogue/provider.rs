@@ -9,6 +9,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, BridgeTraits, Fault, FaultOwner};
+use voxgate_protocol::conversation::Position;
 use voxgate_protocol::id::IdSource;
 use voxgate_protocol::settings::SessionSettings;
 use voxgate_protocol::timeline::TurnTimeline;
@@ -66,6 +67,18 @@ impl Provider {
             seeds: IdSource::new(seed),
         });
         Self { line, last_turn, replacement, heard: VecDeque::new(), is_over: false, metrics }
+    }
+
+    /// Tells the first connection of a conversation that began in another session.
+    pub(super) fn restore(&mut self, context: Vec<ContextItem>) {
+        let commands = match &mut self.replacement {
+            Some(replacement) => replacement.rotation.restore(context),
+            None => restoring(context).collect(),
+        };
+        for command in commands {
+            // A queue nobody has used yet takes more than a context ever has.
+            let _ = self.send(command);
+        }
     }
 
     pub(super) const fn traits(&self) -> BridgeTraits {
@@ -201,6 +214,11 @@ impl Provider {
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         self.replacement.as_ref()?.rotation.poll_timeout(now)
     }
+}
+
+fn restoring(context: Vec<ContextItem>) -> impl Iterator<Item = BridgeCommand> {
+    let items = context.into_iter().filter_map(|entry| entry.item);
+    items.map(|item| BridgeCommand::RestoreItem { item, position: Position::Last })
 }
 
 impl Replacement {

@@ -156,6 +156,11 @@ impl Rotation {
         }
     }
 
+    /// The commands that tell the first connection of a conversation that began in another session.
+    pub(crate) fn restore(&mut self, context: Vec<ContextItem>) -> Vec<BridgeCommand> {
+        self.memory.restore(context)
+    }
+
     /// What a new connection has to be opened with.
     pub(crate) const fn settings(&self) -> &SessionSettings {
         &self.settings

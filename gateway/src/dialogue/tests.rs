@@ -32,6 +32,8 @@ fn dialogue(places: &Places) -> (Dialogue, BridgeEnds) {
             provider_model: None,
         },
         permit: places.take(KeyIndex(0)).unwrap(),
+        ticket: None,
+        resumed: None,
     };
     let config = DialogueConfig {
         leg: Leg::Pcm,

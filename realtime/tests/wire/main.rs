@@ -12,4 +12,5 @@ mod random;
 mod recorded;
 mod refusals;
 mod requests;
+mod resumed;
 mod session;

@@ -54,6 +54,7 @@ fn api() -> (Router, Arc<Host>) {
         routes: Arc::new(RouteTable::default()),
         places: Places::new(Admission::new(SessionLimits { total: 1, per_key: 1 })),
         default_model: "m".into(),
+        resumptions: Resumptions::new(Duration::from_secs(120), 10),
         host: Arc::clone(&host) as Arc<dyn SessionHost>,
     };
     (router(api), host)

@@ -226,6 +226,8 @@ fn request(places: &Places) -> SessionRequest {
             provider_model: None,
         },
         permit: places.take(KeyIndex(0)).unwrap(),
+        ticket: None,
+        resumed: None,
     }
 }
 

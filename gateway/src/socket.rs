@@ -196,7 +196,9 @@ fn close_frame(reason: EndReason) -> Message {
     let (code, text) = match reason {
         EndReason::ClientClosed => (close_code::NORMAL, "The client ended the session."),
         // Who is really gone does not hear this; who broke the protocol, or goes on elsewhere, does.
-        EndReason::ClientLost => (close_code::POLICY, "The client was lost, or its message was too long or no valid text."),
+        EndReason::ClientLost => {
+            (close_code::POLICY, "The client was lost, or its message was too long or no valid text.")
+        }
         EndReason::HungUp => (close_code::NORMAL, "The call was hung up."),
         EndReason::MaximumDuration => (close_code::AWAY, "Your session hit its maximum duration."),
         EndReason::Drained => (close_code::AWAY, "The gateway is shutting down."),

@@ -130,10 +130,13 @@ async function measure({ origin, key, model }, clips, interruptions) {
   // The answer to the last question: by then the last interruption is over and told.
   await ear.after(questions.at(-1).ended);
   call.close();
+  // Whatever sounds before the next answer can begin belongs to this one.
+  const lastSound = (answer, { ended }) =>
+    ear.stretches.filter(({ began }) => began >= answer.began && began < ended).at(-1).ended;
   return answers.map((answer, number) => ({
-    stop_ms: 1_000 * (answer.ended - questions[number + 1].began),
+    stop_ms: 1_000 * (lastSound(answer, questions[number + 1]) - questions[number + 1].began),
     told_ms: 1_000 * (told.find((at) => at > questions[number + 1].began) - questions[number + 1].began),
-    heard_ms: 1_000 * (answer.ended - answer.began),
+    heard_ms: 1_000 * (lastSound(answer, questions[number + 1]) - answer.began),
     audio_end_ms: cuts[number],
     first_audio_ms: 1_000 * (answer.began - questions[number].ended),
   }));

@@ -1,16 +1,19 @@
 // Measures interruption, truncation and first audio in Chromium and writes them as CSV and Markdown.
 // node load-tests/conversation/measure.js INTERRUPTIONS [RECORD_FOLDER]
-import { writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { launch, openPage } from "../browser/chromium.js";
 import { Gateway, KEY } from "../browser/gateway.js";
 import { startSimulator } from "../browser/simulator.js";
 import { startSite } from "../browser/site.js";
-import { speech } from "../browser/voice.js";
+import { speech, writeWav } from "../browser/voice.js";
 
 const RATE = 48_000;
 const PAUSE_MS = 500;
 const MODEL_DELAY_MS = 200;
+const ANSWER_RATE = 24_000;
+const ANSWER = ["All our relays remember where your old earring lay on a rainy day, and they are willing to rely on you."];
 const SENTENCES = ["stop please stop it now", "what time is it", "no wait a moment"];
 
 const FIGURES = [
@@ -51,7 +54,11 @@ function markdown(cycles) {
 }
 
 async function measure(interruptions) {
-  const simulator = await startSimulator(["--answer-ms", "12000", "--model-delay-ms", String(MODEL_DELAY_MS)]);
+  // Speech, for a decoder takes a steady tone for background noise and goes on with it.
+  const folder = await mkdtemp(path.join(tmpdir(), "voxgate-answer-"));
+  const answer = path.join(folder, "answer.wav");
+  await writeWav(answer, await speech(ANSWER, ANSWER_RATE), ANSWER_RATE);
+  const simulator = await startSimulator(["--answer-wav", answer, "--model-delay-ms", String(MODEL_DELAY_MS)]);
   const gateway = await Gateway.start(`
 providers:
   remote: { kind: openai-realtime, base_url: "http://${simulator.address}/v1", turn_detection: gateway }
@@ -75,6 +82,7 @@ routes: [{ model: "*", provider: remote }]
     await site.stop();
     await gateway.stop();
     await simulator.stop();
+    await rm(folder, { recursive: true });
   }
 }
 

@@ -327,4 +327,6 @@ impl Drop for Dialogue {
 }
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;

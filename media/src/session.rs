@@ -29,6 +29,9 @@ pub use meter::NetworkTimes;
 use meter::TurnMeter;
 use responses::Responses;
 
+/// Removed items that are remembered: more than can wait for playout at once.
+const MOST_DELETED: usize = 64;
+
 /// How the client's audio travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leg {
@@ -107,6 +110,8 @@ pub struct Session {
     meter: TurnMeter,
     ids: IdSource,
     user_item: Option<ItemId>,
+    /// Items the client removed, which may still sound.
+    deleted: VecDeque<ItemId>,
     create_when_done: bool,
     interruptions: u32,
     ended: bool,
@@ -133,6 +138,7 @@ impl Session {
             meter: TurnMeter::default(),
             ids,
             user_item: None,
+            deleted: VecDeque::new(),
             create_when_done: false,
             interruptions: 0,
             ended: false,
@@ -170,7 +176,13 @@ impl Session {
             SessionCommand::CreateItem { item, position } => {
                 self.bridge(BridgeCommand::CreateItem { item, position });
             }
-            SessionCommand::DeleteItem { item_id } => self.bridge(BridgeCommand::DeleteItem { item_id }),
+            SessionCommand::DeleteItem { item_id } => {
+                if self.deleted.len() == MOST_DELETED {
+                    self.deleted.pop_front();
+                }
+                self.deleted.push_back(item_id.clone());
+                self.bridge(BridgeCommand::DeleteItem { item_id });
+            }
             SessionCommand::Truncate { item_id, content_index, heard } => {
                 let heard = self.answer.clamp(&item_id, heard);
                 self.truncate(item_id, content_index, heard);
@@ -233,6 +245,9 @@ impl Session {
 
     /// The packet of the last [`SessionOutput::Audio`] was handed to the network.
     pub fn handle_sent(&mut self, now: Instant) {
+        if self.ended {
+            return;
+        }
         if let Some(timeline) = self.meter.sent(now) {
             self.event(SessionEvent::TurnMeasured(Box::new(timeline)));
         }

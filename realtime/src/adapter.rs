@@ -133,6 +133,11 @@ impl Adapter {
         context::of(self.conversation.items())
     }
 
+    /// The names of the conversation's items, in order.
+    pub fn item_ids(&self) -> impl Iterator<Item = &ItemId> {
+        self.conversation.ids()
+    }
+
     /// The channel to the client is open: `session.created` is sent, then what happened before, in order. A second
     /// call does nothing. If more than 1 MiB of events waited, the client starts with what comes from now on.
     pub fn open(&mut self) {

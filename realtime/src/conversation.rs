@@ -41,6 +41,11 @@ impl Conversation {
         self.bytes
     }
 
+    /// Every item's name, in order.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &ItemId> {
+        self.entries.iter().map(|entry| &entry.item.id)
+    }
+
     fn index(&self, id: &ItemId) -> Option<usize> {
         // What is asked for is nearly always recent.
         self.entries.iter().rposition(|entry| entry.item.id == *id)

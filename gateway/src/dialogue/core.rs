@@ -211,3 +211,11 @@ impl DialogueCore {
         }
     }
 }
+
+#[cfg(test)]
+impl DialogueCore {
+    /// The conversation's items, in order.
+    pub(super) fn item_ids(&self) -> impl Iterator<Item = &str> {
+        self.adapter.item_ids().map(voxgate_protocol::id::ItemId::as_str)
+    }
+}

@@ -49,7 +49,7 @@ impl Pacer {
         self.talkspurt.as_ref().map(Talkspurt::deadline)
     }
 
-    /// The end of the last frame: a talkspurt cannot begin earlier.
+    /// The end of the last packet: a talkspurt cannot begin earlier.
     pub(super) const fn free_at(&self) -> Option<Instant> {
         self.free_at
     }
@@ -83,10 +83,13 @@ impl Pacer {
         Some(Slot { rtp_timestamp, marker, lateness })
     }
 
-    /// Ends the talkspurt and returns the timestamp behind its last frame.
+    /// Ends the talkspurt and returns the timestamp behind its last frame. The packet that says so stands for 20 ms like
+    /// any other: a receiver would take a frame with the same timestamp for a late copy of it.
     pub(super) fn end(&mut self) -> Option<u32> {
-        self.free_at = Some(self.talkspurt.take()?.deadline());
-        Some(self.timestamp())
+        self.free_at = Some(self.talkspurt.take()?.deadline() + FRAME);
+        let rtp_timestamp = self.timestamp();
+        self.next_tick += u64::from(FRAME_TICKS);
+        Some(rtp_timestamp)
     }
 
     const fn timestamp(&self) -> u32 {

@@ -54,6 +54,8 @@ pub(super) struct Answer {
     speaker: Option<Speaker>,
     /// From the provider's rate to the PCM rate of message clients.
     resampler: Option<Resampler>,
+    /// Whose samples the resamplers hold.
+    converting: Option<ItemId>,
 }
 
 impl Answer {
@@ -71,7 +73,19 @@ impl Answer {
             Leg::Pcm if rate != SampleRate::HZ_24000 => Some(resampler(rate, SampleRate::HZ_24000)?),
             Leg::Pcm | Leg::Rtp => None,
         };
-        Ok(Self { speaker, resampler })
+        Ok(Self { speaker, resampler, converting: None })
+    }
+
+    /// Samples of this item follow. What a resampler still holds of another must not be heard in it.
+    pub(super) fn continue_with(&mut self, item_id: &ItemId) {
+        if self.converting.as_ref() == Some(item_id) {
+            return;
+        }
+        self.converting = Some(item_id.clone());
+        let spoken = self.speaker.as_mut().and_then(|speaker| speaker.resampler.as_mut());
+        for resampler in spoken.into_iter().chain(&mut self.resampler) {
+            drop(resampler.flush());
+        }
     }
 
     pub(super) fn is_audible(&self) -> bool {

@@ -93,6 +93,7 @@ impl Session {
         let part = match part {
             OutputPart::Audio(pcm) => {
                 self.meter.first_audio(at);
+                self.answer.continue_with(&item_id);
                 self.play(at, &response_id, &item_id, &pcm);
                 OutputPart::Audio(self.answer.for_client(pcm))
             }
@@ -113,7 +114,10 @@ impl Session {
         let cut = self.answer.clear(now, self.meter.client_buffer());
         self.drain_playout(now);
         for Interrupted { item_id, heard } in cut {
-            self.truncate(item_id, 0, heard);
+            // What the client removed while it sounded is unknown to the provider, which would complain.
+            if !self.deleted.contains(&item_id) {
+                self.truncate(item_id, 0, heard);
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use voxgate_protocol::conversation::ItemStatus;
 use voxgate_protocol::id::{ItemId, ResponseId};
 
 use super::answers::Playing;
@@ -64,13 +65,17 @@ impl Adapter {
         let part_index = content_index as usize;
         let Some(spoken) = self.spoken(item_id, part_index) else { return };
         let heard = heard.min(spoken);
-        match self.answers.live_item(item_id).map(|item| &mut item.body) {
-            Some(OutputBody::Message(parts)) => {
-                if let Some(part) = parts.get_mut(part_index) {
-                    part.heard = Some(part.heard.map_or(heard, |before| before.min(heard)));
-                }
+        let is_being_written = self.answers.live_item(item_id).is_some_and(|item| {
+            if let OutputBody::Message(parts) = &mut item.body
+                && let Some(part) = parts.get_mut(part_index)
+            {
+                part.heard = Some(part.heard.map_or(heard, |before| before.min(heard)));
             }
-            _ => self.conversation.truncate(item_id, part_index, heard),
+            item.status == ItemStatus::InProgress
+        });
+        // An item can be complete long before its answer is: then the conversation has its final form already.
+        if !is_being_written {
+            self.conversation.truncate(item_id, part_index, heard);
         }
         let body = json!({
             "item_id": item_id.as_str(),

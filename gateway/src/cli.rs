@@ -2,6 +2,7 @@
 
 mod call;
 mod relay;
+mod replay;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
@@ -53,6 +54,9 @@ enum Task {
     Check(Settings),
     /// Call a gateway: play a WAV as the caller's voice, save the answer, print transcript and latency waterfall.
     Call(Box<call::CallArguments>),
+    /// Run the core of a session on its log, in virtual time, and check that every decision and event comes out as it did
+    /// in the call.
+    Replay(replay::ReplayArguments),
 }
 
 /// Settings that win over the configuration file.
@@ -132,6 +136,7 @@ pub(crate) fn run() -> ExitCode {
             Err(error) => complain(&error.to_string(), EXIT_CONFIG),
         },
         Task::Call(arguments) => call::run(*arguments),
+        Task::Replay(arguments) => replay::run(&arguments),
     }
 }
 

@@ -4,10 +4,11 @@
 //! the shell around it: the queue to and from the bridge, metrics, the session's place. What is left over is for the
 //! client's connection.
 
-mod core;
+pub(crate) mod core;
 mod provider;
 mod rotation;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -28,6 +29,7 @@ use voxgate_telemetry::metrics::Metrics;
 use tokio::sync::mpsc;
 
 use crate::bridges::Connected;
+use crate::replay::{Recorder, ReplayLog};
 
 use self::core::{CoreConfig, CoreInput, CoreOutput, DialogueCore};
 use self::provider::{Provider, Untold};
@@ -56,11 +58,16 @@ pub(crate) struct DialogueConfig {
     pub(crate) expires_at_unix: u64,
     pub(crate) seed: u64,
     pub(crate) metrics: Arc<Metrics>,
+    /// Where what happens is written down, if it is.
+    pub(crate) replay: Option<Arc<ReplayLog>>,
 }
 
 /// A session, its provider and its client protocol.
 pub(crate) struct Dialogue {
     core: DialogueCore,
+    /// What the core wants done, oldest first.
+    waiting: VecDeque<CoreOutput>,
+    recorder: Option<Recorder>,
     provider: Provider,
     metrics: Arc<Metrics>,
     has_more_events: bool,
@@ -87,7 +94,7 @@ impl Dialogue {
             Leg::Rtp => "webrtc",
             Leg::Pcm => "websocket",
         };
-        let mut core = DialogueCore::new(CoreConfig {
+        let core_config = CoreConfig {
             session_id,
             settings,
             traits: provider.traits(),
@@ -95,7 +102,10 @@ impl Dialogue {
             encoder: config.encoder,
             expires_at_unix: config.expires_at_unix,
             seed: core_seed,
-        })?;
+        };
+        // A log holds a session from its beginning; what an earlier one left behind is in no log.
+        let recorder = config.replay.filter(|_| resumed.is_none()).map(|log| log.record(&core_config));
+        let mut core = DialogueCore::new(core_config)?;
         if let Some(parked) = resumed {
             core = core.resume(parked);
             provider.restore(core.context());
@@ -104,6 +114,8 @@ impl Dialogue {
         config.metrics.sessions_started.with_label_values(&[leg_name]).inc();
         Ok(Self {
             core,
+            waiting: VecDeque::new(),
+            recorder,
             provider,
             metrics: config.metrics,
             has_more_events: false,
@@ -115,7 +127,7 @@ impl Dialogue {
 
     /// The client's message channel is open.
     pub(crate) fn open(&mut self, now: Instant) {
-        self.core.handle(now, CoreInput::Opened);
+        self.take(now, CoreInput::Opened);
     }
 
     /// The queue to the provider, to see how full it is.
@@ -125,17 +137,17 @@ impl Dialogue {
 
     /// A message of the client.
     pub(crate) fn handle_text(&mut self, now: Instant, text: &str) {
-        self.core.handle(now, CoreInput::Text(text));
+        self.take(now, CoreInput::Text(text));
     }
 
     /// A command that does not come from the client protocol.
     pub(crate) fn handle_command(&mut self, now: Instant, command: SessionCommand) {
-        self.core.handle(now, CoreInput::Command(command));
+        self.take(now, CoreInput::Command(command));
     }
 
     /// An RTP packet of the caller.
     pub(crate) fn handle_rtp(&mut self, now: Instant, packet: RtpAudio<'_>) {
-        self.core.handle(now, CoreInput::Rtp(packet));
+        self.take(now, CoreInput::Rtp(packet));
     }
 
     /// The bridge has something to say.
@@ -148,7 +160,7 @@ impl Dialogue {
         self.provider.answered();
         for _ in 0..EVENTS_AT_ONCE {
             let Some(StampedEvent { at, event }) = self.provider.hear(now) else { return };
-            self.core.handle(now, CoreInput::Bridge { at, event });
+            self.take(now, CoreInput::Bridge { at, event });
         }
         self.has_more_events = true;
     }
@@ -158,22 +170,22 @@ impl Dialogue {
         if self.has_more_events {
             self.handle_bridge(now);
         }
-        self.core.handle(now, CoreInput::Timeout);
+        self.take(now, CoreInput::Timeout);
     }
 
     /// The audio of the last output was handed to the network.
     pub(crate) fn handle_sent(&mut self, now: Instant) {
-        self.core.handle(now, CoreInput::Sent);
+        self.take(now, CoreInput::Sent);
     }
 
     /// What the network added on the way of the last packet.
     pub(crate) fn note_network(&mut self, now: Instant, times: NetworkTimes) {
-        self.core.handle(now, CoreInput::Network(times));
+        self.take(now, CoreInput::Network(times));
     }
 
     /// Ends the session.
     pub(crate) fn end(&mut self, now: Instant, reason: EndReason) {
-        self.core.handle(now, CoreInput::End(reason));
+        self.take(now, CoreInput::End(reason));
     }
 
     /// Whose session it is.
@@ -203,7 +215,7 @@ impl Dialogue {
         outputs: &mut Vec<DialogueOutput>,
     ) {
         loop {
-            while let Some(output) = self.core.poll_output() {
+            while let Some(output) = self.waiting.pop_front() {
                 self.take_output(now, arrived, output, outputs);
             }
             if !self.rotate(now) {
@@ -304,8 +316,22 @@ impl Dialogue {
         has_told
     }
 
+    /// Everything that happens goes this way, so that a log has all of it.
+    fn take(&mut self, now: Instant, input: CoreInput<'_>) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.input(now, &input);
+        }
+        self.core.handle(now, input);
+        while let Some(output) = self.core.poll_output() {
+            if let Some(recorder) = &mut self.recorder {
+                recorder.output(&output);
+            }
+            self.waiting.push_back(output);
+        }
+    }
+
     fn tell_core(&mut self, now: Instant, event: BridgeEvent) {
-        self.core.handle(now, CoreInput::Bridge { at: now, event });
+        self.take(now, CoreInput::Bridge { at: now, event });
     }
 
     fn count(&mut self) {

@@ -15,6 +15,7 @@ use voxgate_signaling::host::{SessionHost, SessionRequest};
 use voxgate_telemetry::metrics::Metrics;
 
 use crate::bridges::Bridges;
+use crate::replay::ReplayLog;
 use crate::sealing::Sealing;
 use crate::socket;
 use crate::transceiver::{Command, Restart, Start};
@@ -27,6 +28,7 @@ pub(crate) struct LocalHost {
     pub(crate) encoder: EncoderConfig,
     pub(crate) max_session: Duration,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) replay: Option<Arc<ReplayLog>>,
     /// Turns to the time at which sessions have to end, once the process shuts down.
     pub(crate) drain: watch::Receiver<Option<Instant>>,
     /// Held for reading by every WebSocket session; whoever gets it for writing knows that all have ended.
@@ -133,6 +135,7 @@ impl SessionHost for LocalHost {
             expires_at_unix: self.expires_at_unix(),
             max_session: self.max_session,
             metrics: Arc::clone(&self.metrics),
+            replay: self.replay.clone(),
             drain: self.drain.clone(),
         };
         let ringing = Arc::new(tokio::sync::Notify::new());

@@ -12,6 +12,7 @@ mod pages;
 mod process;
 mod relay_figures;
 mod relay_role;
+mod replay;
 mod sealing;
 mod socket;
 mod standalone;

@@ -17,6 +17,7 @@ use voxgate_telemetry::metrics::Metrics;
 
 use crate::bridges::Connected;
 use crate::dialogue::{Dialogue, DialogueConfig, DialogueOutput};
+use crate::replay::ReplayLog;
 
 /// Between two pings: shorter than the idle timeouts of the proxies people put in front (60 s and more).
 const PING_EVERY: Duration = Duration::from_secs(15);
@@ -40,6 +41,7 @@ pub(crate) struct SocketConfig {
     pub(crate) expires_at_unix: u64,
     pub(crate) max_session: Duration,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) replay: Option<Arc<ReplayLog>>,
     pub(crate) drain: watch::Receiver<Option<Instant>>,
 }
 
@@ -83,6 +85,7 @@ pub(crate) async fn serve(
             expires_at_unix: config.expires_at_unix,
             seed,
             metrics: config.metrics,
+            replay: config.replay,
         },
     );
     match dialogue {

@@ -31,6 +31,7 @@ use crate::operations::{self, Operations};
 use crate::pages;
 use crate::process::{StartError, StopSignals, listen_tcp};
 use crate::relay_figures;
+use crate::replay::ReplayLog;
 use crate::tls;
 use crate::transceiver::Command;
 
@@ -52,7 +53,9 @@ async fn serve(config: Checked) -> Result<(), StartError> {
     let data = DataDir::open(&config.data_dir)?;
     let listeners = Listeners::open(&config)?;
     let metrics = Arc::new(Metrics::new().map_err(StartError::internal)?);
-    let edge = edge::start(&config, &data, &metrics)?;
+    let replay = config.replay.clone().map(ReplayLog::start).transpose();
+    let replay = replay.map_err(StartError::system("the folder of replay.dir"))?.map(Arc::new);
+    let edge = edge::start(&config, &data, &metrics, replay.clone())?;
     if let Some(relay) = &edge.embedded {
         let read = Arc::clone(relay);
         let shown = metrics.add_relay(Box::new(move || relay_figures::read(&read, None)));
@@ -71,6 +74,7 @@ async fn serve(config: Checked) -> Result<(), StartError> {
         encoder: config.encoder,
         max_session: config.limits.session_duration,
         metrics: Arc::clone(&metrics),
+        replay: replay.clone(),
         drain: drained,
         sockets: Arc::clone(&sockets),
         slots: AtomicU64::new(1),
@@ -86,6 +90,9 @@ async fn serve(config: Checked) -> Result<(), StartError> {
     shut_down(&config, &places, &edge.commands, &drain, &sockets, &mut stop).await;
     handle.graceful_shutdown(Some(Duration::from_secs(1)));
     let _ = servers.await;
+    if let Some(replay) = replay {
+        replay.finish();
+    }
     say("voxgate has stopped.");
     Ok(())
 }

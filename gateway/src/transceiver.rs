@@ -29,6 +29,7 @@ use voxgate_signaling::host::SessionRequest;
 use voxgate_telemetry::metrics::Metrics;
 
 use crate::bridges::Connected;
+use crate::replay::ReplayLog;
 use crate::sealing::Sealing;
 
 pub(crate) use edge::EdgeConfig;
@@ -89,6 +90,8 @@ pub(crate) struct TransceiverConfig {
     pub(crate) setup_timeout: Duration,
     pub(crate) silence_timeout: Duration,
     pub(crate) metrics: Arc<Metrics>,
+    /// Where what happens in calls is written down, if it is.
+    pub(crate) replay: Option<Arc<ReplayLog>>,
 }
 
 /// Starts the thread. It ends when every sender of commands is gone or a drain is complete.

@@ -6,7 +6,34 @@ use serde::{Deserialize, Serialize};
 
 /// Samples per second of one mono channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
 pub struct SampleRate(u32);
+
+/// A number that is no rate of any voice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateOutOfRange(u32);
+
+impl std::fmt::Display for RateOutOfRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} Hz is not between 8000 and 48000 Hz", self.0)
+    }
+}
+
+impl std::error::Error for RateOutOfRange {}
+
+impl TryFrom<u32> for SampleRate {
+    type Error = RateOutOfRange;
+
+    fn try_from(hz: u32) -> Result<Self, RateOutOfRange> {
+        Self::new(hz).ok_or(RateOutOfRange(hz))
+    }
+}
+
+impl From<SampleRate> for u32 {
+    fn from(rate: SampleRate) -> Self {
+        rate.0
+    }
+}
 
 impl SampleRate {
     /// 8 kHz: G.711 and narrow-band telephony.
@@ -70,12 +97,50 @@ impl std::ops::AddAssign for SampleCount {
 }
 
 /// Mono signed 16-bit samples at a rate.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pcm {
     /// Samples per second.
     pub rate: SampleRate,
     /// The samples, oldest first.
+    #[serde(with = "samples")]
     pub samples: Vec<i16>,
+}
+
+/// Samples in a text: little-endian bytes as base64, or the number of samples if all of them are silent.
+mod samples {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize as _, Serializer};
+
+    /// Silence longer than this is refused: more than any answer, less than any memory.
+    const MOST_SILENCE: u32 = 48_000 * 3_600;
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Silent(u32),
+        Coded(String),
+    }
+
+    pub(super) fn serialize<S: Serializer>(samples: &[i16], serializer: S) -> Result<S::Ok, S::Error> {
+        if samples.iter().all(|sample| *sample == 0) {
+            return samples.len().serialize(serializer);
+        }
+        let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        STANDARD.encode(bytes).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<i16>, D::Error> {
+        match Written::deserialize(deserializer)? {
+            Written::Silent(count) if count > MOST_SILENCE => Err(D::Error::custom("too much silence")),
+            Written::Silent(count) => Ok(vec![0; count as usize]),
+            Written::Coded(text) => {
+                let bytes = STANDARD.decode(text).map_err(|_| D::Error::custom("samples are not base64"))?;
+                Ok(bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect())
+            }
+        }
+    }
 }
 
 impl Pcm {
@@ -140,6 +205,19 @@ mod tests {
     fn a_debug_print_never_shows_a_sample() {
         let pcm = Pcm { rate: SampleRate::HZ_8000, samples: vec![12_345, -321] };
         assert_eq!(format!("{pcm:?}"), "Pcm(2 samples at 8000 Hz)");
+    }
+
+    #[test]
+    fn samples_survive_being_written_down_and_silence_stays_short() {
+        let speech = Pcm { rate: SampleRate::HZ_8000, samples: vec![12_345, -321, 0] };
+        let text = serde_json::to_string(&speech).unwrap();
+        assert!(serde_json::from_str::<Pcm>(&text).unwrap() == speech);
+        let silence = Pcm::silence(SampleRate::HZ_24000, Duration::from_secs(1));
+        let text = serde_json::to_string(&silence).unwrap();
+        assert_eq!(text, r#"{"rate":24000,"samples":24000}"#);
+        assert!(serde_json::from_str::<Pcm>(&text).unwrap() == silence);
+        assert!(serde_json::from_str::<Pcm>(r#"{"rate":0,"samples":1}"#).is_err());
+        assert!(serde_json::from_str::<Pcm>(r#"{"rate":8000,"samples":4000000000}"#).is_err());
     }
 
     #[test]

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::audio::{Pcm, SampleRate};
 use crate::conversation::{Item, ItemStatus, Position};
 use crate::id::{ItemId, ResponseId, ToolCallId};
@@ -13,7 +15,8 @@ use crate::settings::{ResponseOptions, SessionSettings};
 use crate::usage::{TokenUsage, TranscriptionUsage};
 
 /// Who finds the end of the caller's turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TurnOwner {
     /// The provider hears the audio and reports speech, commits and answers by itself.
     Provider,
@@ -22,7 +25,7 @@ pub enum TurnOwner {
 }
 
 /// What a provider needs and does. Known before the first event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BridgeTraits {
     /// The rate the provider wants to hear.
     pub input_rate: SampleRate,
@@ -35,7 +38,8 @@ pub struct BridgeTraits {
 }
 
 /// What the gateway tells a provider.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BridgeCommand {
     /// New settings; always the whole of them.
     Configure(Box<SessionSettings>),
@@ -88,7 +92,8 @@ pub enum BridgeCommand {
 }
 
 /// Where a provider stands inside a turn, for the latency waterfall. The time is that of the event's arrival.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TurnStage {
     /// The final transcript of the caller's turn exists.
     Recognised,
@@ -99,7 +104,8 @@ pub enum TurnStage {
 }
 
 /// How an answer ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ResponseStatus {
     /// By itself.
     Completed,
@@ -121,7 +127,8 @@ pub enum ResponseStatus {
 }
 
 /// Part of an answer, always inside a response and an item of it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OutputPart {
     /// Speech at [`BridgeTraits::output_rate`].
     Audio(Pcm),
@@ -153,7 +160,8 @@ impl std::fmt::Debug for OutputPart {
 }
 
 /// Whose fault a failure is. Decides who is told and who is billed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FaultOwner {
     /// The caller or its application sent something wrong.
     Client,
@@ -164,7 +172,7 @@ pub enum FaultOwner {
 }
 
 /// A failure on the way to or at a provider.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// Whose fault.
     pub owner: FaultOwner,
@@ -181,7 +189,8 @@ pub struct Fault {
 }
 
 /// What a provider tells the gateway.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BridgeEvent {
     /// Connected and configured.
     Ready,

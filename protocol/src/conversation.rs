@@ -30,7 +30,8 @@ pub enum ItemStatus {
 }
 
 /// One piece of a message.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Content {
     /// Text somebody typed.
     InputText(String),
@@ -67,7 +68,8 @@ impl std::fmt::Debug for Content {
 }
 
 /// What an item is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ItemKind {
     /// Something said or written.
     Message {
@@ -95,7 +97,7 @@ pub enum ItemKind {
 }
 
 /// One item of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
     /// Its name.
     pub id: ItemId,
@@ -106,7 +108,8 @@ pub struct Item {
 }
 
 /// Where a new item goes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Position {
     /// Behind everything.
     #[default]

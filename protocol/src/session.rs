@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::audio::Pcm;
 use crate::bridge::{Fault, OutputPart, ResponseStatus};
 use crate::conversation::{Item, ItemStatus, Position};
@@ -15,7 +17,8 @@ use crate::timeline::TurnTimeline;
 use crate::usage::{TokenUsage, TranscriptionUsage};
 
 /// What a client asks the session core to do. Already checked by the adapter.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SessionCommand {
     /// New settings; always the whole of them.
     Configure(Box<SessionSettings>),
@@ -60,7 +63,7 @@ pub enum SessionCommand {
 }
 
 /// What a client measured of its own side (from `getStats`). All values are totals of the present moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientReport {
     /// Round trip of the selected ICE pair.
     pub round_trip: Option<Duration>,
@@ -73,7 +76,8 @@ pub struct ClientReport {
 }
 
 /// Why a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EndReason {
     /// The client closed its connection.
     ClientClosed,

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// How the model answers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OutputModality {
     /// Speech with a transcript.
     #[default]
@@ -15,7 +17,8 @@ pub enum OutputModality {
 }
 
 /// How the end of the caller's turn is found. `None` in [`InputSettings`] means the client commits by hand.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TurnDetection {
     /// Voice activity with a fixed pause.
     ServerVad(ServerVad),
@@ -44,7 +47,7 @@ impl TurnDetection {
 }
 
 /// Parameters of `server_vad`; the defaults are those of the OpenAI Realtime API.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServerVad {
     /// Speech probability from which on a frame counts as speech, 0 to 1. Default 0.5.
     pub threshold: f32,
@@ -74,7 +77,8 @@ impl Default for ServerVad {
 }
 
 /// How quickly `semantic_vad` ends a turn.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Eagerness {
     /// Lets the caller take their time: at most 8 s.
     Low,
@@ -88,7 +92,7 @@ pub enum Eagerness {
 }
 
 /// Parameters of `semantic_vad`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SemanticVad {
     /// How quickly the turn ends. Default auto.
     pub eagerness: Eagerness,
@@ -105,7 +109,7 @@ impl Default for SemanticVad {
 }
 
 /// Recognition of the caller's words for display; the model itself hears the audio.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transcription {
     /// The recognition model, as the vendor names it.
     pub model: Option<String>,
@@ -116,7 +120,7 @@ pub struct Transcription {
 }
 
 /// What happens to the caller's audio.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct InputSettings {
     /// Whether and how the caller's words are recognised for display.
     pub transcription: Option<Transcription>,
@@ -127,7 +131,7 @@ pub struct InputSettings {
 }
 
 /// A function the model may ask for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tool {
     /// Its name.
     pub name: String,
@@ -138,7 +142,8 @@ pub struct Tool {
 }
 
 /// Which tool the model has to use.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ToolChoice {
     /// Any or none.
     #[default]
@@ -152,7 +157,7 @@ pub enum ToolChoice {
 }
 
 /// Everything a client can set for a session.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SessionSettings {
     /// The model name the client asked for; policy maps it to a provider.
     pub model: String,
@@ -177,7 +182,7 @@ pub struct SessionSettings {
 }
 
 /// What one answer is asked for with; `None` and empty fields mean the session's setting.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ResponseOptions {
     /// Speech or text.
     pub modality: Option<OutputModality>,

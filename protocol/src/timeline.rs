@@ -141,7 +141,7 @@ pub enum Certainty {
 }
 
 /// One hop of one turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct HopTime {
     /// Which.
     pub hop: Hop,
@@ -152,7 +152,7 @@ pub struct HopTime {
 }
 
 /// The waterfall of one turn.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TurnTimeline {
     /// The number of the turn in its session, from 1.
     pub turn: u32,

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Tokens by modality. Cached tokens are part of the input tokens, not in addition.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenUsage {
     /// Text tokens read, cached ones included.
     pub input_text: u64,
@@ -38,7 +40,8 @@ impl TokenUsage {
 }
 
 /// What a recognition of the caller's speech used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TranscriptionUsage {
     /// Billed by tokens.
     Tokens {

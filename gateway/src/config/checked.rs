@@ -15,6 +15,7 @@ use voxgate_providers::Secret;
 use super::ConfigError;
 use super::relays::{self, Control};
 use super::written::{self, TurnSide, Written};
+use crate::replay::Retention;
 
 /// Shortest and longest session anybody may configure.
 const SESSION_DURATIONS: std::ops::RangeInclusive<Duration> =
@@ -31,6 +32,9 @@ const LONGEST_RESUME_WINDOW: Duration = Duration::from_secs(3600);
 /// vendor keeps one.
 const CONNECTION_AGES: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+
+/// How long logs may be kept.
+const LOG_AGES: std::ops::RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(365 * 24);
 
 /// A configuration that means something.
 #[derive(Debug)]
@@ -51,6 +55,7 @@ pub(crate) struct Checked {
     pub(crate) providers: BTreeMap<String, Provider>,
     pub(crate) routes: RouteTable,
     pub(crate) default_model: String,
+    pub(crate) replay: Option<Retention>,
     pub(crate) key_hashes: Vec<KeyHash>,
 }
 
@@ -106,6 +111,7 @@ pub(crate) fn check(
     let key_hashes = check_keys(written, &mut problems);
     check_limits(written, &mut problems);
     check_relay(written, &mut problems);
+    let replay = check_replay(written, &mut problems);
     let control = relays::check(written, environment, &mut problems);
     if !problems.is_empty() {
         return Err(ConfigError::Problems(problems));
@@ -127,6 +133,7 @@ pub(crate) fn check(
         providers,
         routes,
         default_model: written.default_model.clone(),
+        replay,
         key_hashes,
     })
 }
@@ -284,6 +291,17 @@ fn check_relay(written: &Written, problems: &mut Vec<String>) {
     if relay.stream_advertise.is_some_and(|address| address.ip().is_unspecified() || address.port() == 0) {
         problems.push("relay.stream_advertise must be an address and port clients can connect to".to_owned());
     }
+}
+
+fn check_replay(written: &Written, problems: &mut Vec<String>) -> Option<Retention> {
+    let written::Replay { dir, audio, keep } = written.replay.clone()?;
+    if dir.as_os_str().is_empty() {
+        problems.push("replay.dir must name a folder".to_owned());
+    }
+    if !LOG_AGES.contains(&keep) {
+        problems.push("replay.keep must be 1m to 365d".to_owned());
+    }
+    Some(Retention { dir, audio, keep })
 }
 
 fn encoder(audio: &written::Audio) -> EncoderConfig {

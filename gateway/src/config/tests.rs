@@ -57,6 +57,18 @@ routes: [{ model: '*', provider: cloud }]
 }
 
 #[test]
+fn logs_of_sessions_are_written_only_if_asked_for_and_kept_for_a_sane_time() {
+    let of = |text: &str| check(&parse(text).unwrap(), &|_| None).map(|checked| checked.replay);
+    assert!(of("{}").unwrap().is_none());
+    let replay = of("replay: { dir: logs }").unwrap().unwrap();
+    assert!(!replay.audio && replay.keep.as_secs() == 24 * 3_600);
+    for wrong in ["replay: { dir: '' }", "replay: { dir: logs, keep: 1s }", "replay: { dir: logs, keep: 2y }"]
+    {
+        assert!(matches!(of(wrong), Err(ConfigError::Problems(problems)) if problems.len() == 1), "{wrong}");
+    }
+}
+
+#[test]
 fn the_example_configuration_is_a_valid_one() {
     let example = include_str!("../../../deploy/voxgate.example.yaml");
     let written = parse(example).unwrap();

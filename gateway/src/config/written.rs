@@ -36,6 +36,8 @@ pub(crate) struct Written {
     pub(crate) routes: Vec<Route>,
     /// The model of a client that names none. Default `gpt-realtime`, what SDKs ask for.
     pub(crate) default_model: String,
+    /// Logs of sessions for `voxgate replay`. Default: none are written.
+    pub(crate) replay: Option<Replay>,
     /// SHA-256 hashes (64 hexadecimal digits) of further API keys. The key in the data folder always works.
     pub(crate) key_hashes: Vec<String>,
 }
@@ -58,6 +60,7 @@ impl Default for Written {
             )]),
             routes: vec![Route { model: "*".to_owned(), provider: "local".to_owned(), provider_model: None }],
             default_model: "gpt-realtime".to_owned(),
+            replay: None,
             key_hashes: Vec::new(),
         }
     }
@@ -245,6 +248,26 @@ pub(crate) enum TurnSide {
     Provider,
     /// voxgate's own voice activity.
     Gateway,
+}
+
+/// Logs of sessions. They hold every word of a call, so whoever may read the folder may read the calls; the files are
+/// for this user only.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Replay {
+    /// Folder of the logs, one file a session.
+    pub(crate) dir: PathBuf,
+    /// Whether voices are kept too, without which turns that voxgate found itself cannot be replayed. Default false:
+    /// voices are the most personal part of a call, and 30 to 60 kB a second.
+    #[serde(default)]
+    pub(crate) audio: bool,
+    /// Age at which a log is removed. Default 24 h: long enough to hear of a bad call.
+    #[serde(with = "humantime_serde", default = "default_keep")]
+    pub(crate) keep: Duration,
+}
+
+const fn default_keep() -> Duration {
+    Duration::from_hours(24)
 }
 
 /// A model name and where it leads.

@@ -34,7 +34,9 @@ fn every_schedule_keeps_its_promises(kind: Kind) -> Figures {
         match schedule::run(kind, seed, &mut Trace::Off) {
             Ok(of_one) => figures += of_one,
             // The first schedule that breaks each promise.
-            Err(sentence) => drop(broken.entry(sentence.replace(char::is_numeric, "")).or_insert((seed, sentence))),
+            Err(sentence) => {
+                drop(broken.entry(sentence.replace(char::is_numeric, "")).or_insert((seed, sentence)))
+            }
         }
     }
     for (seed, sentence) in broken.values() {

@@ -41,6 +41,7 @@ fn dialogue(places: &Places) -> (Dialogue, BridgeEnds) {
         expires_at_unix: 0,
         seed: 5,
         metrics: Arc::new(Metrics::new().unwrap()),
+        replay: None,
     };
     let connected =
         Connected { line: Line { bridge: near, ringer }, last_turn: LastTurn::default(), successors: None };

@@ -20,6 +20,7 @@ use crate::control::state::{ControlState, Node};
 use crate::data_dir::DataDir;
 use crate::host::since_unix_epoch;
 use crate::process::StartError;
+use crate::replay::ReplayLog;
 use crate::tls;
 use crate::transceiver::{self, Command, EdgeConfig, TransceiverConfig};
 
@@ -49,6 +50,7 @@ pub(super) fn start(
     config: &Checked,
     data: &DataDir,
     metrics: &Arc<Metrics>,
+    replay: Option<Arc<ReplayLog>>,
 ) -> Result<EdgeParts, StartError> {
     let is_embedded = config.relays.is_empty();
     let tunnel = if is_embedded { LOOPBACK } else { config.transceiver.tunnel };
@@ -84,6 +86,7 @@ pub(super) fn start(
         setup_timeout: config.limits.setup_timeout,
         silence_timeout: config.limits.silence_timeout,
         metrics: Arc::clone(metrics),
+        replay,
     };
     let (commands, _thread) = transceiver::spawn(socket, edges, transceiver_config)
         .map_err(StartError::system("the transceiver's thread"))?;

@@ -165,6 +165,7 @@ impl Provider {
             BridgeCommand::CancelResponse { response_id } => self.cancelled(now, at, response_id.as_ref()),
             BridgeCommand::ClearInput
             | BridgeCommand::CreateItem { .. }
+            | BridgeCommand::RestoreItem { .. }
             | BridgeCommand::DeleteItem { .. }
             | BridgeCommand::Truncate { .. } => {}
         }

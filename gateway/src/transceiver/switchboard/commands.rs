@@ -107,6 +107,7 @@ impl Switchboard {
                 expires_at_unix: start.expires_at_unix,
                 seed: start.seed,
                 metrics: Arc::clone(&self.config.metrics),
+                replay: self.config.replay.clone(),
             },
         );
         let dialogue = match dialogue {

@@ -110,6 +110,7 @@ impl World {
             setup_timeout: Duration::from_secs(30),
             silence_timeout: Duration::from_secs(30),
             metrics: Arc::new(Metrics::new().unwrap()),
+            replay: None,
         };
         let ufrag_key = UfragKey::new(0, [7; 16], 0).unwrap();
         Self {

@@ -1,0 +1,56 @@
+//! What is remembered of an output: its kind in words, and a hash of all of it but its sound.
+//!
+//! Sound is left out because coding and resampling differ in the last bit between processors; its time and length are in.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use voxgate_protocol::bridge::BridgeCommand;
+
+use super::entry::Offset;
+use crate::dialogue::core::CoreOutput;
+
+/// The fingerprint of one output, times counted from `start`.
+pub(super) fn fingerprint(output: &CoreOutput, start: Instant) -> String {
+    match output {
+        CoreOutput::Text(text) => message(text),
+        CoreOutput::Audio { timestamp, marker, first_received, lateness, .. } => {
+            let received = first_received.map(|at| Offset::between(start, at));
+            of("rtp", &json!([timestamp, marker, received, lateness]))
+        }
+        CoreOutput::Bridge(BridgeCommand::Audio(pcm)) => {
+            of("provider.audio", &json!([pcm.rate, pcm.samples.len()]))
+        }
+        CoreOutput::Bridge(command) => {
+            let value = serde_json::to_value(command).unwrap_or_default();
+            let name = match &value {
+                Value::String(name) => name.clone(),
+                Value::Object(fields) => fields.keys().next().cloned().unwrap_or_default(),
+                _ => String::new(),
+            };
+            of(&format!("provider.{name}"), &value)
+        }
+        CoreOutput::Turn(timeline) => of("turn", &serde_json::to_value(timeline).unwrap_or_default()),
+        CoreOutput::Ended(reason) => of("ended", &json!(reason)),
+    }
+}
+
+fn message(text: &str) -> String {
+    let mut event: Value = serde_json::from_str(text).unwrap_or_default();
+    let kind = event["type"].as_str().unwrap_or("text").to_owned();
+    if kind == "response.output_audio.delta" {
+        event["delta"] = json!(event["delta"].as_str().map(str::len));
+    }
+    of(&kind, &event)
+}
+
+fn of(kind: &str, value: &Value) -> String {
+    format!("{kind} {:016x}", fnv(value.to_string().as_bytes()))
+}
+
+/// FNV-1a, 64 bits (draft-eastlake-fnv): finds differences, not attackers.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}

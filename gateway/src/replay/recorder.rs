@@ -1,0 +1,178 @@
+//! Takes down what goes into and comes out of one session's core.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use serde_json::Value;
+use voxgate_protocol::audio::Pcm;
+use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, OutputPart};
+use voxgate_protocol::session::SessionCommand;
+
+use super::entry::{LoggedInput, Offset};
+use super::writer::{Note, Queue};
+use crate::dialogue::core::{CoreInput, CoreOutput};
+
+/// As the Realtime API reads audio: padding is optional.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// The log of one session. Its end is written when this is dropped.
+pub(crate) struct Recorder {
+    queue: Arc<Queue>,
+    session: u64,
+    start: Instant,
+    keeps_audio: bool,
+    pending: Option<Pending>,
+    inputs: u64,
+    is_whole: bool,
+}
+
+/// An input whose outputs are still coming.
+struct Pending {
+    at: Offset,
+    input: LoggedInput,
+    outputs: Vec<CoreOutput>,
+}
+
+impl Recorder {
+    pub(super) fn new(queue: Arc<Queue>, session: u64, start: Instant, keeps_audio: bool) -> Self {
+        Self { queue, session, start, keeps_audio, pending: None, inputs: 0, is_whole: true }
+    }
+
+    /// When the session began: times in the log count from here.
+    pub(super) const fn start(&self) -> Instant {
+        self.start
+    }
+
+    /// The core is about to take this.
+    pub(crate) fn input(&mut self, now: Instant, input: &CoreInput<'_>) {
+        self.flush();
+        if self.is_whole {
+            let input = self.logged(input);
+            self.pending = Some(Pending { at: Offset::between(self.start, now), input, outputs: Vec::new() });
+        }
+    }
+
+    /// The core did this about it.
+    pub(crate) fn output(&mut self, output: &CoreOutput) {
+        if let Some(pending) = &mut self.pending {
+            pending.outputs.push(without_sound(output));
+        }
+    }
+
+    fn flush(&mut self) {
+        let Some(Pending { at, input, outputs }) = self.pending.take() else { return };
+        self.inputs += 1;
+        let note = Note::Step { session: self.session, at, input, outputs, start: self.start() };
+        // Once something is missing, what follows explains nothing.
+        self.is_whole = self.is_whole && self.queue.offer(note);
+    }
+
+    fn logged(&self, input: &CoreInput<'_>) -> LoggedInput {
+        match input {
+            CoreInput::Opened => LoggedInput::Opened,
+            CoreInput::Text(text) if self.keeps_audio => LoggedInput::Text((*text).to_owned()),
+            CoreInput::Text(text) => without_audio(text),
+            CoreInput::Rtp(packet) => LoggedInput::Rtp {
+                sequence: packet.sequence,
+                timestamp: packet.timestamp,
+                marker: packet.marker,
+                arrived: Offset::between(self.start, packet.arrived),
+                payload: if self.keeps_audio {
+                    packet.payload.to_vec()
+                } else {
+                    empty_packet(packet.payload)
+                },
+            },
+            CoreInput::Bridge { at, event } => LoggedInput::Bridge {
+                at: Offset::between(self.start, *at),
+                event: if self.keeps_audio { event.clone() } else { silenced(event) },
+            },
+            CoreInput::Command(SessionCommand::AppendAudio(pcm)) if !self.keeps_audio => {
+                LoggedInput::Command(SessionCommand::AppendAudio(silence_like(pcm)))
+            }
+            CoreInput::Command(command) => LoggedInput::Command(command.clone()),
+            CoreInput::Timeout => LoggedInput::Timeout,
+            CoreInput::Sent => LoggedInput::Sent,
+            CoreInput::Network(times) => LoggedInput::Network {
+                relay_in: times.relay_in,
+                relay_out: times.relay_out,
+                round_trip: times.round_trip,
+            },
+            CoreInput::End(reason) => LoggedInput::End(*reason),
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.flush();
+        let inputs = self.is_whole.then_some(self.inputs);
+        // If even this finds no place, the file lacks its last line, which says the same.
+        self.queue.offer(Note::Over { session: self.session, inputs });
+    }
+}
+
+/// The sound of an output is in no fingerprint; its time and length are.
+fn without_sound(output: &CoreOutput) -> CoreOutput {
+    match output {
+        CoreOutput::Audio { timestamp, marker, first_received, lateness, .. } => CoreOutput::Audio {
+            payload: Vec::new(),
+            timestamp: *timestamp,
+            marker: *marker,
+            first_received: *first_received,
+            lateness: *lateness,
+        },
+        CoreOutput::Bridge(BridgeCommand::Audio(pcm)) => {
+            CoreOutput::Bridge(BridgeCommand::Audio(silence_like(pcm)))
+        }
+        other => other.clone(),
+    }
+}
+
+fn silence_like(pcm: &Pcm) -> Pcm {
+    Pcm { rate: pcm.rate, samples: vec![0; pcm.samples.len()] }
+}
+
+fn silenced(event: &BridgeEvent) -> BridgeEvent {
+    match event {
+        BridgeEvent::Output { response_id, item_id, part: OutputPart::Audio(pcm) } => BridgeEvent::Output {
+            response_id: response_id.clone(),
+            item_id: item_id.clone(),
+            part: OutputPart::Audio(silence_like(pcm)),
+        },
+        other => other.clone(),
+    }
+}
+
+/// A packet of the same length in time, without any sound: its TOC byte, and the frame count where there is one (RFC
+/// 6716 section 3.2).
+fn empty_packet(payload: &[u8]) -> Vec<u8> {
+    let count = match payload.first() {
+        Some(toc) if toc & 3 == 3 => 2,
+        _ => 1,
+    };
+    payload.iter().take(count).copied().collect()
+}
+
+/// A message of the client without the caller's voice.
+fn without_audio(text: &str) -> LoggedInput {
+    let Ok(Value::Object(mut message)) = serde_json::from_str(text) else {
+        // No message the core would take audio from, but nobody knows what is in it.
+        return LoggedInput::Text("not JSON".to_owned());
+    };
+    if message.get("type").and_then(Value::as_str) != Some("input_audio_buffer.append") {
+        return LoggedInput::Text(text.to_owned());
+    }
+    let Some(Value::String(audio)) = message.remove("audio") else {
+        return LoggedInput::Text(Value::Object(message).to_string());
+    };
+    let bytes = BASE64.decode(audio).ok().and_then(|bytes| u32::try_from(bytes.len()).ok());
+    LoggedInput::SilentText { text: Value::Object(message).to_string(), bytes }
+}

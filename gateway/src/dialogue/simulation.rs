@@ -35,7 +35,8 @@ fn every_schedule_keeps_its_promises(kind: Kind) -> Figures {
             Ok(of_one) => figures += of_one,
             // The first schedule that breaks each promise.
             Err(sentence) => {
-                drop(broken.entry(sentence.replace(char::is_numeric, "")).or_insert((seed, sentence)))
+                let promise = sentence.replace(char::is_numeric, "");
+                broken.entry(promise).or_insert((seed, sentence));
             }
         }
     }

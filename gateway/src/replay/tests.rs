@@ -251,8 +251,7 @@ fn logs_are_private_and_old_ones_are_removed() {
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&folder.0), mode(&folder.logs()[0])), (0o700, 0o600));
     std::fs::write(folder.0.join("notes.txt"), "not a log").unwrap();
-    let file =
-        std::fs::File::options().write(true).open(&folder.logs().iter().find(is_log).unwrap()).unwrap();
+    let file = std::fs::File::options().write(true).open(folder.logs().iter().find(is_log).unwrap()).unwrap();
     file.set_modified(std::time::SystemTime::now() - Duration::from_secs(7_200)).unwrap();
     let retention = Retention { dir: folder.0.clone(), audio: false, keep: Duration::from_secs(3_600) };
     drop(ReplayLog::start(retention).unwrap());

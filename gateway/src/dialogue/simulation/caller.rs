@@ -127,7 +127,8 @@ impl Stream {
         let silent = if dice.chance(50) { dice.between(1, 40) as usize } else { 0 };
         let mut at = begin;
         for index in 0..spoken + silent {
-            let payload = voice().speech.get(index).filter(|_| index < spoken).unwrap_or(&voice().silence);
+            let voice = voice();
+            let payload = voice.speech.get(index).filter(|_| index < spoken).unwrap_or(&voice.silence);
             let since = at.saturating_duration_since(self.start).as_millis() as u32;
             let said = Said::Packet { sequence: self.sequence, timestamp: since * 48, payload };
             let edge = match index {
@@ -157,8 +158,9 @@ fn send_messages(begin: Instant, dice: &mut Dice, frames: &mut Vec<Frame>) -> In
     let pace = if dice.chance(20) { Duration::ZERO } else { FRAME * FRAMES_OF_MESSAGE as u32 };
     let mut at = begin;
     for index in 0..spoken + silent {
-        let message = voice().speech_messages.get(index).filter(|_| index < spoken);
-        let said = Said::Message(message.unwrap_or(&voice().silence_message));
+        let voice = voice();
+        let message = voice.speech_messages.get(index).filter(|_| index < spoken);
+        let said = Said::Message(message.unwrap_or(&voice.silence_message));
         let edge = match index {
             0 => Edge::SpeechBegins,
             _ if index == spoken => Edge::SpeechEnds,

@@ -93,11 +93,12 @@ impl Judge {
             CoreInput::Text(text) if text.contains("client_late") => {
                 self.asked.insert("client_late".to_owned());
             }
-            CoreInput::Bridge { event: BridgeEvent::Output { response_id, item_id, part }, .. } => {
-                if let OutputPart::Audio(pcm) = part {
-                    let counts = self.answers.takes_pieces(response_id.as_str());
-                    self.items.received(item_id.as_str(), pcm.duration(), counts);
-                }
+            CoreInput::Bridge {
+                event: BridgeEvent::Output { response_id, item_id, part: OutputPart::Audio(pcm) },
+                ..
+            } => {
+                let counts = self.answers.takes_pieces(response_id.as_str());
+                self.items.received(item_id.as_str(), pcm.duration(), counts);
             }
             CoreInput::Bridge { event, .. } => {
                 let is_end = matches!(

@@ -29,8 +29,8 @@ use crate::turn::{EndOfTurn, TranscriptShape, TurnSoFar};
 use crate::uplink::RtpAudio;
 
 use answer::{Answer, Packet, Spoken};
-use held::{End, Held};
 pub use held::InterruptionRule;
+use held::{End, Held};
 use input::{Input, InputEvent};
 pub use meter::NetworkTimes;
 use meter::TurnMeter;

@@ -130,7 +130,8 @@ fn a_held_answer_falls_silent_within_a_frame_and_goes_on_with_the_next_sample() 
     assert_eq!(after.len(), 5);
     assert!(after.iter().all(|(_, frame)| !frame.marker));
     let ends = events(&mut playout);
-    let ends: Vec<_> = ends.iter().filter(|event| !matches!(event, PlayoutEvent::TalkspurtEnd { .. })).collect();
+    let ends: Vec<_> =
+        ends.iter().filter(|event| !matches!(event, PlayoutEvent::TalkspurtEnd { .. })).collect();
     assert_eq!(ends, [&PlayoutEvent::Started(response("a")), &PlayoutEvent::Stopped(response("a"))]);
 }
 
@@ -147,6 +148,7 @@ fn a_held_answer_that_is_cleared_was_heard_up_to_the_hold() {
     assert_eq!((cut[0].heard, cut[0].received), (ms(80), ms(1_000)));
     assert!(events(&mut playout).contains(&PlayoutEvent::Cleared(response("a"))));
     playout.push(&response("b"), &item("b"), tone(20), start + ms(700)).unwrap();
+    playout.finish(&response("b"));
     assert_eq!(run_until(&mut playout, start + ms(800)).len(), 1, "a hold ends with what was held");
 }
 

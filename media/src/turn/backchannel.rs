@@ -50,7 +50,8 @@ mod tests {
     #[test]
     fn backchannels_are_told_from_words_with_a_meaning() {
         let backchannels = Backchannels::new(["mm-hm", "uh-huh", "yeah", "okay", "right", "", "-"]);
-        for words in ["yeah", "Yeah.", "uh huh", "Uh-huh!", "mm hm", "okay, right", "yeah yeah yeah", "OKAY"] {
+        for words in ["yeah", "Yeah.", "uh huh", "Uh-huh!", "mm hm", "okay, right", "yeah yeah yeah", "OKAY"]
+        {
             assert!(backchannels.are_all(words), "{words}");
         }
         for words in ["", "…", "no", "yeah but", "okay stop", "right now", "ye", &"yeah ".repeat(100)] {

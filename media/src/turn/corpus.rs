@@ -162,7 +162,9 @@ fn semantic_detection_cuts_off_less_and_answers_whole_turns_sooner_than_a_fixed_
         println!("{name:16} {:>8} {:>8} {median:>10} {worst:>10}", figures.pauses, figures.cut_off);
     };
     print("server_vad", &mut fixed);
-    for (eagerness, most_cut_off) in [(Eagerness::High, 0.5), (Eagerness::Medium, 0.35), (Eagerness::Low, 0.25)] {
+    for (eagerness, most_cut_off) in
+        [(Eagerness::High, 0.5), (Eagerness::Medium, 0.35), (Eagerness::Low, 0.25)]
+    {
         let mut figures = run(&semantic(eagerness));
         print(&format!("semantic {eagerness:?}"), &mut figures);
         assert!(figures.cut_off as f32 <= fixed.cut_off as f32 * most_cut_off, "{eagerness:?}: {figures:?}");
@@ -184,7 +186,9 @@ fn a_pause_inside_an_unfinished_sentence_does_not_end_the_turn() {
 #[test]
 fn a_caller_who_stops_in_the_middle_is_answered_after_the_documented_maximum() {
     let spoken = spoken("I'd like to book a table and");
-    for (eagerness, maximum) in [(Eagerness::High, 2), (Eagerness::Medium, 4), (Eagerness::Auto, 4), (Eagerness::Low, 8)] {
+    for (eagerness, maximum) in
+        [(Eagerness::High, 2), (Eagerness::Medium, 4), (Eagerness::Auto, 4), (Eagerness::Low, 8)]
+    {
         let stops = stops(&semantic(eagerness), &spoken);
         let maximum = Duration::from_secs(maximum);
         let delay = stops[0] - spoken.end;

@@ -14,11 +14,11 @@ const WHOLE_NUMBER: usize = 10;
 
 /// Words that come before something: conjunctions, articles, possessives, prepositions, subjects, contracted verbs.
 const LEADS_ON: &[&str] = &[
-    "a", "about", "although", "an", "and", "as", "at", "because", "between", "but", "by", "every", "for", "from",
-    "gonna", "he", "he's", "his", "i", "i'd", "i'll", "i'm", "i've", "if", "into", "it's", "its", "let's", "like", "my",
-    "of", "onto", "or", "our", "she", "she's", "so", "than", "that's", "the", "their", "there's", "they", "they're",
-    "to", "unless", "until", "wanna", "was", "we", "we'd", "we'll", "we're", "we've", "were", "what's", "where's",
-    "whether", "which", "who's", "with", "without", "you're", "your",
+    "a", "about", "although", "an", "and", "as", "at", "because", "between", "but", "by", "every", "for",
+    "from", "gonna", "he", "he's", "his", "i", "i'd", "i'll", "i'm", "i've", "if", "into", "it's", "its",
+    "let's", "like", "my", "of", "onto", "or", "our", "she", "she's", "so", "than", "that's", "the", "their",
+    "there's", "they", "they're", "to", "unless", "until", "wanna", "was", "we", "we'd", "we'll", "we're",
+    "we've", "were", "what's", "where's", "whether", "which", "who's", "with", "without", "you're", "your",
 ];
 
 /// Sounds and words that hold the floor.
@@ -29,8 +29,23 @@ const WANTS_MORE: &[&str] = &["called", "named", "need", "needs", "want", "wante
 
 /// Ends of a sentence after which the point is still to come.
 const HOLDS_ON: &[&str] = &[
-    "a minute", "a moment", "a second", "hang on", "hold on", "i mean", "kind of", "let me check", "let me see",
-    "let me think", "one moment", "one second", "sort of", "to know", "was wondering", "wanted to ask", "you know",
+    "a minute",
+    "a moment",
+    "a second",
+    "hang on",
+    "hold on",
+    "i mean",
+    "kind of",
+    "let me check",
+    "let me see",
+    "let me think",
+    "one moment",
+    "one second",
+    "sort of",
+    "to know",
+    "was wondering",
+    "wanted to ask",
+    "you know",
 ];
 
 /// Prepositions that end a question ("where are you from").
@@ -39,8 +54,8 @@ const STRANDED: &[&str] = &["about", "at", "by", "for", "from", "in", "like", "o
 const QUESTIONS: &[&str] = &["how", "what", "when", "where", "which", "who", "why"];
 
 const AUXILIARIES: &[&str] = &[
-    "am", "are", "be", "can", "could", "did", "do", "does", "had", "has", "have", "is", "may", "might", "must", "should",
-    "will", "would",
+    "am", "are", "be", "can", "could", "did", "do", "does", "had", "has", "have", "is", "may", "might",
+    "must", "should", "will", "would",
 ];
 
 /// A clause that begins with one of these wants another.
@@ -49,12 +64,65 @@ const SUBORDINATES: &[&str] =
 
 /// Whole turns of few words.
 const ANSWERS: &[&str] = &[
-    "all right", "alright", "bye", "bye bye", "cancel", "correct", "exactly", "fine", "go ahead", "go on", "good",
-    "good afternoon", "good bye", "good evening", "good morning", "goodbye", "great", "hello", "help", "hey", "hi",
-    "i agree", "i don't know", "i don't think so", "i see", "i think so", "maybe", "never mind", "no", "no problem",
-    "no thank you", "no thanks", "nope", "not really", "nothing", "of course", "ok", "okay", "perfect", "please",
-    "right", "sounds good", "sorry", "stop", "sure", "thank you", "thank you very much", "thanks", "thanks a lot",
-    "that's all", "that's it", "that's right", "what", "why", "yeah", "yep", "yes", "yes please", "yes thank you",
+    "all right",
+    "alright",
+    "bye",
+    "bye bye",
+    "cancel",
+    "correct",
+    "exactly",
+    "fine",
+    "go ahead",
+    "go on",
+    "good",
+    "good afternoon",
+    "good bye",
+    "good evening",
+    "good morning",
+    "goodbye",
+    "great",
+    "hello",
+    "help",
+    "hey",
+    "hi",
+    "i agree",
+    "i don't know",
+    "i don't think so",
+    "i see",
+    "i think so",
+    "maybe",
+    "never mind",
+    "no",
+    "no problem",
+    "no thank you",
+    "no thanks",
+    "nope",
+    "not really",
+    "nothing",
+    "of course",
+    "ok",
+    "okay",
+    "perfect",
+    "please",
+    "right",
+    "sounds good",
+    "sorry",
+    "stop",
+    "sure",
+    "thank you",
+    "thank you very much",
+    "thanks",
+    "thanks a lot",
+    "that's all",
+    "that's it",
+    "that's right",
+    "what",
+    "why",
+    "yeah",
+    "yep",
+    "yes",
+    "yes please",
+    "yes thank you",
     "you're welcome",
 ];
 
@@ -64,10 +132,10 @@ const DIGITS: &[&str] = &[
 
 /// Words that hardly any text in English of more than a few words does without, and that other languages do not have.
 const ENGLISH: &[&str] = &[
-    "about", "and", "are", "because", "but", "can", "could", "do", "for", "from", "have", "hello", "how", "i", "i'd",
-    "i'm", "is", "it", "it's", "my", "need", "not", "of", "okay", "on", "please", "thank", "thanks", "that", "the",
-    "there", "they", "this", "to", "want", "was", "we", "what", "when", "where", "which", "why", "will", "with", "would",
-    "yeah", "yes", "you", "your",
+    "about", "and", "are", "because", "but", "can", "could", "do", "for", "from", "have", "hello", "how",
+    "i", "i'd", "i'm", "is", "it", "it's", "my", "need", "not", "of", "okay", "on", "please", "thank",
+    "thanks", "that", "the", "there", "they", "this", "to", "want", "was", "we", "what", "when", "where",
+    "which", "why", "will", "with", "would", "yeah", "yes", "you", "your",
 ];
 
 /// Judges English by the words a turn ends with. Says nothing about other languages.
@@ -183,7 +251,8 @@ fn leads_on(words: &[&str]) -> bool {
         [.., "know" | "said" | "say" | "think" | "sure", "that"] => return true,
         // "turn it on" is whole, "the one on" is not.
         [.., before, "in" | "on" | "over"] => {
-            return !["come", "go", "him", "it", "log", "me", "move", "sign", "that", "them", "this", "turn"].contains(before);
+            return !["come", "go", "him", "it", "log", "me", "move", "sign", "that", "them", "this", "turn"]
+                .contains(before);
         }
         _ => {}
     }
@@ -282,7 +351,9 @@ mod tests {
         for words in ["my number is four", "it's five five five", "number 0171 555", "b r t"] {
             assert!(estimate(words) < 0.3, "{words}");
         }
-        for words in ["my number is five five five one two three four five six seven", "a table for four", "room 412"] {
+        for words in
+            ["my number is five five five one two three four five six seven", "a table for four", "room 412"]
+        {
             assert!(estimate(words) > 0.8, "{words}");
         }
     }

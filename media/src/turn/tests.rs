@@ -143,7 +143,8 @@ fn the_likelier_the_words_are_whole_the_shorter_the_pause() {
             !speaker.machine.is_speaking()
         })
     };
-    let pauses = [Some(1.0), Some(0.7), None, Some(0.3), Some(0.0)].map(|estimate| pause(estimate).unwrap() * 16);
+    let pauses =
+        [Some(1.0), Some(0.7), None, Some(0.3), Some(0.0)].map(|estimate| pause(estimate).unwrap() * 16);
     assert!(pauses.is_sorted() && pauses[0] <= 256 && pauses[4] >= 4_000, "{pauses:?}");
     assert_eq!(pause(Some(f32::NAN)), pause(None));
 }

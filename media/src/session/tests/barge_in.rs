@@ -6,13 +6,13 @@ use super::*;
 
 /// Where in the outputs the gateway decided that the caller speaks.
 fn decision(stage: &Stage) -> usize {
-    let is_it = |output: &SessionOutput| matches!(output, SessionOutput::Event(SessionEvent::SpeechStarted { .. }));
+    let is_it =
+        |output: &SessionOutput| matches!(output, SessionOutput::Event(SessionEvent::SpeechStarted { .. }));
     stage.outputs.iter().position(is_it).expect("no speech was detected")
 }
 
 fn speech_packets(outputs: &[SessionOutput]) -> usize {
-    let is_speech =
-        |output: &&SessionOutput| matches!(output, SessionOutput::Audio { payload, .. } if *payload != DTX_FRAME);
+    let is_speech = |output: &&SessionOutput| matches!(output, SessionOutput::Audio { payload, .. } if *payload != DTX_FRAME);
     outputs.iter().filter(is_speech).count()
 }
 
@@ -40,9 +40,8 @@ fn no_packet_of_the_answer_leaves_after_the_decision_and_one_frame_ends_the_talk
         assert_eq!(speech_packets(after), 0, "stale audio");
         let packets = after.iter().filter(|output| matches!(output, SessionOutput::Audio { .. })).count();
         assert_eq!(packets, 1, "the end of the talkspurt");
-        let deltas = |output: &&SessionOutput| {
-            matches!(output, SessionOutput::Event(SessionEvent::Output { .. }))
-        };
+        let deltas =
+            |output: &&SessionOutput| matches!(output, SessionOutput::Event(SessionEvent::Output { .. }));
         assert_eq!(after.iter().filter(deltas).count(), 0, "late deltas");
         assert_eq!(stage.count(is_cancel_of("resp_1")), usize::from(!is_generated));
     }

@@ -45,7 +45,8 @@ fn is_clear(command: &BridgeCommand) -> bool {
 /// The answer plays on and nobody was told anything.
 fn assert_resumed(stage: &Stage) {
     assert_eq!(stage.events(), Vec::<&SessionEvent>::new());
-    let others = stage.count(|command| !matches!(command, BridgeCommand::Audio(_) | BridgeCommand::ClearInput));
+    let others =
+        stage.count(|command| !matches!(command, BridgeCommand::Audio(_) | BridgeCommand::ClearInput));
     assert_eq!((stage.count(is_clear), others), (1, 0));
     let stats = stage.session.stats();
     assert_eq!((stats.interruptions, stats.false_interruptions), (0, 1));
@@ -91,7 +92,11 @@ fn after_a_short_noise_the_answer_goes_on_with_the_next_sample_and_the_right_tim
 
     stage.bridge(done("resp_1", ResponseStatus::Completed));
     stage.silence(Duration::from_secs(20));
-    assert_eq!(stage.sent.iter().filter(|sent| sent.is_speech).count(), 20 * 50, "audio was lost or repeated");
+    assert_eq!(
+        stage.sent.iter().filter(|sent| sent.is_speech).count(),
+        20 * 50,
+        "audio was lost or repeated"
+    );
     let ends = stage.events().into_iter().filter(|event| {
         matches!(event, SessionEvent::PlayoutStopped { .. } | SessionEvent::PlayoutCleared { .. })
     });
@@ -218,6 +223,8 @@ fn a_client_that_clears_the_output_while_it_is_held_gets_a_turn_without_an_answe
 fn a_client_that_clears_the_input_while_the_answer_is_held_lets_it_go_on() {
     let mut stage = answering(Some(rule()));
     stage.say(&voice(200 * MS));
+    stage.silence(200 * MS);
+    assert!(!stage.sent.last().unwrap().is_speech);
     stage.command(SessionCommand::ClearInput);
     stage.silence(100 * MS);
     assert_eq!(stage.events(), [&SessionEvent::InputCleared]);

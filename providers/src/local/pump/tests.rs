@@ -124,7 +124,9 @@ async fn the_words_so_far_are_told_while_the_turn_goes_on() {
     caller.send(BridgeCommand::ClearInput).await;
     caller.commit("item_nothing").await;
     let events = caller.until(|event| matches!(event, BridgeEvent::InputTranscriptDone { .. })).await;
-    let Some(BridgeEvent::InputTranscriptDone { transcript, .. }) = events.last() else { panic!("{events:?}") };
+    let Some(BridgeEvent::InputTranscriptDone { transcript, .. }) = events.last() else {
+        panic!("{events:?}")
+    };
     assert_eq!(transcript, "", "what was cleared is no turn");
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use voxgate_media::encode::EncoderConfig;
-use voxgate_media::session::{Leg, NetworkTimes, SessionError, SessionStats};
+use voxgate_media::session::{InterruptionRule, Leg, NetworkTimes, SessionError, SessionStats};
 use voxgate_media::uplink::RtpAudio;
 use voxgate_policy::key::KeyIndex;
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, FaultOwner};
@@ -55,6 +55,7 @@ pub(crate) enum DialogueOutput {
 pub(crate) struct DialogueConfig {
     pub(crate) leg: Leg,
     pub(crate) encoder: EncoderConfig,
+    pub(crate) interruption: Option<InterruptionRule>,
     pub(crate) expires_at_unix: u64,
     pub(crate) seed: u64,
     pub(crate) metrics: Arc<Metrics>,
@@ -100,6 +101,7 @@ impl Dialogue {
             traits: provider.traits(),
             leg: config.leg,
             encoder: config.encoder,
+            interruption: config.interruption,
             expires_at_unix: config.expires_at_unix,
             seed: core_seed,
         };

@@ -82,6 +82,8 @@ pub(crate) async fn serve(
         DialogueConfig {
             leg: Leg::Pcm,
             encoder: config.encoder,
+            // The client plays by itself; nothing here could be held.
+            interruption: None,
             expires_at_unix: config.expires_at_unix,
             seed,
             metrics: config.metrics,

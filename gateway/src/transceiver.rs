@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 use voxgate_media::encode::EncoderConfig;
+use voxgate_media::session::InterruptionRule;
 use voxgate_media::transport::Identity;
 use voxgate_policy::key::KeyIndex;
 use voxgate_protocol::id::CallId;
@@ -87,6 +88,8 @@ pub(crate) struct Restart {
 pub(crate) struct TransceiverConfig {
     pub(crate) identity: Identity,
     pub(crate) encoder: EncoderConfig,
+    /// When speech over an answer interrupts it; `None` is always and at once.
+    pub(crate) interruption: Option<InterruptionRule>,
     pub(crate) setup_timeout: Duration,
     pub(crate) silence_timeout: Duration,
     pub(crate) metrics: Arc<Metrics>,

@@ -189,6 +189,7 @@ pub struct Playout {
     clocks: HeardClocks,
     pacer: Pacer,
     silent_frames: u32,
+    is_held: bool,
     events: VecDeque<PlayoutEvent>,
     stats: PlayoutStats,
 }
@@ -213,6 +214,7 @@ impl Playout {
             clocks: HeardClocks::new(rate),
             pacer: Pacer::new(config.rtp_start),
             silent_frames: 0,
+            is_held: false,
             events: VecDeque::new(),
             stats: PlayoutStats::default(),
         })
@@ -291,6 +293,7 @@ impl Playout {
         };
         let heard = self.responses.remove(index).map_or_else(Vec::new, |response| self.take_back(response));
         if self.responses.is_empty() {
+            self.is_held = false;
             self.end_talkspurt();
         }
         heard
@@ -299,6 +302,7 @@ impl Playout {
     /// Takes back everything at once, for barge-in. A response whose last frame already left counts as stopped, not
     /// as cleared.
     pub fn clear(&mut self) -> Vec<Heard> {
+        self.is_held = false;
         self.stop_drained();
         let responses = std::mem::take(&mut self.responses);
         let heard = responses.into_iter().flat_map(|response| self.take_back(response)).collect();
@@ -306,14 +310,36 @@ impl Playout {
         heard
     }
 
+    /// Falls silent at once and gives nothing up: what waits stays until [`Playout::resume`], or goes with
+    /// [`Playout::clear`]. The frame that left last is the last one. False if there is nothing to hold.
+    pub fn hold(&mut self) -> bool {
+        self.stop_drained();
+        self.is_held = self.is_active();
+        if self.is_held {
+            self.end_talkspurt();
+        }
+        self.is_held
+    }
+
+    /// Goes on where [`Playout::hold`] stopped, as a new talkspurt.
+    pub const fn resume(&mut self) {
+        self.is_held = false;
+    }
+
     /// When [`Playout::poll_frame`] wants to be called; `None` while there is nothing to play.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.is_held {
+            return None;
+        }
         self.pacer.deadline().or_else(|| self.ready_at())
     }
 
     /// The frame that is due. Call until `None`: after a delay up to three frames are due at once.
     pub fn poll_frame(&mut self, now: Instant) -> Option<PlayoutFrame> {
+        if self.is_held {
+            return None;
+        }
         if self.pacer.deadline().is_none() && self.ready_at().is_some_and(|ready| ready <= now) {
             self.pacer.begin(now);
         }

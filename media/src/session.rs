@@ -1,16 +1,20 @@
 //! One conversation: wires the caller's audio, the turn machine, the provider and the playout together.
 //!
 //! The session computes nothing itself. [`input`] turns audio into turns, [`responses`] knows which answers there are,
-//! [`answer`] turns them into audio, [`meter`] measures; this file and [`answering`] decide who hears of what. Sans-IO: time comes in with every call, after each
+//! [`answer`] turns them into audio, [`held`] judges what may be an interruption, [`meter`] measures; this file,
+//! [`answering`] and [`interrupting`] decide who hears of what. Sans-IO: time comes in with every call, after each
 //! call drain [`Session::poll_output`], then wait until [`Session::poll_timeout`].
 
 mod answer;
 mod answering;
+mod held;
 mod input;
+mod interrupting;
 mod meter;
 mod responses;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -21,13 +25,17 @@ use voxgate_protocol::session::{EndReason, SessionCommand, SessionEvent};
 use voxgate_protocol::settings::SessionSettings;
 
 use crate::encode::EncoderConfig;
+use crate::turn::{EndOfTurn, TranscriptShape, TurnSoFar};
 use crate::uplink::RtpAudio;
 
 use answer::{Answer, Packet, Spoken};
+pub use held::InterruptionRule;
+use held::{End, Held};
 use input::{Input, InputEvent};
 pub use meter::NetworkTimes;
 use meter::TurnMeter;
 use responses::Responses;
+use words::TurnWords;
 
 /// Removed items that are remembered: more than can wait for playout at once.
 const MOST_DELETED: usize = 64;
@@ -52,6 +60,9 @@ pub struct SessionConfig {
     pub leg: Leg,
     /// How answers are coded.
     pub encoder: EncoderConfig,
+    /// Whether speech over an answer is first judged, for callers over RTP with the gateway as owner of turns. `None`, the
+    /// way of the Realtime API: all speech interrupts at once.
+    pub interruption: Option<InterruptionRule>,
     /// Names and RTP start values follow from it.
     pub seed: u64,
 }
@@ -93,6 +104,8 @@ pub struct SessionStats {
     pub turns: u32,
     /// Answers the caller cut off.
     pub interruptions: u32,
+    /// Noises and backchannels after which an answer went on.
+    pub false_interruptions: u32,
     /// Audio packets concealed because they did not arrive.
     pub concealed_frames: u64,
     /// Times the playout queue ran dry inside an answer.
@@ -112,8 +125,13 @@ pub struct Session {
     user_item: Option<ItemId>,
     /// Items the client removed, which may still sound.
     deleted: VecDeque<ItemId>,
+    words: TurnWords,
+    end_of_turn: Box<dyn EndOfTurn>,
     create_when_done: bool,
+    interruption: Option<InterruptionRule>,
+    held: Option<Held>,
     interruptions: u32,
+    false_interruptions: u32,
     ended: bool,
     outputs: VecDeque<SessionOutput>,
 }
@@ -126,7 +144,8 @@ impl Session {
     pub fn new(config: SessionConfig) -> Result<Self, SessionError> {
         let mut ids = IdSource::new(config.seed);
         let rtp_start = ids.next_bits() as u32;
-        let mut input = Input::new(config.leg, config.traits)?;
+        let resume_after = config.interruption.as_ref().map_or(Duration::ZERO, |rule| rule.resume_after);
+        let mut input = Input::new(config.leg, config.traits, resume_after)?;
         input.configure(config.settings.input.turn_detection.as_ref());
         let answer = Answer::new(config.leg, config.traits.output_rate, &config.encoder, rtp_start)?;
         Ok(Self {
@@ -139,8 +158,13 @@ impl Session {
             ids,
             user_item: None,
             deleted: VecDeque::new(),
+            words: TurnWords::default(),
+            end_of_turn: Box::new(TranscriptShape),
             create_when_done: false,
+            interruption: config.interruption,
+            held: None,
             interruptions: 0,
+            false_interruptions: 0,
             ended: false,
             outputs: VecDeque::new(),
         })
@@ -161,7 +185,7 @@ impl Session {
             return;
         }
         match command {
-            SessionCommand::Configure(settings) => self.configure(settings),
+            SessionCommand::Configure(settings) => self.configure(now, settings),
             SessionCommand::AppendAudio(pcm) => {
                 self.input.handle_pcm(now, &pcm);
                 self.take_input(now);
@@ -169,6 +193,8 @@ impl Session {
             SessionCommand::CommitInput => self.commit_by_hand(now),
             SessionCommand::ClearInput => {
                 self.input.clear();
+                self.held = None;
+                self.answer.resume();
                 self.user_item = None;
                 self.bridge(BridgeCommand::ClearInput);
                 self.event(SessionEvent::InputCleared);
@@ -189,7 +215,7 @@ impl Session {
             }
             SessionCommand::CreateResponse(options) => self.create_response(now, options),
             SessionCommand::CancelResponse { response_id } => self.cancel(response_id),
-            SessionCommand::ClearOutput => self.cut_playback(now),
+            SessionCommand::ClearOutput => self.clear_output(now),
             SessionCommand::ReportClient(report) => self.meter.report(report),
         }
         self.drain_playout(now);
@@ -209,7 +235,14 @@ impl Session {
                 self.provider_heard_the_end(at, item_id, position);
             }
             BridgeEvent::InputCommitted { item_id } => self.provider_committed(item_id),
+            BridgeEvent::InterimTranscript { words } => {
+                self.words.replace(words);
+                self.hear_words(now);
+            }
             BridgeEvent::InputTranscriptDelta { item_id, delta } => {
+                if self.words.add(&item_id, &delta) {
+                    self.hear_words(now);
+                }
                 self.event(SessionEvent::InputTranscriptDelta { item_id, delta });
             }
             BridgeEvent::InputTranscriptDone { item_id, transcript, usage } => {
@@ -286,6 +319,7 @@ impl Session {
         SessionStats {
             turns: self.meter.turns(),
             interruptions: self.interruptions,
+            false_interruptions: self.false_interruptions,
             concealed_frames: self.input.concealed_frames(),
             underruns: self.answer.underruns(),
         }
@@ -299,10 +333,11 @@ impl Session {
         self.outputs.push_back(SessionOutput::Event(event));
     }
 
-    fn configure(&mut self, settings: Box<SessionSettings>) {
+    fn configure(&mut self, now: Instant, settings: Box<SessionSettings>) {
         self.input.configure(settings.input.turn_detection.as_ref());
         self.settings = (*settings).clone();
         self.bridge(BridgeCommand::Configure(settings));
+        self.release_if_unruled(now);
     }
 
     fn mint_item(&mut self) -> ItemId {
@@ -313,10 +348,8 @@ impl Session {
         while let Some(event) = self.input.poll_event() {
             match event {
                 InputEvent::Audio(pcm) => self.bridge(BridgeCommand::Audio(pcm)),
-                InputEvent::SpeechStarted { at } => {
-                    let item_id = self.mint_item();
-                    self.speech_started(now, item_id, at);
-                }
+                InputEvent::SpeechStarted { at } => self.gateway_heard_the_beginning(now, at),
+                InputEvent::SpeechStopped { at, arrival } if self.keep_end(End { at, arrival }) => {}
                 InputEvent::SpeechStopped { at, arrival } => {
                     self.meter.speech_ended(arrival, now);
                     self.gateway_heard_the_end(at);
@@ -325,18 +358,16 @@ impl Session {
                 InputEvent::IdleTimeout => self.ask(Box::default()),
             }
         }
+        self.judge_held(now);
         self.drain_playout(now);
     }
 
-    fn speech_started(&mut self, now: Instant, item_id: ItemId, at: Duration) {
-        self.meter.speech_started();
-        self.user_item = Some(item_id.clone());
-        self.event(SessionEvent::SpeechStarted { item_id, at });
-        let interrupts =
-            self.settings.input.turn_detection.as_ref().is_some_and(|turn| turn.interrupts_response());
-        if interrupts {
-            self.interrupt(now);
-        }
+    /// New words: the pause that ends the turn depends on whether they sound complete.
+    fn estimate_end_of_turn(&mut self) {
+        let transcription = self.settings.input.transcription.as_ref();
+        let language = transcription.and_then(|transcription| transcription.language.as_deref());
+        let turn = TurnSoFar { words: self.words.so_far(), language };
+        self.input.estimate_complete(self.end_of_turn.estimate(turn));
     }
 
     fn gateway_heard_the_end(&mut self, at: Duration) {
@@ -344,6 +375,7 @@ impl Session {
             Some(item_id) => item_id,
             None => self.mint_item(),
         };
+        self.words.committed(&item_id);
         self.event(SessionEvent::SpeechStopped { item_id: item_id.clone(), at });
         self.bridge(BridgeCommand::CommitInput { item_id: item_id.clone() });
         self.event(SessionEvent::InputCommitted { item_id });
@@ -362,6 +394,7 @@ impl Session {
     }
 
     fn provider_committed(&mut self, item_id: ItemId) {
+        self.words.committed(&item_id);
         // With the gateway as owner of turns the client was told when the gateway decided.
         if self.traits.turn_owner == TurnOwner::Provider {
             self.user_item = None;
@@ -370,6 +403,7 @@ impl Session {
     }
 
     fn commit_by_hand(&mut self, now: Instant) {
+        self.confirm_held(now);
         let Some(arrival) = self.input.take_uncommitted() else {
             self.event(SessionEvent::InputEmpty);
             return;
@@ -379,6 +413,7 @@ impl Session {
             Some(item_id) => item_id,
             None => self.mint_item(),
         };
+        self.words.committed(&item_id);
         self.bridge(BridgeCommand::CommitInput { item_id: item_id.clone() });
         if self.traits.turn_owner == TurnOwner::Gateway {
             self.event(SessionEvent::InputCommitted { item_id });

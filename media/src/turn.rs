@@ -3,6 +3,14 @@
 //! Speech is timed by the samples alone, so a replayed call has the same turns; only the idle timeout looks at the
 //! clock. Audio that ends or is muted is silence and ends a turn like any other.
 
+mod backchannel;
+mod ending;
+mod shape;
+
+pub use backchannel::Backchannels;
+pub use ending::{EndOfTurn, TurnSoFar};
+pub use shape::TranscriptShape;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -24,8 +32,14 @@ const HYSTERESIS: f32 = 0.15;
 const SEMANTIC_THRESHOLD: f32 = 0.5;
 const SEMANTIC_PREFIX: Duration = Duration::from_millis(300);
 
-/// From this probability on the words are taken to be complete.
-const COMPLETE: f32 = 0.5;
+/// Estimates at or below the first mean that the caller will surely go on, at or above the second that they are surely
+/// done: no estimate is exact enough to tell more at either end.
+const SURELY_GOES_ON: f32 = 0.1;
+const SURELY_DONE: f32 = 0.9;
+
+/// Speech after which an estimate no longer counts. Words come later than their sound, so a little speech after an
+/// estimate is the end of what was estimated.
+const ESTIMATE_OUTLIVES: Duration = Duration::from_millis(250);
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,38 +72,58 @@ pub enum TurnEvent {
 pub enum PauseRule {
     /// Always the same pause.
     Fixed(Duration),
-    /// A pause if the words may be complete, a longer one if an estimate says they are not.
+    /// The less the words sound complete, the longer.
     Adaptive {
-        /// Without an estimate, or if the words are complete.
-        pause: Duration,
-        /// If the words are not complete.
+        /// If the words are surely complete.
+        shortest: Duration,
+        /// Without an estimate.
+        usual: Duration,
+        /// If the words are surely not complete.
         maximum: Duration,
     },
 }
 
 impl PauseRule {
-    fn of(detection: &TurnDetection) -> Self {
+    /// The maxima are those of the Realtime API; the rest is chosen so that a finished sentence is answered sooner than
+    /// by `server_vad` with its 500 ms, and a caller nobody understands the words of is not cut off more often.
+    #[must_use]
+    pub fn of(detection: &TurnDetection) -> Self {
         match detection {
             TurnDetection::ServerVad(vad) => Self::Fixed(vad.silence),
             TurnDetection::Semantic(vad) => {
-                let (pause, maximum) = match vad.eagerness {
-                    Eagerness::High => (300, 2_000),
-                    Eagerness::Medium | Eagerness::Auto => (600, 4_000),
-                    Eagerness::Low => (1_200, 8_000),
+                let (shortest, usual, maximum) = match vad.eagerness {
+                    Eagerness::High => (200, 300, 2_000),
+                    Eagerness::Medium | Eagerness::Auto => (250, 600, 4_000),
+                    Eagerness::Low => (500, 1_200, 8_000),
                 };
                 Self::Adaptive {
-                    pause: Duration::from_millis(pause),
+                    shortest: Duration::from_millis(shortest),
+                    usual: Duration::from_millis(usual),
                     maximum: Duration::from_millis(maximum),
                 }
             }
         }
     }
 
-    fn pause(self, complete: Option<f32>) -> Duration {
+    /// The longest pause there can be inside a turn.
+    #[must_use]
+    pub const fn longest(self) -> Duration {
         match self {
             Self::Fixed(pause) => pause,
-            Self::Adaptive { maximum, .. } if complete.is_some_and(|p| p < COMPLETE) => maximum,
-            Self::Adaptive { pause, .. } => pause,
+            Self::Adaptive { maximum, .. } => maximum,
+        }
+    }
+
+    fn pause(self, complete: Option<f32>) -> Duration {
+        match (self, complete) {
+            (Self::Fixed(pause), _) => pause,
+            (Self::Adaptive { usual, .. }, None) => usual,
+            (Self::Adaptive { shortest, maximum, .. }, Some(complete)) => {
+                let open = 1.0 - (complete - SURELY_GOES_ON) / (SURELY_DONE - SURELY_GOES_ON);
+                // Waiting is judged by its factor: from 0.3 to 0.6 s is as much as from 2 to 4 s.
+                let factor = maximum.as_secs_f32() / shortest.as_secs_f32();
+                shortest.mul_f32(factor.powf(open.clamp(0.0, 1.0)))
+            }
         }
     }
 }
@@ -119,6 +153,14 @@ impl Parameters {
     }
 }
 
+/// How likely the words so far are a whole turn.
+#[derive(Clone, Copy, Debug)]
+struct Estimate {
+    complete: f32,
+    /// What the caller said since.
+    spoken: Duration,
+}
+
 /// Finds the turns of one stream of [`VoiceFrame`]s.
 #[derive(Debug)]
 pub struct TurnMachine {
@@ -129,9 +171,11 @@ pub struct TurnMachine {
     window: VecDeque<(SampleCount, bool)>,
     /// Where the last speech ended, while the caller speaks.
     last_speech: Option<SampleCount>,
+    /// Speech since the turn began, and where it ended. Kept until the next turn begins.
+    spoken: Option<(Duration, SampleCount)>,
     /// Where the turn before ended: the next cannot begin earlier.
     floor: SampleCount,
-    complete: Option<f32>,
+    estimate: Option<Estimate>,
     idle: Option<(Instant, SampleCount)>,
     events: VecDeque<TurnEvent>,
 }
@@ -146,8 +190,9 @@ impl TurnMachine {
             position: SampleCount(0),
             window: VecDeque::with_capacity(START_WINDOW),
             last_speech: None,
+            spoken: None,
             floor: SampleCount(0),
-            complete: None,
+            estimate: None,
             idle: None,
             events: VecDeque::new(),
         }
@@ -189,15 +234,17 @@ impl TurnMachine {
     /// Forgets speech in progress without an event: the client took the turn into its own hands.
     pub fn discard(&mut self) {
         self.last_speech = None;
-        self.complete = None;
+        self.estimate = None;
         self.window.clear();
         self.floor = self.position;
     }
 
-    /// Tells how likely the words heard so far are a complete turn, 0 to 1. Valid until the caller speaks on; only
-    /// [`PauseRule::Adaptive`] uses it.
-    pub fn estimate_complete(&mut self, probability: f32) {
-        self.complete = Some(probability);
+    /// Tells how likely the words heard so far are a whole turn, 0 to 1; `None` if nobody can tell. Valid until the
+    /// caller has spoken on for a quarter of a second; only [`PauseRule::Adaptive`] uses it.
+    pub fn estimate_complete(&mut self, probability: Option<f32>) {
+        self.estimate = probability
+            .filter(|probability| !probability.is_nan())
+            .map(|complete| Estimate { complete, spoken: Duration::ZERO });
     }
 
     /// The agent is audible: the idle timeout stops.
@@ -241,6 +288,13 @@ impl TurnMachine {
         self.last_speech.is_some()
     }
 
+    /// How much the caller has spoken in the last turn, pauses not counted, and how long ago that ended.
+    #[must_use]
+    pub fn last_spoken(&self) -> Option<(Duration, Duration)> {
+        let (spoken, end) = self.spoken?;
+        Some((spoken, SampleCount(self.position.0.saturating_sub(end.0)).duration_at(self.rate)))
+    }
+
     /// How far the input has been heard.
     #[must_use]
     pub const fn position(&self) -> SampleCount {
@@ -260,7 +314,8 @@ impl TurnMachine {
         let at = SampleCount(onset.0.saturating_sub(prefix.0)).max(self.floor);
         self.window.clear();
         self.last_speech = Some(self.position);
-        self.complete = None;
+        self.spoken = Some((VOICE_FRAME * START_FRAMES as u32, self.position));
+        self.estimate = None;
         self.idle = None;
         self.events.push_back(TurnEvent::SpeechStarted {
             at: at.duration_at(self.rate),
@@ -272,12 +327,17 @@ impl TurnMachine {
         let Some(last_speech) = self.last_speech else { return };
         if probability >= (self.parameters.threshold - HYSTERESIS).max(0.01) {
             self.last_speech = Some(self.position);
-            self.complete = None;
+            self.spoken = self.spoken.map(|(spoken, _)| (spoken + VOICE_FRAME, self.position));
+            self.estimate = self
+                .estimate
+                .map(|estimate| Estimate { spoken: estimate.spoken + VOICE_FRAME, ..estimate })
+                .filter(|estimate| estimate.spoken < ESTIMATE_OUTLIVES);
             return;
         }
         let paused = SampleCount(self.position.0 - last_speech.0).duration_at(self.rate);
         // A pause shorter than a frame would end every turn at once.
-        if paused >= self.parameters.rule.pause(self.complete).max(VOICE_FRAME) {
+        let complete = self.estimate.map(|estimate| estimate.complete);
+        if paused >= self.parameters.rule.pause(complete).max(VOICE_FRAME) {
             self.last_speech = None;
             self.stop(last_speech);
         }
@@ -285,11 +345,13 @@ impl TurnMachine {
 
     fn stop(&mut self, last_speech: SampleCount) {
         self.floor = self.position;
-        self.complete = None;
+        self.estimate = None;
         let at = self.position.duration_at(self.rate);
         self.events.push_back(TurnEvent::SpeechStopped { at, last_speech });
     }
 }
 
+#[cfg(test)]
+mod corpus;
 #[cfg(test)]
 mod tests;

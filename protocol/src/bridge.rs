@@ -213,6 +213,13 @@ pub enum BridgeEvent {
         /// Its name.
         item_id: ItemId,
     },
+    /// What the caller has said so far in the turn that goes on. Each replaces the one before it; without words if the
+    /// recogniser hears sound and no speech in it. For decisions of the gateway only: these words may still change, so
+    /// no client is shown them.
+    InterimTranscript {
+        /// The words.
+        words: String,
+    },
     /// A piece of what the caller said.
     InputTranscriptDelta {
         /// The user item.

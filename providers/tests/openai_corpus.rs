@@ -55,6 +55,7 @@ fn kind(event: &BridgeEvent) -> &'static str {
         BridgeEvent::SpeechStarted { .. } => "speech_started",
         BridgeEvent::SpeechStopped { .. } => "speech_stopped",
         BridgeEvent::InputCommitted { .. } => "committed",
+        BridgeEvent::InterimTranscript { .. } => "interim",
         BridgeEvent::InputTranscriptDelta { .. } => "input_delta",
         BridgeEvent::InputTranscriptDone { .. } => "input_done",
         BridgeEvent::InputTranscriptFailed { .. } => "input_failed",

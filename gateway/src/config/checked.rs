@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use voxgate_media::encode::EncoderConfig;
+use voxgate_media::session::InterruptionRule;
+use voxgate_media::turn::Backchannels;
 use voxgate_policy::admission::SessionLimits;
 use voxgate_policy::key::KeyHash;
 use voxgate_policy::routing::{ModelPattern, Route, RouteTable};
@@ -36,6 +38,16 @@ const CONNECTION_AGES: std::ops::RangeInclusive<Duration> =
 /// How long logs may be kept.
 const LOG_AGES: std::ops::RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(365 * 24);
 
+/// Speech that interrupts: below, every click does; above, a caller has to shout the agent down.
+const MINIMUM_SPEECH: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(3);
+
+/// Silence after a noise: below, no recogniser is quick enough; above, the call seems dead.
+const RESUME_AFTER: std::ops::RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(10);
+
+/// Backchannels anybody may list; they are compared with everything said over an answer.
+const MOST_BACKCHANNELS: usize = 100;
+
 /// A configuration that means something.
 #[derive(Debug)]
 pub(crate) struct Checked {
@@ -52,6 +64,7 @@ pub(crate) struct Checked {
     pub(crate) sessions: SessionLimits,
     pub(crate) limits: written::Limits,
     pub(crate) encoder: EncoderConfig,
+    pub(crate) interruption: Option<InterruptionRule>,
     pub(crate) providers: BTreeMap<String, Provider>,
     pub(crate) routes: RouteTable,
     pub(crate) default_model: String,
@@ -110,6 +123,7 @@ pub(crate) fn check(
     let routes = check_routes(written, &mut problems);
     let key_hashes = check_keys(written, &mut problems);
     check_limits(written, &mut problems);
+    check_interruption(written, &mut problems);
     check_relay(written, &mut problems);
     let replay = check_replay(written, &mut problems);
     let control = relays::check(written, environment, &mut problems);
@@ -130,6 +144,7 @@ pub(crate) fn check(
         sessions: SessionLimits { total: written.limits.sessions, per_key: written.limits.sessions_per_key },
         limits: written.limits.clone(),
         encoder: encoder(&written.audio),
+        interruption: written.conversation.interruption.as_ref().map(interruption),
         providers,
         routes,
         default_model: written.default_model.clone(),
@@ -268,6 +283,33 @@ fn check_limits(written: &Written, problems: &mut Vec<String>) {
     }
     if audio.expected_loss_percent > 100 {
         problems.push("audio.expected_loss_percent must be 0 to 100".to_owned());
+    }
+}
+
+fn check_interruption(written: &Written, problems: &mut Vec<String>) {
+    let Some(interruption) = &written.conversation.interruption else { return };
+    if !MINIMUM_SPEECH.contains(&interruption.minimum_speech) {
+        problems.push("conversation.interruption.minimum_speech must be 100ms to 3s".to_owned());
+    }
+    if !RESUME_AFTER.contains(&interruption.resume_after) {
+        problems.push("conversation.interruption.resume_after must be 500ms to 10s".to_owned());
+    }
+    let backchannels = &interruption.backchannels;
+    if backchannels.len() > MOST_BACKCHANNELS {
+        problems.push(format!(
+            "conversation.interruption.backchannels has more than {MOST_BACKCHANNELS} entries"
+        ));
+    }
+    if !backchannels.iter().all(|words| words.chars().any(char::is_alphanumeric)) {
+        problems.push("conversation.interruption.backchannels has an entry without a letter".to_owned());
+    }
+}
+
+fn interruption(written: &written::Interruption) -> InterruptionRule {
+    InterruptionRule {
+        minimum_speech: written.minimum_speech,
+        resume_after: written.resume_after,
+        backchannels: Backchannels::new(written.backchannels.iter().map(String::as_str)),
     }
 }
 

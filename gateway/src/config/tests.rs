@@ -45,6 +45,20 @@ key_hashes: [short]
 }
 
 #[test]
+fn an_interruption_is_judged_only_if_configured_and_only_within_reason() {
+    assert_eq!(check(&Written::default(), &nothing).unwrap().interruption, None);
+    let text = "conversation: { interruption: { backchannels: [Mm-hm, yeah] } }";
+    let rule = check(&parse(text).unwrap(), &nothing).unwrap().interruption.unwrap();
+    assert_eq!((rule.minimum_speech.as_millis(), rule.resume_after.as_millis()), (500, 2_000));
+    assert!(rule.backchannels.are_all("mm hm, yeah"));
+    let text =
+        "conversation: { interruption: { minimum_speech: 10s, resume_after: 1ms, backchannels: ['-'] } }";
+    let error = check(&parse(text).unwrap(), &nothing).unwrap_err();
+    let ConfigError::Problems(problems) = error else { panic!("{error}") };
+    assert_eq!(problems.len(), 3, "{problems:#?}");
+}
+
+#[test]
 fn a_key_comes_from_the_environment_and_stays_out_of_debug_output() {
     let text = "
 providers:

@@ -30,6 +30,8 @@ pub(crate) struct Written {
     pub(crate) limits: Limits,
     /// How answers are coded.
     pub(crate) audio: Audio,
+    /// How conversations behave where the Realtime API has no setting for it.
+    pub(crate) conversation: Conversation,
     /// Where speech comes from, by name. Default: one provider `local`.
     pub(crate) providers: BTreeMap<String, Provider>,
     /// Which model name leads to which provider; the narrowest pattern wins. Default: every name to `local`.
@@ -54,6 +56,7 @@ impl Default for Written {
             transceiver: Transceiver::default(),
             limits: Limits::default(),
             audio: Audio::default(),
+            conversation: Conversation::default(),
             providers: BTreeMap::from([(
                 "local".to_owned(),
                 Provider::Local { decoders: default_decoders() },
@@ -200,6 +203,43 @@ pub(crate) struct Audio {
 impl Default for Audio {
     fn default() -> Self {
         Self { bitrate: 32_000, complexity: 5, fec: true, expected_loss_percent: 10 }
+    }
+}
+
+/// How conversations behave where the Realtime API has no setting for it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Conversation {
+    /// Whether the gateway first judges what it hears over an answer. For callers over WebRTC whose turns the gateway
+    /// finds; elsewhere the provider or the client stops the answer. Default: no, every sound of a voice stops the
+    /// answer for good, as the Realtime API documents it.
+    pub(crate) interruption: Option<Interruption>,
+}
+
+/// What interrupts an answer. Until it is known whether a sound does, the answer is silent.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Interruption {
+    /// Speech of this length interrupts even if no words are known. Default 500 ms: longer than a cough, shorter than
+    /// most commands. A provider that is slower with its words needs more for `backchannels` to work.
+    #[serde(with = "humantime_serde")]
+    pub(crate) minimum_speech: Duration,
+    /// After a sound without words the answer goes on once this much silence has passed. Default 2 s: time for the
+    /// words of slow recognisers. One that says that there were none shortens it.
+    #[serde(with = "humantime_serde")]
+    pub(crate) resume_after: Duration,
+    /// Words that do not interrupt and make no turn, in any spelling. Default: none, every word interrupts. They need a
+    /// provider that tells words while they are spoken, as `local` does.
+    pub(crate) backchannels: Vec<String>,
+}
+
+impl Default for Interruption {
+    fn default() -> Self {
+        Self {
+            minimum_speech: Duration::from_millis(500),
+            resume_after: Duration::from_secs(2),
+            backchannels: Vec::new(),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use voxgate_media::encode::EncoderConfig;
 use voxgate_media::session::{
-    Leg, NetworkTimes, Session, SessionConfig, SessionError, SessionOutput, SessionStats,
+    InterruptionRule, Leg, NetworkTimes, Session, SessionConfig, SessionError, SessionOutput, SessionStats,
 };
 use voxgate_media::uplink::RtpAudio;
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, BridgeTraits};
@@ -32,6 +32,8 @@ pub(crate) struct CoreConfig {
     pub(crate) leg: Leg,
     /// How answers are coded.
     pub(crate) encoder: EncoderConfig,
+    /// When speech over an answer interrupts it; `None` is always and at once.
+    pub(crate) interruption: Option<InterruptionRule>,
     /// The wall clock at which the session ends at the latest, in seconds since the Unix epoch. Only shown to the
     /// client.
     pub(crate) expires_at_unix: u64,
@@ -101,7 +103,8 @@ impl DialogueCore {
     /// # Errors
     /// [`SessionError`] if no coder can be made for the provider's rates.
     pub(crate) fn new(config: CoreConfig) -> Result<Self, SessionError> {
-        let CoreConfig { session_id, settings, traits, leg, encoder, expires_at_unix, seed } = config;
+        let CoreConfig { session_id, settings, traits, leg, encoder, interruption, expires_at_unix, seed } =
+            config;
         let kind = match leg {
             Leg::Rtp => ClientKind::WebRtc,
             Leg::Pcm => ClientKind::WebSocket,
@@ -112,6 +115,7 @@ impl DialogueCore {
             settings: settings.clone(),
             leg,
             encoder,
+            interruption,
             seed: seeds.next_seed(),
         })?;
         let adapter = Adapter::new(kind, session_id, settings, expires_at_unix, seeds.next_seed());

@@ -38,6 +38,7 @@ fn dialogue(places: &Places) -> (Dialogue, BridgeEnds) {
     let config = DialogueConfig {
         leg: Leg::Pcm,
         encoder: EncoderConfig::default(),
+        interruption: None,
         expires_at_unix: 0,
         seed: 5,
         metrics: Arc::new(Metrics::new().unwrap()),

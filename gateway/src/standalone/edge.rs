@@ -83,6 +83,7 @@ pub(super) fn start(
     let transceiver_config = TransceiverConfig {
         identity: Identity::generate().map_err(StartError::internal)?,
         encoder: config.encoder,
+        interruption: config.interruption.clone(),
         setup_timeout: config.limits.setup_timeout,
         silence_timeout: config.limits.silence_timeout,
         metrics: Arc::clone(metrics),

@@ -105,6 +105,68 @@ fn a_new_talkspurt_moves_the_timestamp_by_the_time_that_passed() {
 }
 
 #[test]
+fn a_held_answer_falls_silent_within_a_frame_and_goes_on_with_the_next_sample() {
+    let start = Instant::now();
+    let mut playout = queue();
+    let samples: Vec<i16> = (0..24 * 200).map(|index| index as i16).collect();
+    playout.push(&response("a"), &item("i"), Pcm { rate: RATE, samples }, start).unwrap();
+    playout.finish(&response("a"));
+    let before = run_until(&mut playout, start + ms(60));
+    assert!(playout.hold());
+    assert_eq!(playout.poll_timeout(), None);
+    assert_eq!(playout.poll_frame(start + ms(80)), None);
+    assert_eq!(playout.heard(&item("i")), Some(ms(80)));
+    assert_eq!(playout.heard_at_ear(&item("i"), start + ms(900), ms(60)), Some(ms(80)));
+
+    playout.resume();
+    assert_eq!(playout.poll_timeout(), Some(start + ms(80)));
+    let first = playout.poll_frame(start + ms(1_060)).unwrap();
+    let last = &before.last().unwrap().1;
+    assert_eq!(first.samples[0], last.samples.last().unwrap() + 1);
+    assert!(first.marker && first.first_of_response.is_none());
+    assert_eq!(first.rtp_timestamp, last.rtp_timestamp.wrapping_add(48_000), "a second has passed since");
+    assert_eq!(first.lateness, Duration::ZERO);
+    let after = run_until(&mut playout, start + ms(2_000));
+    assert_eq!(after.len(), 5);
+    assert!(after.iter().all(|(_, frame)| !frame.marker));
+    let ends = events(&mut playout);
+    let ends: Vec<_> =
+        ends.iter().filter(|event| !matches!(event, PlayoutEvent::TalkspurtEnd { .. })).collect();
+    assert_eq!(ends, [&PlayoutEvent::Started(response("a")), &PlayoutEvent::Stopped(response("a"))]);
+}
+
+#[test]
+fn a_held_answer_that_is_cleared_was_heard_up_to_the_hold() {
+    let start = Instant::now();
+    let mut playout = queue();
+    playout.push(&response("a"), &item("i"), tone(500), start).unwrap();
+    run_until(&mut playout, start + ms(60));
+    assert!(playout.hold());
+    playout.push(&response("a"), &item("i"), tone(500), start + ms(70)).unwrap();
+    assert_eq!(run_until(&mut playout, start + ms(600)), []);
+    let cut = playout.clear();
+    assert_eq!((cut[0].heard, cut[0].received), (ms(80), ms(1_000)));
+    assert!(events(&mut playout).contains(&PlayoutEvent::Cleared(response("a"))));
+    playout.push(&response("b"), &item("b"), tone(20), start + ms(700)).unwrap();
+    playout.finish(&response("b"));
+    assert_eq!(run_until(&mut playout, start + ms(800)).len(), 1, "a hold ends with what was held");
+}
+
+#[test]
+fn an_answer_that_ends_while_it_is_held_with_nothing_left_has_stopped() {
+    let start = Instant::now();
+    let mut playout = queue();
+    assert!(!playout.hold(), "there is nothing to hold");
+    playout.push(&response("a"), &item("i"), tone(40), start).unwrap();
+    run_until(&mut playout, start + ms(30));
+    assert!(playout.hold());
+    playout.finish(&response("a"));
+    playout.resume();
+    assert_eq!(playout.poll_timeout(), None);
+    assert!(events(&mut playout).contains(&PlayoutEvent::Stopped(response("a"))));
+}
+
+#[test]
 fn a_talkspurt_right_after_barge_in_does_not_overlap_the_one_before() {
     let start = Instant::now();
     let mut playout = queue();

@@ -121,15 +121,27 @@ impl Answer {
         }
     }
 
-    /// Stops playback at once and says what was cut off.
-    pub(super) fn clear(&mut self, now: Instant, client_buffer: Duration) -> Vec<Interrupted> {
+    /// Falls silent at once and gives nothing up. False if there is nothing to hold, or if the client plays by itself.
+    pub(super) fn hold(&mut self) -> bool {
+        self.speaker.as_mut().is_some_and(|speaker| speaker.playout.hold())
+    }
+
+    /// Goes on where it fell silent.
+    pub(super) fn resume(&mut self) {
+        if let Some(speaker) = &mut self.speaker {
+            speaker.playout.resume();
+        }
+    }
+
+    /// Stops playback at once and says what was cut off. What was heard counts up to `silent_since`.
+    pub(super) fn clear(&mut self, silent_since: Instant, client_buffer: Duration) -> Vec<Interrupted> {
         let Some(speaker) = &mut self.speaker else { return Vec::new() };
         let cut = speaker.playout.clear();
         cut.into_iter()
             .filter(|item| !item.fully_played)
             .map(|item| {
                 // What left a moment ago is still on its way to the ear.
-                let at_ear = speaker.playout.heard_at_ear(&item.item_id, now, client_buffer);
+                let at_ear = speaker.playout.heard_at_ear(&item.item_id, silent_since, client_buffer);
                 Interrupted { heard: at_ear.unwrap_or(item.heard).min(item.received), item_id: item.item_id }
             })
             .collect()

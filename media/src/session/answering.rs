@@ -9,7 +9,6 @@ use voxgate_protocol::session::SessionEvent;
 use voxgate_protocol::settings::ResponseOptions;
 use voxgate_protocol::usage::TokenUsage;
 
-use super::answer::Interrupted;
 use super::{Session, responses};
 
 impl Session {
@@ -69,23 +68,6 @@ impl Session {
         self.bridge(BridgeCommand::CancelResponse { response_id });
     }
 
-    /// The caller speaks over the answer: stop it everywhere, now.
-    pub(super) fn interrupt(&mut self, now: Instant) {
-        self.create_when_done = false;
-        let current = self.responses.current().cloned();
-        let stopped = current.filter(|id| self.responses.cancel(id, ResponseStatus::CancelledByTurn));
-        if stopped.is_some() || self.answer.is_audible() {
-            self.interruptions += 1;
-        }
-        if self.traits.turn_owner == TurnOwner::Gateway {
-            self.responses.cancel_asked(&ResponseStatus::CancelledByTurn);
-            if stopped.is_some() {
-                self.bridge(BridgeCommand::CancelResponse { response_id: stopped });
-            }
-        }
-        self.cut_playback(now);
-    }
-
     pub(super) fn output(&mut self, at: Instant, response_id: ResponseId, item_id: ItemId, part: OutputPart) {
         if !self.responses.wants(&response_id) {
             return;
@@ -108,17 +90,6 @@ impl Session {
         }
         // The queue holds minutes; a provider that sends more than that in one answer has lost its way.
         self.cancel(Some(response_id.clone()));
-    }
-
-    pub(super) fn cut_playback(&mut self, now: Instant) {
-        let cut = self.answer.clear(now, self.meter.client_buffer());
-        self.drain_playout(now);
-        for Interrupted { item_id, heard } in cut {
-            // What the client removed while it sounded is unknown to the provider, which would complain.
-            if !self.deleted.contains(&item_id) {
-                self.truncate(item_id, 0, heard);
-            }
-        }
     }
 
     pub(super) fn truncate(&mut self, item_id: ItemId, content_index: u32, heard: Duration) {

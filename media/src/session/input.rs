@@ -8,7 +8,7 @@ use voxgate_protocol::bridge::{BridgeTraits, TurnOwner};
 use voxgate_protocol::settings::TurnDetection;
 
 use crate::resample::Resampler;
-use crate::turn::{TurnEvent, TurnMachine};
+use crate::turn::{PauseRule, TurnEvent, TurnMachine};
 use crate::uplink::{DEFAULT_MAX_SILENCE, RtpAudio, Uplink, UplinkFrame};
 use crate::voice::{VoiceActivity, VoiceFrame};
 
@@ -88,6 +88,7 @@ enum Gate {
 pub(super) struct Input {
     rate: SampleRate,
     owner: TurnOwner,
+    least_silence: Duration,
     uplink: Option<Uplink>,
     /// From the PCM rate of message clients to the provider's.
     resampler: Option<Resampler>,
@@ -106,7 +107,8 @@ pub(super) struct Input {
 }
 
 impl Input {
-    pub(super) fn new(leg: Leg, traits: BridgeTraits) -> Result<Self, SessionError> {
+    /// A caller from whom nothing comes any more is taken to be silent for `least_silence` or longer.
+    pub(super) fn new(leg: Leg, traits: BridgeTraits, least_silence: Duration) -> Result<Self, SessionError> {
         let rate = traits.input_rate;
         let audio = |error: &dyn std::fmt::Display| SessionError::Audio(error.to_string());
         let uplink = match leg {
@@ -122,6 +124,7 @@ impl Input {
         Ok(Self {
             rate,
             owner: traits.turn_owner,
+            least_silence: (least_silence + SILENCE_MARGIN).max(DEFAULT_MAX_SILENCE),
             uplink,
             resampler,
             voice: VoiceActivity::new(rate).map_err(|error| audio(&error))?,
@@ -140,7 +143,8 @@ impl Input {
 
     pub(super) fn configure(&mut self, detection: Option<&TurnDetection>) {
         if let Some(uplink) = &mut self.uplink {
-            uplink.set_max_silence((configured_pause(detection) + SILENCE_MARGIN).max(DEFAULT_MAX_SILENCE));
+            let longest = detection.map_or(Duration::ZERO, |detection| PauseRule::of(detection).longest());
+            uplink.set_max_silence((longest + SILENCE_MARGIN).max(self.least_silence));
         }
         let (TurnOwner::Gateway, Some(detection)) = (self.owner, detection) else {
             self.turn = None;
@@ -209,6 +213,18 @@ impl Input {
         if let Some(turn) = &mut self.turn {
             turn.playback_ended(now);
         }
+    }
+
+    /// How likely the caller's words so far are a whole turn; `None` if nobody can tell.
+    pub(super) fn estimate_complete(&mut self, probability: Option<f32>) {
+        if let Some(turn) = &mut self.turn {
+            turn.estimate_complete(probability);
+        }
+    }
+
+    /// How much the caller has spoken in the last turn, and how long ago that ended.
+    pub(super) fn last_spoken(&self) -> Option<(Duration, Duration)> {
+        self.turn.as_ref()?.last_spoken()
     }
 
     pub(super) const fn concealed_frames(&self) -> u64 {

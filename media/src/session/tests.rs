@@ -11,9 +11,13 @@ use voxgate_protocol::settings::{InputSettings, ResponseOptions, ServerVad, Sess
 use voxgate_protocol::timeline::Hop;
 
 use super::*;
-use crate::encode::Encoder;
+use crate::encode::{DTX_FRAME, Encoder};
 use crate::speech_fixture::speech_at;
 use crate::uplink::RtpAudio;
+
+mod barge_in;
+mod holding;
+mod silence;
 
 const MS: Duration = Duration::from_millis(1);
 const FRAME: Duration = Duration::from_millis(20);
@@ -25,6 +29,18 @@ struct Stage {
     now: Instant,
     sequence: u16,
     outputs: Vec<SessionOutput>,
+    /// When each packet left.
+    sent: Vec<Sent>,
+}
+
+/// One packet to the caller.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    at: Instant,
+    timestamp: u32,
+    marker: bool,
+    /// Whether it holds speech; else it ends a talkspurt.
+    is_speech: bool,
 }
 
 impl Stage {
@@ -33,6 +49,10 @@ impl Stage {
     }
 
     fn with_leg(owner: TurnOwner, leg: Leg) -> Self {
+        Self::with_rule(owner, leg, None)
+    }
+
+    fn with_rule(owner: TurnOwner, leg: Leg, interruption: Option<InterruptionRule>) -> Self {
         let settings = SessionSettings {
             input: InputSettings {
                 turn_detection: Some(TurnDetection::ServerVad(ServerVad::default())),
@@ -51,6 +71,7 @@ impl Stage {
             settings,
             leg,
             encoder: EncoderConfig::default(),
+            interruption,
             seed: 11,
         });
         Self {
@@ -59,6 +80,7 @@ impl Stage {
             now: Instant::now(),
             sequence: 100,
             outputs: Vec::new(),
+            sent: Vec::new(),
         }
     }
 
@@ -121,6 +143,7 @@ impl Stage {
             self.session.handle_timeout(self.now);
             self.drain();
         }
+        self.now = until;
     }
 
     fn count(&self, wanted: impl Fn(&BridgeCommand) -> bool) -> usize {
@@ -129,11 +152,12 @@ impl Stage {
 
     fn drain(&mut self) {
         while let Some(output) = self.session.poll_output() {
-            let is_audio = matches!(output, SessionOutput::Audio { .. });
-            self.outputs.push(output);
-            if is_audio {
+            if let SessionOutput::Audio { payload, timestamp, marker, .. } = &output {
+                let is_speech = *payload != DTX_FRAME;
+                self.sent.push(Sent { at: self.now, timestamp: *timestamp, marker: *marker, is_speech });
                 self.session.handle_sent(self.now);
             }
+            self.outputs.push(output);
         }
     }
 

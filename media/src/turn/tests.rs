@@ -121,15 +121,44 @@ fn eagerness_chooses_the_pause() {
 fn an_estimate_of_unfinished_words_stretches_the_pause_to_the_maximum() {
     let mut speaker = Speaker::new(&semantic(Eagerness::High));
     speaker.say(0.9, 320);
-    speaker.machine.estimate_complete(0.1);
-    speaker.say(0.0, 1_952);
+    speaker.machine.estimate_complete(Some(0.1));
+    speaker.say(0.0, 1_984);
     assert!(speaker.machine.is_speaking());
-    speaker.say(0.0, 64);
+    speaker.say(0.0, 32);
     assert!(!speaker.machine.is_speaking());
     // The estimate belongs to the words before; the next turn starts without one.
     speaker.say(0.9, 320);
     speaker.say(0.0, 320);
     assert!(!speaker.machine.is_speaking());
+}
+
+#[test]
+fn the_likelier_the_words_are_whole_the_shorter_the_pause() {
+    let pause = |estimate| {
+        let mut speaker = Speaker::new(&semantic(Eagerness::Medium));
+        speaker.say(0.9, 320);
+        speaker.machine.estimate_complete(estimate);
+        (1..400).find(|_| {
+            speaker.say(0.0, 16);
+            !speaker.machine.is_speaking()
+        })
+    };
+    let pauses =
+        [Some(1.0), Some(0.7), None, Some(0.3), Some(0.0)].map(|estimate| pause(estimate).unwrap() * 16);
+    assert!(pauses.is_sorted() && pauses[0] <= 256 && pauses[4] >= 4_000, "{pauses:?}");
+    assert_eq!(pause(Some(f32::NAN)), pause(None));
+}
+
+#[test]
+fn an_estimate_outlives_the_end_of_its_last_word_but_not_the_next_one() {
+    for (spoken_on, is_speaking) in [(160, true), (320, false)] {
+        let mut speaker = Speaker::new(&semantic(Eagerness::High));
+        speaker.say(0.9, 320);
+        speaker.machine.estimate_complete(Some(0.1));
+        speaker.say(0.9, spoken_on);
+        speaker.say(0.0, 480);
+        assert_eq!(speaker.machine.is_speaking(), is_speaking, "{spoken_on} ms");
+    }
 }
 
 #[test]

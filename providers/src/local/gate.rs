@@ -62,6 +62,11 @@ impl Gate {
         self.open
     }
 
+    /// Quiet frames since the last loud one.
+    pub(super) const fn quiet_frames(&self) -> u32 {
+        self.quiet
+    }
+
     fn follow_noise(&mut self, level: f32) {
         let step = if level < self.noise { (level - self.noise) * NOISE_FALL } else { NOISE_RISE };
         self.noise = (self.noise + step).clamp(NOISE_RANGE.0, NOISE_RANGE.1);

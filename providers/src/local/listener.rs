@@ -10,6 +10,13 @@ const BEFORE_OPENING: usize = 6_400;
 /// An utterance is cut after this much audio: 30 s at 16 kHz. Bounds what one caller can make a decoder hold.
 const LONGEST_UTTERANCE: u64 = 480_000;
 
+/// In a pause the words so far are asked for after this many quiet frames: 120 ms, longer than the stops inside words, and
+/// 300 ms, when the decoder has certainly heard the last word.
+const ASK_IN_PAUSE: [u32; 2] = [6, 15];
+
+/// While the caller speaks the words so far are asked for after this many frames: every 240 ms.
+const ASK_IN_SPEECH: u64 = 12;
+
 /// What to do with a decoder.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Hearing {
@@ -22,6 +29,8 @@ pub(super) enum Hearing {
     },
     /// The utterance goes on.
     Go(Vec<i16>),
+    /// The words so far are of interest.
+    Ask,
     /// The utterance ends before this position.
     End {
         /// Samples of the session so far.
@@ -86,14 +95,26 @@ impl Listener {
                 self.began = Some(position);
                 hearings.push(Hearing::Begin { position, samples });
             }
-            (Some(began), true) if self.position - began < LONGEST_UTTERANCE => match hearings.last_mut() {
-                Some(Hearing::Go(samples)) => samples.extend_from_slice(frame),
-                _ => hearings.push(Hearing::Go(frame.to_vec())),
-            },
+            (Some(began), true) if self.position - began < LONGEST_UTTERANCE => {
+                match hearings.last_mut() {
+                    Some(Hearing::Go(samples)) => samples.extend_from_slice(frame),
+                    _ => hearings.push(Hearing::Go(frame.to_vec())),
+                }
+                if self.is_time_to_ask() {
+                    hearings.push(Hearing::Ask);
+                }
+            }
             (Some(_), _) => {
                 self.before.extend(frame);
                 hearings.extend(self.end());
             }
+        }
+    }
+
+    fn is_time_to_ask(&self) -> bool {
+        match self.gate.quiet_frames() {
+            0 => (self.position / FRAME as u64).is_multiple_of(ASK_IN_SPEECH),
+            quiet => ASK_IN_PAUSE.contains(&quiet),
         }
     }
 
@@ -120,7 +141,7 @@ mod tests {
                 match hearing {
                     Hearing::Begin { samples, .. } => lengths.push(samples.len()),
                     Hearing::Go(samples) => *lengths.last_mut().unwrap() += samples.len(),
-                    Hearing::End { .. } => {}
+                    Hearing::Ask | Hearing::End { .. } => {}
                 }
             }
         }
@@ -154,5 +175,19 @@ mod tests {
         let found = utterances(&audio);
         assert!(found.len() >= 2, "{found:?}");
         assert!(found.iter().all(|length| *length as u64 <= LONGEST_UTTERANCE));
+    }
+
+    #[test]
+    fn the_words_so_far_are_asked_for_while_the_caller_speaks_and_twice_in_a_pause() {
+        let mut listener = Listener::new();
+        let mut asked = |audio: &[i16]| {
+            let hearings: Vec<Hearing> = audio.chunks(160).flat_map(|piece| listener.hear(piece)).collect();
+            hearings.iter().filter(|hearing| **hearing == Hearing::Ask).count()
+        };
+        assert_eq!(asked(&[0; 16_000]), 0);
+        let in_speech = asked(&tone(16_000));
+        assert!((3..=5).contains(&in_speech), "{in_speech}");
+        assert_eq!(asked(&[0; 16_000]), 2);
+        assert_eq!(asked(&[0; 160_000]), 0);
     }
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 
 use super::pocketsphinx::Sphinx;
@@ -21,11 +22,29 @@ const LONGEST_LINE: usize = 64;
 
 enum Piece {
     Samples(Vec<i16>),
+    Ask,
     End,
+}
+
+/// The words of an utterance that goes on.
+pub(super) struct Interim {
+    /// Which utterance, as its session counts them.
+    pub(super) utterance: u64,
+    /// Its words so far; empty if none were heard.
+    pub(super) words: String,
+}
+
+/// Where the words of an utterance go before it ends. If the session does not take them they are dropped.
+pub(super) struct InterimSink {
+    /// Which utterance.
+    pub(super) utterance: u64,
+    /// The session's queue.
+    pub(super) sender: Sender<Interim>,
 }
 
 struct Job {
     pieces: mpsc::Receiver<Piece>,
+    interim: InterimSink,
     reply: oneshot::Sender<Result<Heard, LocalError>>,
 }
 
@@ -100,13 +119,14 @@ impl DecoderPool {
         Ok(pool)
     }
 
-    /// Begins an utterance. The words come once it is ended and a decoder was free for it.
-    pub(super) fn begin(&self) -> (Utterance, Words) {
+    /// Begins an utterance. The words come once it is ended and a decoder was free for it; before, where `interim` leads
+    /// whenever [`Utterance::ask`] asks.
+    pub(super) fn begin(&self, interim: InterimSink) -> (Utterance, Words) {
         let (sender, pieces) = mpsc::channel();
         let (reply, words) = oneshot::channel();
         let mut line = self.shared.lock();
         if line.jobs.len() < LONGEST_LINE {
-            line.jobs.push_back(Job { pieces, reply });
+            line.jobs.push_back(Job { pieces, interim, reply });
             self.shared.changed.notify_one();
         } else {
             let _ = reply.send(Err(LocalError::Busy));
@@ -161,6 +181,11 @@ impl Utterance {
         let _ = self.pieces.send(Piece::Samples(samples));
     }
 
+    /// Asks for the words so far.
+    pub(super) fn ask(&self) {
+        let _ = self.pieces.send(Piece::Ask);
+    }
+
     /// The utterance is complete.
     pub(super) fn end(self) {
         let _ = self.pieces.send(Piece::End);
@@ -203,6 +228,11 @@ fn decode(recogniser: &mut Recogniser, job: Job) {
     while let Ok(piece) = job.pieces.recv() {
         match piece {
             Piece::Samples(samples) => recogniser.feed(&samples),
+            Piece::Ask => {
+                let interim = Interim { utterance: job.interim.utterance, words: recogniser.so_far() };
+                // A session that is busy with other things has no use for old words.
+                let _ = job.interim.sender.try_send(interim);
+            }
             Piece::End => {
                 let _ = job.reply.send(Ok(recogniser.finish()));
                 break;
@@ -216,6 +246,10 @@ fn decode(recogniser: &mut Recogniser, job: Job) {
 mod tests {
     use super::*;
 
+    fn sink() -> InterimSink {
+        InterimSink { utterance: 1, sender: tokio::sync::mpsc::channel(1).0 }
+    }
+
     fn shared(decoders: usize) -> DecoderPool {
         let shared =
             Arc::new(Shared { decoders, line: Mutex::new(Line::default()), changed: Condvar::new() });
@@ -225,18 +259,18 @@ mod tests {
     #[test]
     fn a_line_that_is_too_long_is_refused_at_once() {
         let pool = shared(1);
-        let mut waiting: Vec<_> = (0..LONGEST_LINE).map(|_| pool.begin()).collect();
+        let mut waiting: Vec<_> = (0..LONGEST_LINE).map(|_| pool.begin(sink())).collect();
         assert!(waiting.iter_mut().all(|(_, words)| words.try_recv().is_err()));
-        let (_utterance, mut words) = pool.begin();
+        let (_utterance, mut words) = pool.begin(sink());
         assert!(matches!(words.try_recv(), Ok(Err(LocalError::Busy))));
     }
 
     #[test]
     fn an_utterance_nobody_waits_for_is_skipped() {
         let pool = shared(1);
-        let (first, forgotten) = pool.begin();
+        let (first, forgotten) = pool.begin(sink());
         drop(forgotten);
-        let (second, mut words) = pool.begin();
+        let (second, mut words) = pool.begin(sink());
         second.end();
         let job = pool.shared.next().unwrap();
         assert!(matches!(job.pieces.recv(), Ok(Piece::End)));
@@ -248,7 +282,7 @@ mod tests {
     #[test]
     fn a_pool_that_is_gone_tells_whoever_waits() {
         let pool = shared(1);
-        let (_utterance, mut words) = pool.begin();
+        let (_utterance, mut words) = pool.begin(sink());
         drop(pool);
         assert!(matches!(words.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
     }

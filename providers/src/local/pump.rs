@@ -2,7 +2,8 @@
 //!
 //! Every [`BridgeCommand::CommitInput`] gets one `InputCommitted` and one `InputTranscriptDone` or
 //! `InputTranscriptFailed`; every [`BridgeCommand::CreateResponse`] gets one `ResponseStarted` and one
-//! `ResponseDone`. An answer waits for the words of the turns that ended before it was asked for.
+//! `ResponseDone`. An answer waits for the words of the turns that ended before it was asked for. What was understood so far
+//! of a turn that goes on is told with `InterimTranscript`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -95,6 +96,8 @@ enum Current {
 enum Happening {
     Command(Option<BridgeCommand>),
     Words(Result<String, LocalError>),
+    /// What the caller has said so far.
+    Interim(String),
     Output(BridgeEvent),
     Stalled,
 }
@@ -151,6 +154,7 @@ impl Pump {
                 Happening::Command(None) => return Ok(()),
                 Happening::Command(Some(command)) => self.obey(command).await?,
                 Happening::Words(words) => self.recognised(words).await?,
+                Happening::Interim(words) => self.tell(BridgeEvent::InterimTranscript { words }).await?,
                 Happening::Output(event) => self.put_out(event).await?,
                 Happening::Stalled => self.turn.end_utterance(),
             }
@@ -182,6 +186,7 @@ impl Pump {
             biased;
             command = self.ends.commands.recv() => Happening::Command(command),
             words = words => Happening::Words(words),
+            words = self.turn.interim() => Happening::Interim(words),
             event = output => Happening::Output(event),
             () = stall => Happening::Stalled,
         }

@@ -71,6 +71,11 @@ impl Recogniser {
         self.open.feed(samples);
     }
 
+    /// The words of the utterance so far. They may still change.
+    pub(super) fn so_far(&mut self) -> String {
+        self.agreed()
+    }
+
     /// The words of the utterance. If the answer is sure before the last passes of the search, it is given before
     /// them; [`Recogniser::rest`] then does what is left.
     pub(super) fn finish(&mut self) -> Heard {
@@ -81,7 +86,11 @@ impl Recogniser {
             return Heard { words: grammar };
         }
         self.open.finish();
-        Heard { words: agreed(&grammar, &self.open.hypothesis(), &OWN_WORDS.map(|(word, _)| word)) }
+        Heard { words: self.agreed() }
+    }
+
+    fn agreed(&mut self) -> String {
+        agreed(&self.grammar.hypothesis(), &self.open.hypothesis(), &OWN_WORDS.map(|(word, _)| word))
     }
 
     /// Ends whatever is still open, so that the next utterance begins at once.

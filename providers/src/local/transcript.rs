@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use voxgate_protocol::audio::SampleCount;
 use voxgate_protocol::id::ItemId;
 use voxgate_protocol::settings::{Eagerness, TurnDetection};
 
 use super::listener::{Hearing, Listener};
-use super::pool::{DecoderPool, Utterance, Words};
+use super::pool::{DecoderPool, Interim, InterimSink, Utterance, Words};
 use super::{INPUT_RATE, LocalError};
 
 /// How long a turn's words may take after the turn has ended: long enough for another caller's turn to end first.
@@ -24,6 +25,9 @@ const SWALLOWED_PAUSE: Duration = Duration::from_millis(1_600);
 /// The gateway's voice activity and the gate of this provider do not see the same edges; this much may lie between.
 const SLACK: Duration = Duration::from_millis(500);
 
+/// Words so far that may wait for the session; newer ones are dropped then, and asked for again soon.
+const MOST_INTERIM: usize = 8;
+
 #[derive(Debug)]
 struct Piece {
     began: u64,
@@ -37,12 +41,21 @@ pub(super) struct OpenTurn {
     listener: Listener,
     pieces: VecDeque<Piece>,
     open: Option<(u64, Utterance, Words)>,
+    /// Utterances begun so far; the open one has this number.
+    utterances: u64,
+    interim: (mpsc::Sender<Interim>, mpsc::Receiver<Interim>),
 }
 
 impl OpenTurn {
     /// Nothing heard yet.
     pub(super) fn new() -> Self {
-        Self { listener: Listener::new(), pieces: VecDeque::new(), open: None }
+        Self {
+            listener: Listener::new(),
+            pieces: VecDeque::new(),
+            open: None,
+            utterances: 0,
+            interim: mpsc::channel(MOST_INTERIM),
+        }
     }
 
     /// Whether an utterance is being decoded.
@@ -55,7 +68,9 @@ impl OpenTurn {
         for hearing in self.listener.hear(samples) {
             match hearing {
                 Hearing::Begin { position, samples } => {
-                    let (utterance, words) = pool.begin();
+                    self.utterances += 1;
+                    let sink = InterimSink { utterance: self.utterances, sender: self.interim.0.clone() };
+                    let (utterance, words) = pool.begin(sink);
                     utterance.hear(samples);
                     self.open = Some((position, utterance, words));
                 }
@@ -64,7 +79,27 @@ impl OpenTurn {
                         utterance.hear(samples);
                     }
                 }
+                Hearing::Ask => {
+                    if let Some((_, utterance, _)) = &self.open {
+                        utterance.ask();
+                    }
+                }
                 Hearing::End { position } => self.close(position),
+            }
+        }
+    }
+
+    /// Waits for words of the utterance that goes on. Cancelling the wait loses nothing.
+    pub(super) async fn interim(&mut self) -> String {
+        loop {
+            match self.interim.1.recv().await {
+                Some(interim) if self.open.is_some() && interim.utterance == self.utterances => {
+                    return interim.words;
+                }
+                // Too late: that utterance is over.
+                Some(_) => {}
+                // Not while this turn holds a sender itself.
+                None => std::future::pending().await,
             }
         }
     }

@@ -104,6 +104,7 @@ impl Switchboard {
             DialogueConfig {
                 leg: Leg::Rtp,
                 encoder: self.config.encoder,
+                interruption: self.config.interruption.clone(),
                 expires_at_unix: start.expires_at_unix,
                 seed: start.seed,
                 metrics: Arc::clone(&self.config.metrics),

@@ -107,6 +107,7 @@ impl World {
         let config = TransceiverConfig {
             identity: Identity::generate().unwrap(),
             encoder: EncoderConfig::default(),
+            interruption: None,
             setup_timeout: Duration::from_secs(30),
             silence_timeout: Duration::from_secs(30),
             metrics: Arc::new(Metrics::new().unwrap()),

@@ -113,6 +113,24 @@ fn typed(id: &str, text: &str) -> BridgeCommand {
 }
 
 #[tokio::test]
+async fn the_words_so_far_are_told_while_the_turn_goes_on() {
+    let mut caller = Caller::connect(SessionSettings::default()).await;
+    caller.say("what is a relay").await;
+    // Nothing ends the turn: only words that are told before its end can come.
+    let events = caller
+        .until(|event| matches!(event, BridgeEvent::InterimTranscript { words } if words.contains("relay")))
+        .await;
+    assert!(events.iter().all(|event| matches!(event, BridgeEvent::InterimTranscript { .. })), "{events:?}");
+    caller.send(BridgeCommand::ClearInput).await;
+    caller.commit("item_nothing").await;
+    let events = caller.until(|event| matches!(event, BridgeEvent::InputTranscriptDone { .. })).await;
+    let Some(BridgeEvent::InputTranscriptDone { transcript, .. }) = events.last() else {
+        panic!("{events:?}")
+    };
+    assert_eq!(transcript, "", "what was cleared is no turn");
+}
+
+#[tokio::test]
 async fn a_spoken_question_is_recognised_and_answered_in_order() {
     let mut caller = Caller::connect(SessionSettings::default()).await;
     caller.say("what is a relay").await;

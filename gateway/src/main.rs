@@ -13,6 +13,7 @@ mod process;
 mod relay_figures;
 mod relay_role;
 mod sealing;
+mod sideband;
 mod socket;
 mod standalone;
 mod tls;

@@ -34,11 +34,13 @@ fn dialogue(places: &Places) -> (Dialogue, BridgeEnds) {
         permit: places.take(KeyIndex(0)).unwrap(),
         ticket: None,
         resumed: None,
+        allowed_events: None,
     };
     let config = DialogueConfig {
         leg: Leg::Pcm,
         encoder: EncoderConfig::default(),
         expires_at_unix: 0,
+        max_session: Duration::from_secs(3_600),
         seed: 5,
         metrics: Arc::new(Metrics::new().unwrap()),
     };

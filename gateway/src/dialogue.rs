@@ -10,7 +10,7 @@ mod rotation;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use voxgate_media::encode::EncoderConfig;
 use voxgate_media::session::{InterruptionRule, Leg, NetworkTimes, SessionError, SessionStats};
@@ -21,6 +21,7 @@ use voxgate_protocol::id::IdSource;
 use voxgate_protocol::session::{EndReason, SessionCommand};
 use voxgate_protocol::timeline::TurnTimeline;
 use voxgate_providers::bridge::StampedEvent;
+use voxgate_realtime::{ApiError, SidebandId};
 use voxgate_signaling::host::SessionRequest;
 use voxgate_signaling::permit::Permit;
 use voxgate_signaling::resume::ResumeTicket;
@@ -43,6 +44,10 @@ const EVENTS_AT_ONCE: usize = 64;
 pub(crate) enum DialogueOutput {
     /// Send one message of the client protocol.
     Text(String),
+    /// Tell every sideband connection.
+    Sidebands(String),
+    /// Tell one sideband connection.
+    Sideband(SidebandId, String),
     /// Send one RTP packet.
     Audio { payload: Vec<u8>, timestamp: u32, marker: bool, first_received: Option<Instant> },
     /// A turn was measured.
@@ -57,6 +62,7 @@ pub(crate) struct DialogueConfig {
     pub(crate) encoder: EncoderConfig,
     pub(crate) interruption: Option<InterruptionRule>,
     pub(crate) expires_at_unix: u64,
+    pub(crate) max_session: Duration,
     pub(crate) seed: u64,
     pub(crate) metrics: Arc<Metrics>,
     /// Where what happens is written down, if it is.
@@ -85,7 +91,7 @@ impl Dialogue {
         connected: Connected,
         config: DialogueConfig,
     ) -> Result<Self, SessionError> {
-        let SessionRequest { session_id, settings, permit, ticket, resumed, .. } = request;
+        let SessionRequest { session_id, settings, permit, ticket, resumed, allowed_events, .. } = request;
         let mut seeds = IdSource::new(config.seed);
         let core_seed = seeds.next_seed();
         let metrics = Arc::clone(&config.metrics);
@@ -103,6 +109,8 @@ impl Dialogue {
             encoder: config.encoder,
             interruption: config.interruption,
             expires_at_unix: config.expires_at_unix,
+            max_session: config.max_session,
+            allowed_events,
             seed: core_seed,
         };
         // A log holds a session from its beginning; what an earlier one left behind is in no log.
@@ -140,6 +148,23 @@ impl Dialogue {
     /// A message of the client.
     pub(crate) fn handle_text(&mut self, now: Instant, text: &str) {
         self.take(now, CoreInput::Text(text));
+    }
+
+    /// A sideband connection begins to listen.
+    pub(crate) fn attach(&mut self, now: Instant, sideband: SidebandId) -> Result<(), ApiError> {
+        self.core.may_attach()?;
+        self.core.handle(now, CoreInput::Attach(sideband));
+        Ok(())
+    }
+
+    /// A sideband connection is gone.
+    pub(crate) fn detach(&mut self, now: Instant, sideband: SidebandId) {
+        self.core.handle(now, CoreInput::Detach(sideband));
+    }
+
+    /// A message of a sideband connection.
+    pub(crate) fn handle_sideband(&mut self, now: Instant, sideband: SidebandId, text: &str) {
+        self.core.handle(now, CoreInput::Sideband(sideband, text));
     }
 
     /// A command that does not come from the client protocol.
@@ -247,6 +272,8 @@ impl Dialogue {
     ) {
         match output {
             CoreOutput::Text(text) => outputs.push(DialogueOutput::Text(text)),
+            CoreOutput::Sidebands(text) => outputs.push(DialogueOutput::Sidebands(text)),
+            CoreOutput::Sideband(id, text) => outputs.push(DialogueOutput::Sideband(id, text)),
             CoreOutput::Audio { payload, timestamp, marker, first_received, lateness } => {
                 Metrics::observe(&self.metrics.pacing_late_seconds, lateness);
                 outputs.push(DialogueOutput::Audio { payload, timestamp, marker, first_received });

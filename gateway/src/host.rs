@@ -10,15 +10,16 @@ use tokio::sync::{RwLock, mpsc, oneshot, watch};
 use voxgate_media::encode::EncoderConfig;
 use voxgate_policy::key::KeyIndex;
 use voxgate_protocol::id::{CallId, IdSource};
-use voxgate_realtime::ApiError;
-use voxgate_signaling::host::{SessionHost, SessionRequest};
+use voxgate_realtime::{ApiError, SidebandId};
+use voxgate_signaling::host::{ServeSideband, SessionHost, SessionRequest};
 use voxgate_telemetry::metrics::Metrics;
 
 use crate::bridges::Bridges;
 use crate::replay::ReplayLog;
 use crate::sealing::Sealing;
+use crate::sideband::{self, SidebandLink};
 use crate::socket;
-use crate::transceiver::{Command, Restart, Start};
+use crate::transceiver::{Attach, Command, Restart, Start};
 
 /// The transceiver and the WebSocket sessions of this process.
 pub(crate) struct LocalHost {
@@ -33,6 +34,7 @@ pub(crate) struct LocalHost {
     pub(crate) drain: watch::Receiver<Option<Instant>>,
     /// Held for reading by every WebSocket session; whoever gets it for writing knows that all have ended.
     pub(crate) sockets: Arc<RwLock<()>>,
+    /// Names calls and sideband connections.
     pub(crate) slots: AtomicU64,
 }
 
@@ -65,6 +67,7 @@ impl LocalHost {
             bridge,
             expires_at_unix: self.expires_at_unix(),
             ends_at: began + self.max_session,
+            max_session: self.max_session,
             seed: seeds.next_seed(),
             ufrag: self.seal_ufrag(tag)?,
             tag,
@@ -83,6 +86,30 @@ impl LocalHost {
             Restart { call_id, key, offer, password: password()?, sealing: Arc::clone(&self.sealing), reply };
         self.transceiver.send(Command::RestartIce(Box::new(restart))).map_err(|_| shutting_down())?;
         answer.await.map_err(|_| shutting_down())?
+    }
+
+    async fn attach_sideband(&self, call_id: CallId, key: KeyIndex) -> Result<ServeSideband, ApiError> {
+        let id = SidebandId(self.slots.fetch_add(1, Ordering::Relaxed));
+        let (queue, events) = sideband::queue(id);
+        let (reply, answer) = oneshot::channel();
+        let attach = Attach { call_id, key, queue, reply };
+        self.transceiver.send(Command::Attach(attach)).map_err(|_| shutting_down())?;
+        let slot = answer.await.map_err(|_| shutting_down())??;
+        let link = SidebandLink::new(
+            slot,
+            id,
+            self.transceiver.clone(),
+            events,
+            self.max_session,
+            Arc::clone(&self.metrics),
+        );
+        let sockets = Arc::clone(&self.sockets);
+        Ok(Box::new(move |socket| {
+            Box::pin(async move {
+                let _runs = sockets.read_owned().await;
+                sideband::serve(socket, link).await;
+            })
+        }))
     }
 
     fn expires_at_unix(&self) -> u64 {
@@ -113,6 +140,10 @@ impl SessionHost for LocalHost {
         offer: String,
     ) -> BoxFuture<'_, Result<String, ApiError>> {
         Box::pin(self.restart(call_id, key, offer))
+    }
+
+    fn attach(&self, call_id: CallId, key: KeyIndex) -> BoxFuture<'_, Result<ServeSideband, ApiError>> {
+        Box::pin(self.attach_sideband(call_id, key))
     }
 
     fn hang_up(&self, call_id: CallId, key: KeyIndex) -> BoxFuture<'_, bool> {

@@ -14,6 +14,7 @@ mod relay_figures;
 mod relay_role;
 mod replay;
 mod sealing;
+mod sideband;
 mod socket;
 mod standalone;
 mod tls;

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use voxgate_media::encode::EncoderConfig;
 use voxgate_media::session::Leg;
 use voxgate_protocol::session::EndReason;
-use voxgate_realtime::ApiError;
+use voxgate_realtime::{ApiError, maximum_duration_reached};
 use voxgate_signaling::host::SessionRequest;
 use voxgate_telemetry::metrics::Metrics;
 
@@ -20,17 +20,17 @@ use crate::dialogue::{Dialogue, DialogueConfig, DialogueOutput};
 use crate::replay::ReplayLog;
 
 /// Between two pings: shorter than the idle timeouts of the proxies people put in front (60 s and more).
-const PING_EVERY: Duration = Duration::from_secs(15);
+pub(crate) const PING_EVERY: Duration = Duration::from_secs(15);
 
 /// A client of which nothing is heard for this long, not even the answer to a ping, is gone.
-const LOST_AFTER: Duration = Duration::from_secs(45);
+pub(crate) const LOST_AFTER: Duration = Duration::from_secs(45);
 
 /// Places in the provider's queue that have to be free before the next message of the client is read: more than one
 /// message needs. A client that sends faster than the provider takes is slowed down and loses nothing.
 const FREE_PLACES: usize = 64;
 
 /// A client that takes longer to accept a message is gone.
-const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time a client gets to answer the close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -54,13 +54,13 @@ pub(crate) async fn refuse(mut socket: WebSocket, error: &ApiError) {
     });
     // A client that is gone needs no reason.
     let _ = socket.send(Message::Text(event.to_string().into())).await;
-    let _ = socket.send(close_frame(EndReason::ProviderFailed)).await;
+    let _ = socket.send(close_frame(EndReason::ProviderFailed, Duration::ZERO)).await;
     hear_out(&mut socket).await;
 }
 
 /// Waits for the client's half of the close (RFC 6455 section 7.1.1). A connection closed at once may be reset, and some
 /// clients then lose what was said before the close, the reason for it included.
-async fn hear_out(from_client: &mut (impl Stream<Item = Result<Message, axum::Error>> + Unpin)) {
+pub(crate) async fn hear_out(from_client: &mut (impl Stream<Item = Result<Message, axum::Error>> + Unpin)) {
     let farewell = async { while let Some(Ok(_)) = from_client.next().await {} };
     // A client that does not answer is left alone.
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, farewell).await;
@@ -85,6 +85,7 @@ pub(crate) async fn serve(
             // The client plays by itself; nothing here could be held.
             interruption: None,
             expires_at_unix: config.expires_at_unix,
+            max_session: config.max_session,
             seed,
             metrics: config.metrics,
             replay: config.replay,
@@ -94,7 +95,13 @@ pub(crate) async fn serve(
         Ok(dialogue) => {
             let now = Instant::now();
             let ends_at = now + config.max_session;
-            let session = SocketSession { dialogue, ends_at, last_heard: now, drain: config.drain };
+            let session = SocketSession {
+                dialogue,
+                ends_at,
+                max_session: config.max_session,
+                last_heard: now,
+                drain: config.drain,
+            };
             if AssertUnwindSafe(Box::pin(session.run(socket, ringing))).catch_unwind().await.is_err() {
                 metrics.session_panics.inc();
                 tracing::error!(
@@ -109,6 +116,7 @@ pub(crate) async fn serve(
 struct SocketSession {
     dialogue: Dialogue,
     ends_at: Instant,
+    max_session: Duration,
     last_heard: Instant,
     drain: watch::Receiver<Option<Instant>>,
 }
@@ -124,9 +132,12 @@ impl SocketSession {
             for output in outputs.drain(..) {
                 let (message, is_last) = match output {
                     DialogueOutput::Text(text) => (Message::Text(text.into()), false),
-                    DialogueOutput::Ended(reason) => (close_frame(reason), true),
-                    // A message client plays by itself: it has no RTP and no measured ear.
-                    DialogueOutput::Audio { .. } | DialogueOutput::Turn(_) => continue,
+                    DialogueOutput::Ended(reason) => (close_frame(reason, self.max_session), true),
+                    // A message client plays by itself: it has no RTP and no measured ear. Nor has it sidebands.
+                    DialogueOutput::Audio { .. }
+                    | DialogueOutput::Turn(_)
+                    | DialogueOutput::Sidebands(_)
+                    | DialogueOutput::Sideband(..) => continue,
                 };
                 let sent = tokio::time::timeout(SEND_TIMEOUT, to_client.send(message)).await;
                 if is_last {
@@ -197,7 +208,8 @@ impl SocketSession {
 
 /// Close codes as the API uses them: 1001 when the server ends the session, 1008 when the client broke a rule, 1011
 /// when the provider is gone.
-fn close_frame(reason: EndReason) -> Message {
+fn close_frame(reason: EndReason, max_session: Duration) -> Message {
+    let expired = maximum_duration_reached(max_session);
     let (code, text) = match reason {
         EndReason::ClientClosed => (close_code::NORMAL, "The client ended the session."),
         // Who is really gone does not hear this; who broke the protocol, or goes on elsewhere, does.
@@ -205,7 +217,7 @@ fn close_frame(reason: EndReason) -> Message {
             (close_code::POLICY, "The client was lost, or its message was too long or no valid text.")
         }
         EndReason::HungUp => (close_code::NORMAL, "The call was hung up."),
-        EndReason::MaximumDuration => (close_code::AWAY, "Your session hit its maximum duration."),
+        EndReason::MaximumDuration => (close_code::AWAY, expired.as_str()),
         EndReason::Drained => (close_code::AWAY, "The gateway is shutting down."),
         EndReason::ProviderFailed => (close_code::ERROR, "The speech provider ended the session."),
         EndReason::SetupTimeout => (close_code::POLICY, "The session was not set up in time."),

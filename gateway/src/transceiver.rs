@@ -24,7 +24,7 @@ use voxgate_media::session::InterruptionRule;
 use voxgate_media::transport::Identity;
 use voxgate_policy::key::KeyIndex;
 use voxgate_protocol::id::CallId;
-use voxgate_realtime::ApiError;
+use voxgate_realtime::{ApiError, SidebandId};
 use voxgate_relay::tunnel::MAX_FRAME;
 use voxgate_signaling::host::SessionRequest;
 use voxgate_telemetry::metrics::Metrics;
@@ -32,6 +32,7 @@ use voxgate_telemetry::metrics::Metrics;
 use crate::bridges::Connected;
 use crate::replay::ReplayLog;
 use crate::sealing::Sealing;
+use crate::sideband::{SidebandNews, SidebandQueue};
 
 pub(crate) use edge::EdgeConfig;
 use switchboard::Switchboard;
@@ -39,6 +40,9 @@ use switchboard::Switchboard;
 /// Datagrams taken from the socket before commands and deadlines are looked at again. Each costs a decryption and a
 /// decoding, about 60 µs, and the first packet of an answer must not wait behind many of them.
 const DATAGRAMS_AT_ONCE: usize = 16;
+
+/// Commands done before datagrams and deadlines are looked at again.
+const COMMANDS_AT_ONCE: usize = 64;
 
 /// Names a call inside the process.
 pub(crate) type Slot = u64;
@@ -51,6 +55,10 @@ pub(crate) enum Command {
     RestartIce(Box<Restart>),
     /// The bridge of this call has something to say.
     BridgeReady(Slot),
+    /// Attach a sideband connection to a call of a key; the answer is the call.
+    Attach(Attach),
+    /// A sideband connection of this call did something.
+    Sideband(Slot, SidebandId, SidebandNews),
     /// End a call of a key; the answer says whether there was one.
     HangUp { call_id: CallId, key: KeyIndex, reply: oneshot::Sender<bool> },
     /// End every call at a deadline; the answer comes when the last has ended.
@@ -66,11 +74,20 @@ pub(crate) struct Start {
     pub(crate) bridge: Connected,
     pub(crate) expires_at_unix: u64,
     pub(crate) ends_at: Instant,
+    pub(crate) max_session: Duration,
     pub(crate) seed: u64,
     pub(crate) ufrag: String,
     pub(crate) tag: u32,
     pub(crate) password: String,
     pub(crate) reply: oneshot::Sender<Result<String, ApiError>>,
+}
+
+/// A sideband connection that wants to attach.
+pub(crate) struct Attach {
+    pub(crate) call_id: CallId,
+    pub(crate) key: KeyIndex,
+    pub(crate) queue: SidebandQueue,
+    pub(crate) reply: oneshot::Sender<Result<Slot, ApiError>>,
 }
 
 /// An ICE restart of a running call.
@@ -133,9 +150,11 @@ async fn run(mut switchboard: Switchboard, mut commands: mpsc::UnboundedReceiver
         };
         switchboard.begin_turn(Instant::now());
         let mut next = first;
+        let mut done = 0;
         while let Some(command) = next {
             switchboard.handle_command(Instant::now(), command);
-            next = commands.try_recv().ok();
+            done += 1;
+            next = if done < COMMANDS_AT_ONCE { commands.try_recv().ok() } else { None };
         }
         for _ in 0..DATAGRAMS_AT_ONCE {
             match socket.try_recv_from(&mut buffer) {
@@ -150,7 +169,7 @@ async fn run(mut switchboard: Switchboard, mut commands: mpsc::UnboundedReceiver
         if switchboard.finish_drain() {
             return;
         }
-        if switchboard.has_rounds() {
+        if switchboard.has_rounds() || done == COMMANDS_AT_ONCE {
             // A loop that always has work would otherwise not learn of new datagrams.
             tokio::task::yield_now().await;
         }

@@ -181,7 +181,7 @@ def test_a_websocket_is_refused_before_its_upgrade(narrow):
     right = {"additional_headers": {"Authorization": f"Bearer {narrow.key}"}}
     assert refused_socket(narrow, 404, "?model=gpt-4o", **right)["code"] == "model_not_found"
     assert refused_socket(narrow, 404, "?call_id=rtc_nobody", **right)["code"] == "call_id_not_found"
-    assert refused_socket(narrow, 400, "?intent=transcription", **right)["param"] == "intent"
+    assert refused_socket(narrow, 400, "?intent=dictation", **right)["param"] == "intent"
 
 
 def test_a_browsers_key_comes_as_a_subprotocol_that_is_not_echoed(narrow):

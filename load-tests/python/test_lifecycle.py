@@ -191,6 +191,7 @@ def test_an_idle_gateway_stops_at_once(draining):
         gateway = draining("10m")
         # Far below the deadline: nothing is waited for.
         assert gateway.process.stop(how, limit=LIMIT) == 0
+        gateway.process.wait_for_end()
         assert "voxgate has stopped." in gateway.process.output()
 
 

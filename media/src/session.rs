@@ -234,6 +234,9 @@ impl Session {
             BridgeEvent::SpeechStopped { item_id, at: position } => {
                 self.provider_heard_the_end(at, item_id, position);
             }
+            BridgeEvent::InputTimedOut { item_id, from, to } => {
+                self.event(SessionEvent::InputTimedOut { item_id, from, to });
+            }
             BridgeEvent::InputCommitted { item_id } => self.provider_committed(item_id),
             BridgeEvent::InterimTranscript { words } => {
                 self.words.replace(words);
@@ -354,8 +357,8 @@ impl Session {
                     self.meter.speech_ended(arrival, now);
                     self.gateway_heard_the_end(at);
                 }
-                InputEvent::IdleTimeout if self.responses.is_busy() => {}
-                InputEvent::IdleTimeout => self.ask(Box::default()),
+                InputEvent::IdleTimeout { .. } if self.responses.is_busy() => {}
+                InputEvent::IdleTimeout { from, to } => self.answer_silence(from, to),
             }
         }
         self.judge_held(now);
@@ -384,6 +387,17 @@ impl Session {
             self.create_when_done = true;
             self.create_what_waited();
         }
+    }
+
+    /// The silence becomes an item like any turn: a model may hear in it what the detector did not.
+    fn answer_silence(&mut self, from: Duration, to: Duration) {
+        let item_id = self.mint_item();
+        self.event(SessionEvent::InputTimedOut { item_id: item_id.clone(), from, to });
+        let silence = self.input.take_silence();
+        self.bridge(BridgeCommand::Audio(silence));
+        self.bridge(BridgeCommand::CommitInput { item_id: item_id.clone() });
+        self.event(SessionEvent::InputCommitted { item_id });
+        self.ask(Box::default());
     }
 
     fn provider_heard_the_end(&mut self, arrived: Instant, item_id: ItemId, position: Duration) {

@@ -208,6 +208,15 @@ pub enum BridgeEvent {
         /// Position in the audio sent so far.
         at: Duration,
     },
+    /// The provider waited for the caller in vain and answers the silence ([`TurnOwner::Provider`] only).
+    InputTimedOut {
+        /// The name of the silent item.
+        item_id: ItemId,
+        /// Where the silence began, as a position in the audio sent so far.
+        from: Duration,
+        /// Where it was cut.
+        to: Duration,
+    },
     /// The caller's audio became an item.
     InputCommitted {
         /// Its name.

@@ -135,6 +135,16 @@ pub enum SessionEvent {
     },
     /// The audio since the last commit was forgotten.
     InputCleared,
+    /// The caller stayed silent for the idle timeout after the agent's last word. The silence becomes an item, and an
+    /// answer follows.
+    InputTimedOut {
+        /// The name of the silent item.
+        item_id: ItemId,
+        /// Where the silence began, as a position in the audio received so far.
+        from: Duration,
+        /// Where it was cut.
+        to: Duration,
+    },
     /// A manual commit found no audio.
     InputEmpty,
     /// A piece of what the caller said.

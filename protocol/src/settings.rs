@@ -5,6 +5,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// What a session is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// The caller talks with an agent.
+    #[default]
+    Conversation,
+    /// The caller's words are written down; nobody answers.
+    Transcription,
+}
+
 /// How the model answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -159,6 +169,8 @@ pub enum ToolChoice {
 /// Everything a client can set for a session.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SessionSettings {
+    /// Fixed when the session is made.
+    pub purpose: Purpose,
     /// The model name the client asked for; policy maps it to a provider.
     pub model: String,
     /// Speech or text.

@@ -54,6 +54,7 @@ fn kind(event: &BridgeEvent) -> &'static str {
         BridgeEvent::Ready => "ready",
         BridgeEvent::SpeechStarted { .. } => "speech_started",
         BridgeEvent::SpeechStopped { .. } => "speech_stopped",
+        BridgeEvent::InputTimedOut { .. } => "timed_out",
         BridgeEvent::InputCommitted { .. } => "committed",
         BridgeEvent::InterimTranscript { .. } => "interim",
         BridgeEvent::InputTranscriptDelta { .. } => "input_delta",

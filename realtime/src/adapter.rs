@@ -1,10 +1,14 @@
 //! One client's connection: client events in, server events out.
 
+use std::time::Duration;
+
 use serde_json::json;
 use voxgate_protocol::id::{ConversationId, ItemId, SessionId};
 use voxgate_protocol::session::{EndReason, SessionEvent};
 use voxgate_protocol::settings::SessionSettings;
 
+use crate::allowed_events::{AllowedEvents, EventKind};
+use crate::asker::{Asker, Origin, SidebandId};
 use crate::context::{self, ContextItem};
 use crate::conversation::Conversation;
 use crate::error::{ApiError, ErrorKind};
@@ -20,6 +24,7 @@ mod caller;
 mod client;
 mod fault;
 mod playback;
+mod sidebands;
 
 use answers::Answers;
 
@@ -30,6 +35,23 @@ pub enum ClientKind {
     WebRtc,
     /// Audio as base64 in events. The client keeps the playout clock.
     WebSocket,
+}
+
+/// The longest session of the API.
+const LONGEST_SESSION: Duration = Duration::from_secs(60 * 60);
+
+/// What the API says when a session ends at its maximum duration: the message of `session_expired`, and the reason of
+/// the close frame with code 1001.
+#[must_use]
+pub fn maximum_duration_reached(max_duration: Duration) -> String {
+    let (minutes, seconds) = (max_duration.as_secs() / 60, max_duration.as_secs() % 60);
+    match (minutes, seconds) {
+        (1, 0) => "Your session hit the maximum duration of 1 minute.".to_owned(),
+        (minutes, 0) => format!("Your session hit the maximum duration of {minutes} minutes."),
+        (minutes, seconds) => {
+            format!("Your session hit the maximum duration of {} seconds.", minutes * 60 + seconds)
+        }
+    }
 }
 
 /// The Realtime API side of one session.
@@ -53,6 +75,11 @@ pub struct Adapter {
     conversation: Conversation,
     input: Input,
     answers: Answers,
+    /// Connections beside the client's own.
+    sidebands: Vec<SidebandId>,
+    /// What the client itself may send; none means everything.
+    allowed: Option<AllowedEvents>,
+    max_duration: Duration,
     /// The agent was heard, which fixes its voice.
     has_spoken: bool,
     /// A final fault was reported, so the end needs no second error.
@@ -93,6 +120,9 @@ impl Adapter {
             conversation: Conversation::default(),
             input: Input::default(),
             answers: Answers::default(),
+            sidebands: Vec::new(),
+            allowed: None,
+            max_duration: LONGEST_SESSION,
             has_spoken: false,
             has_reported_end: false,
             has_ended: false,
@@ -118,6 +148,20 @@ impl Adapter {
             conversation: std::mem::take(&mut self.conversation),
             has_spoken: self.has_spoken,
         }
+    }
+
+    /// Tells how long the session may last, for the words at its end.
+    #[must_use]
+    pub const fn lasting(mut self, max_duration: Duration) -> Self {
+        self.max_duration = max_duration;
+        self
+    }
+
+    /// Binds the client itself, not its sideband connections, to some of the client events.
+    #[must_use]
+    pub fn allowing(mut self, allowed: Option<AllowedEvents>) -> Self {
+        self.allowed = allowed;
+        self
     }
 
     /// The settings in effect.
@@ -150,21 +194,33 @@ impl Adapter {
         self.outbox.pop()
     }
 
-    /// One message of the client, or of a sideband connection to the same session. Anything unacceptable is answered
-    /// with an `error` event that repeats the client's `event_id`.
+    /// One message of the client. Anything unacceptable is answered with an `error` event that repeats the client's
+    /// `event_id`.
     pub fn handle_text(&mut self, text: &str) {
+        self.take_text(Origin::Client, text);
+    }
+
+    fn take_text(&mut self, origin: Origin, text: &str) {
         if self.has_ended {
             return;
         }
         if let Err(refusal) = limits::check(text, limits::longest_message(self.kind)) {
-            self.refuse(None, &refusal);
+            self.refuse(Some(Asker { origin, event_id: None }), &refusal);
             return;
         }
         let envelope = crate::client_event::parse(text);
-        let done = envelope.event.and_then(|event| self.execute(envelope.event_id.clone(), event));
+        let asker = Asker { origin, event_id: envelope.event_id };
+        let done = match envelope.kind.filter(|kind| !self.may_send(origin, *kind)) {
+            Some(kind) => Err(ApiError::event_not_allowed(kind.name())),
+            None => envelope.event.and_then(|event| self.execute(asker.clone(), event)),
+        };
         if let Err(refusal) = done {
-            self.refuse(envelope.event_id, &refusal);
+            self.refuse(Some(asker), &refusal);
         }
+    }
+
+    fn may_send(&self, origin: Origin, kind: EventKind) -> bool {
+        origin != Origin::Client || self.allowed.as_ref().is_none_or(|allowed| allowed.has(kind))
     }
 
     /// One event of the session core. Nothing is taken after the end of the session.
@@ -177,6 +233,7 @@ impl Adapter {
             SessionEvent::SpeechStopped { item_id, at } => self.speech_stopped(&item_id, at),
             SessionEvent::InputCommitted { item_id } => self.input_committed(item_id),
             SessionEvent::InputCleared => self.outbox.event("input_audio_buffer.cleared", json!({})),
+            SessionEvent::InputTimedOut { item_id, from, to } => self.input_timed_out(&item_id, from, to),
             SessionEvent::InputEmpty => self.input_empty(),
             SessionEvent::InputTranscriptDelta { item_id, delta } => self.transcript_delta(&item_id, &delta),
             SessionEvent::InputTranscriptDone { item_id, transcript, usage } => {
@@ -210,10 +267,12 @@ impl Adapter {
         session_object::to_json(&self.settings, self.session_id.as_str(), self.expires_at_unix)
     }
 
-    fn refuse(&mut self, event_id: Option<String>, refusal: &ApiError) {
+    /// Tells whoever asked; what answers nobody in particular concerns everybody.
+    fn refuse(&mut self, asker: Option<Asker>, refusal: &ApiError) {
+        let Asker { origin, event_id } = asker.unwrap_or(Asker { origin: Origin::Client, event_id: None });
         let mut detail = refusal.detail();
         detail["event_id"] = json!(event_id);
-        self.outbox.event("error", json!({"error": detail}));
+        self.outbox.reply(origin, "error", json!({"error": detail}));
     }
 
     /// Announces an item that was just written to the conversation: `conversation.item.added`, or `.done` once it is
@@ -229,7 +288,7 @@ impl Adapter {
         self.close_answers(reason);
         let refusal = match reason {
             EndReason::MaximumDuration => {
-                Some(ApiError::session_expired("Your session hit the maximum duration."))
+                Some(ApiError::session_expired(maximum_duration_reached(self.max_duration)))
             }
             EndReason::ProviderFailed if !self.has_reported_end => Some(ApiError::new(
                 500,

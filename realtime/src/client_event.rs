@@ -10,6 +10,7 @@ use serde_json::Value;
 use voxgate_protocol::conversation::Position;
 use voxgate_protocol::id::{ItemId, ResponseId};
 
+use crate::allowed_events::EventKind;
 use crate::error::{ApiError, excerpt};
 use crate::fields::Fields;
 use crate::item::{self, NewItem};
@@ -24,11 +25,6 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
-
-const SUPPORTED: &str = "supported values are 'session.update', 'input_audio_buffer.append', \
-    'input_audio_buffer.commit', 'input_audio_buffer.clear', 'conversation.item.create', \
-    'conversation.item.delete', 'conversation.item.retrieve', 'conversation.item.truncate', 'response.create', \
-    'response.cancel', 'output_audio_buffer.clear'.";
 
 /// What a client wants.
 pub(crate) enum ClientEvent {
@@ -48,6 +44,8 @@ pub(crate) enum ClientEvent {
 /// A client event and the name the client gave it.
 pub(crate) struct Envelope {
     pub(crate) event_id: Option<String>,
+    /// What it claims to be; none if that is nothing the API knows.
+    pub(crate) kind: Option<EventKind>,
     pub(crate) event: Result<ClientEvent, ApiError>,
 }
 
@@ -55,11 +53,12 @@ pub(crate) struct Envelope {
 pub(crate) fn parse(text: &str) -> Envelope {
     let Ok(value) = serde_json::from_str::<Value>(text) else {
         let refusal = ApiError::invalid_event("The message is not valid JSON.");
-        return Envelope { event_id: None, event: Err(refusal) };
+        return Envelope { event_id: None, kind: None, event: Err(refusal) };
     };
     let event_id = value.get("event_id").and_then(Value::as_str);
     let event_id = event_id.filter(|id| id.len() <= LONGEST_EVENT_ID).map(str::to_owned);
-    Envelope { event_id, event: event(value) }
+    let kind = value.get("type").and_then(Value::as_str).and_then(EventKind::of);
+    Envelope { event_id, kind, event: event(value) }
 }
 
 fn event(mut value: Value) -> Result<ClientEvent, ApiError> {
@@ -67,29 +66,33 @@ fn event(mut value: Value) -> Result<ClientEvent, ApiError> {
         return Err(ApiError::invalid_event("The message is not a JSON object."));
     }
     // Taken before the fields are borrowed: a session can be large and is kept whole.
-    if value.get("type").and_then(Value::as_str) == Some("session.update") {
+    if value.get("type").and_then(Value::as_str) == Some(EventKind::UpdateSession.name()) {
         return match value.get_mut("session").map(Value::take) {
             None | Some(Value::Null) => Err(ApiError::missing_parameter("session")),
             Some(session) => Ok(ClientEvent::UpdateSession(session)),
         };
     }
     let fields = Fields::of(&value, "")?;
-    match fields.required_text("type")? {
-        "input_audio_buffer.append" => audio(&fields).map(ClientEvent::AppendAudio),
-        "input_audio_buffer.commit" => Ok(ClientEvent::CommitInput),
-        "input_audio_buffer.clear" => Ok(ClientEvent::ClearInput),
-        "output_audio_buffer.clear" => Ok(ClientEvent::ClearOutput),
-        "conversation.item.create" => create_item(&fields),
-        "conversation.item.delete" => item_id(&fields).map(ClientEvent::DeleteItem),
-        "conversation.item.retrieve" => item_id(&fields).map(ClientEvent::RetrieveItem),
-        "conversation.item.truncate" => truncate(&fields),
-        "response.create" => {
+    let name = fields.required_text("type")?;
+    match EventKind::of(name) {
+        Some(EventKind::AppendAudio) => audio(&fields).map(ClientEvent::AppendAudio),
+        Some(EventKind::CommitInput) => Ok(ClientEvent::CommitInput),
+        Some(EventKind::ClearInput) => Ok(ClientEvent::ClearInput),
+        Some(EventKind::ClearOutput) => Ok(ClientEvent::ClearOutput),
+        Some(EventKind::CreateItem) => create_item(&fields),
+        Some(EventKind::DeleteItem) => item_id(&fields).map(ClientEvent::DeleteItem),
+        Some(EventKind::RetrieveItem) => item_id(&fields).map(ClientEvent::RetrieveItem),
+        Some(EventKind::TruncateItem) => truncate(&fields),
+        Some(EventKind::CreateResponse) => {
             response_params::parse(fields.get("response")).map(Box::new).map(ClientEvent::CreateResponse)
         }
-        "response.cancel" => {
+        Some(EventKind::CancelResponse) => {
             Ok(ClientEvent::CancelResponse(fields.text("response_id")?.map(ResponseId::from)))
         }
-        other => Err(ApiError::invalid_value("type", format!("'{}'; {SUPPORTED}", excerpt(other)))),
+        Some(EventKind::UpdateSession) | None => {
+            let reason = format!("'{}'; supported values are {}.", excerpt(name), EventKind::names());
+            Err(ApiError::invalid_value("type", reason))
+        }
     }
 }
 

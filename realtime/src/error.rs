@@ -164,6 +164,13 @@ impl ApiError {
         Self::invalid_request(400, "invalid_event", message)
     }
 
+    /// 400: a client event that the session's client secret does not allow.
+    #[must_use]
+    pub fn event_not_allowed(name: &str) -> Self {
+        let message = format!("The client secret of this session does not allow '{name}' events.");
+        Self::invalid_request(400, "event_not_allowed", message).with_param("type")
+    }
+
     /// 400: the SDP offer cannot be answered.
     #[must_use]
     pub fn invalid_offer(reason: impl std::fmt::Display) -> Self {

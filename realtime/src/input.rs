@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use voxgate_protocol::id::ItemId;
 
+use crate::asker::Asker;
+
 /// Most turns whose speech is remembered; a turn is forgotten once its transcript is known.
 const MOST_TURNS: usize = 64;
 
@@ -21,7 +23,7 @@ struct Speech {
 #[derive(Default)]
 pub(crate) struct Input {
     speech: VecDeque<Speech>,
-    commits: VecDeque<Option<String>>,
+    commits: VecDeque<Asker>,
     /// The first half of a sample whose second half comes with the next message.
     half_sample: Option<u8>,
 }
@@ -59,15 +61,15 @@ impl Input {
         speech.and_then(|speech| Some(speech.stopped?.saturating_sub(speech.started))).unwrap_or_default()
     }
 
-    pub(crate) fn commit_asked(&mut self, event_id: Option<String>) {
+    pub(crate) fn commit_asked(&mut self, asker: Asker) {
         if self.commits.len() >= MOST_COMMITS {
             self.commits.pop_front();
         }
-        self.commits.push_back(event_id);
+        self.commits.push_back(asker);
     }
 
     /// The oldest commit without an answer.
-    pub(crate) fn take_commit(&mut self) -> Option<Option<String>> {
+    pub(crate) fn take_commit(&mut self) -> Option<Asker> {
         self.commits.pop_front()
     }
 

@@ -35,6 +35,10 @@ pub(crate) fn parse(value: &Value, path: &str) -> Result<NewItem, ApiError> {
             call_id: tool_call_id(&fields)?,
             output: fields.required_text("output")?.to_owned(),
         },
+        "mcp_approval_response" | "mcp_call" | "mcp_list_tools" | "mcp_approval_request" => {
+            let reason = "MCP tools are not supported; offer the tool as a function.";
+            return Err(ApiError::invalid_value(fields.path_of("type"), reason));
+        }
         _ => {
             let reason = "supported values are 'message', 'function_call', 'function_call_output'.";
             return Err(ApiError::invalid_value(fields.path_of("type"), reason));

@@ -21,6 +21,8 @@
 //! - `keywords` and `delay` of the transcription, and `strength` of the noise reduction, are read and not kept.
 
 mod adapter;
+mod allowed_events;
+mod asker;
 mod client_event;
 mod context;
 mod conversation;
@@ -42,7 +44,9 @@ mod truncation;
 mod usage;
 mod vendor_fields;
 
-pub use adapter::{Adapter, ClientKind};
+pub use adapter::{Adapter, ClientKind, maximum_duration_reached};
+pub use allowed_events::AllowedEvents;
+pub use asker::SidebandId;
 pub use context::ContextItem;
 pub use error::{ApiError, ErrorKind};
 pub use limits::longest_message;

@@ -6,6 +6,8 @@ use serde_json::Value;
 use voxgate_protocol::id::{EventId, IdSource};
 use voxgate_protocol::session::SessionCommand;
 
+use crate::asker::{Origin, SidebandId};
+
 /// Most bytes of events kept for a data channel that is not open yet.
 const MOST_HELD_BYTES: usize = 1024 * 1024;
 
@@ -14,6 +16,10 @@ const MOST_HELD_BYTES: usize = 1024 * 1024;
 pub enum AdapterOutput {
     /// Send this text message to the client.
     ToClient(String),
+    /// Send this text message to every sideband connection.
+    ToSidebands(String),
+    /// Send this text message to one sideband connection.
+    ToSideband(SidebandId, String),
     /// Hand this to the session core.
     Command(SessionCommand),
 }
@@ -23,6 +29,8 @@ impl std::fmt::Debug for AdapterOutput {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::ToClient(text) => write!(f, "ToClient({} bytes)", text.len()),
+            Self::ToSidebands(text) => write!(f, "ToSidebands({} bytes)", text.len()),
+            Self::ToSideband(id, text) => write!(f, "ToSideband({}, {} bytes)", id.0, text.len()),
             Self::Command(_) => f.write_str("Command(..)"),
         }
     }
@@ -44,12 +52,14 @@ pub(crate) struct Outbox {
     ids: IdSource,
     ready: VecDeque<AdapterOutput>,
     channel: Channel,
+    /// Somebody listens beside the client, and hears events even before the client's own channel is open.
+    has_sidebands: bool,
 }
 
 impl Outbox {
     pub(crate) fn new(seed: u64) -> Self {
         let channel = Channel::Waiting { held: Vec::new(), bytes: 0 };
-        Self { ids: IdSource::new(seed), ready: VecDeque::new(), channel }
+        Self { ids: IdSource::new(seed), ready: VecDeque::new(), channel, has_sidebands: false }
     }
 
     /// 128 bits for an id.
@@ -65,9 +75,29 @@ impl Outbox {
         self.ready.push_back(AdapterOutput::Command(command));
     }
 
+    /// From now on events go to sideband connections too, or no more.
+    pub(crate) const fn set_sidebands(&mut self, has_sidebands: bool) {
+        self.has_sidebands = has_sidebands;
+    }
+
+    /// Sends what answers an event of one connection. The client's answers are part of what everybody sees; those to a
+    /// sideband connection concern nobody else.
+    pub(crate) fn reply(&mut self, to: Origin, kind: &'static str, body: Value) {
+        match to {
+            Origin::Client => self.event(kind, body),
+            Origin::Sideband(id) => {
+                let text = self.message(kind, body);
+                self.ready.push_back(AdapterOutput::ToSideband(id, text));
+            }
+        }
+    }
+
     /// Sends an event; type and event id are added to the body.
     pub(crate) fn event(&mut self, kind: &'static str, body: Value) {
         let text = self.message(kind, body);
+        if self.has_sidebands {
+            self.ready.push_back(AdapterOutput::ToSidebands(text.clone()));
+        }
         match &mut self.channel {
             Channel::Open => self.ready.push_back(AdapterOutput::ToClient(text)),
             Channel::Missed => {}
@@ -81,7 +111,8 @@ impl Outbox {
         }
     }
 
-    /// The channel is open: the given event is the first, what waited follows. A second call does nothing.
+    /// The channel is open: the given event is the first, for the client alone, what waited follows. A second call does
+    /// nothing.
     pub(crate) fn open(&mut self, kind: &'static str, body: Value) {
         if matches!(self.channel, Channel::Open) {
             return;

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use voxgate_protocol::settings::{InputSettings, ServerVad, SessionSettings, TurnDetection};
+use voxgate_protocol::settings::{
+    InputSettings, Purpose, ServerVad, SessionSettings, Transcription, TurnDetection,
+};
 
+use crate::allowed_events::AllowedEvents;
 use crate::error::ApiError;
 use crate::fields::Fields;
 use crate::limits;
@@ -25,6 +28,9 @@ pub struct ClientSecretRequest {
     pub session: Option<Value>,
     /// The same, read and completed with the defaults of the API. The model is empty if the client named none.
     pub settings: SessionSettings,
+    /// What the holder may send; `None` means every client event. Asked for with an extension of the API:
+    /// `"client": {"data_channel": {"allowed_client_events": [..]}}` beside `session`.
+    pub allowed_events: Option<AllowedEvents>,
 }
 
 /// Shows no instructions: they may be confidential.
@@ -49,6 +55,23 @@ pub fn default_settings() -> SessionSettings {
     }
 }
 
+/// The settings of a transcription session nobody configured (`?intent=transcription`): turns are found as in a
+/// conversation, their words are written down, nobody answers.
+#[must_use]
+pub fn transcription_settings() -> SessionSettings {
+    let mut turn_detection = Some(TurnDetection::ServerVad(ServerVad::default()));
+    session_update::answer_nothing(&mut turn_detection);
+    SessionSettings {
+        purpose: Purpose::Transcription,
+        input: InputSettings {
+            transcription: Some(Transcription::default()),
+            turn_detection,
+            ..InputSettings::default()
+        },
+        ..SessionSettings::default()
+    }
+}
+
 /// Reads the body of `POST /v1/realtime/client_secrets`; an empty body asks for the defaults.
 ///
 /// # Errors
@@ -58,18 +81,22 @@ pub fn client_secret_request(body: &[u8]) -> Result<ClientSecretRequest, ApiErro
         expires_after: Duration::from_secs(DEFAULT_SECRET_LIFETIME),
         session: None,
         settings: default_settings(),
+        allowed_events: None,
     };
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(request);
     }
     let value = json_body(body)?;
     let fields = Fields::of(&value, "")?;
-    fields.allow_only(&["expires_after", "session"])?;
+    fields.allow_only(&["expires_after", "session", "client"])?;
     if let Some(expiry) = fields.object("expires_after")? {
         expiry.allow_only(&["anchor", "seconds"])?;
         expiry.one_of("anchor", &["created_at"])?;
         let seconds = expiry.whole("seconds", 10..=7_200)?;
         request.expires_after = Duration::from_secs(seconds.unwrap_or(DEFAULT_SECRET_LIFETIME));
+    }
+    if let Some(client) = fields.object("client")? {
+        request.allowed_events = AllowedEvents::parse(&client)?;
     }
     if let Some(session) = fields.value("session") {
         request.settings = session_settings(session)?;
@@ -86,13 +113,21 @@ pub fn session_config(body: &[u8]) -> Result<SessionSettings, ApiError> {
     session_settings(&json_body(body)?)
 }
 
-/// Completes a session object with the defaults of the API.
+/// Completes a session object, of a conversation or of a transcription, with the defaults of the API.
 ///
 /// # Errors
 /// A field is unknown or not accepted.
 pub fn session_settings(session: &Value) -> Result<SessionSettings, ApiError> {
     let rules = UpdateRules { takes_model: true, voice_is_fixed: false, format_is_negotiated: false };
-    session_update::apply(&default_settings(), session, "session", rules)
+    let defaults = match session.get("type").and_then(Value::as_str) {
+        Some("transcription") => transcription_settings(),
+        Some("realtime") | None => default_settings(),
+        Some(_) => {
+            let reason = "supported values are 'realtime' and 'transcription'.";
+            return Err(ApiError::invalid_value("session.type", reason));
+        }
+    };
+    session_update::apply(&defaults, session, "session", rules)
 }
 
 /// The effective session as clients read it: `session` of `session.created` and of the client secret response.
@@ -102,19 +137,25 @@ pub fn session_object(settings: &SessionSettings, id: &str, expires_at_unix: u64
     crate::session_object::to_json(settings, id, expires_at_unix)
 }
 
-/// The answer to `POST /v1/realtime/client_secrets`. `expires_at_unix` is the end of the secret in seconds.
+/// The answer to `POST /v1/realtime/client_secrets`. `expires_at_unix` is the end of the secret in seconds. What the
+/// holder may send is shown only if the request bound it.
 #[must_use]
 pub fn client_secret_response(
     secret: &str,
     expires_at_unix: u64,
     settings: &SessionSettings,
     session_id: &str,
+    allowed: Option<&AllowedEvents>,
 ) -> Value {
-    json!({
+    let mut response = json!({
         "value": secret,
         "expires_at": expires_at_unix,
         "session": session_object(settings, session_id, 0),
-    })
+    });
+    if let Some(allowed) = allowed {
+        response["client"] = json!({"data_channel": {"allowed_client_events": allowed.names()}});
+    }
+    response
 }
 
 fn json_body(body: &[u8]) -> Result<Value, ApiError> {

@@ -9,14 +9,15 @@ use voxgate_protocol::id::{ConversationId, ItemId, ResponseId, ToolCallId};
 use voxgate_protocol::settings::{OutputModality, ResponseOptions, SessionSettings};
 use voxgate_protocol::usage::TokenUsage;
 
+use crate::asker::Asker;
 use crate::session_object::{modality_word, output, token_limit};
 use crate::{item, usage};
 
 /// What a client asked an answer for with, until the answer begins and then beside it.
 #[derive(Clone, Default)]
 pub(crate) struct Request {
-    /// The client's name for its `response.create`; none for an answer to the caller's turn.
-    pub(crate) event_id: Option<String>,
+    /// Who sent the `response.create`; nobody for an answer to the caller's turn.
+    pub(crate) asker: Option<Asker>,
     pub(crate) modality: Option<OutputModality>,
     pub(crate) max_output_tokens: Option<u32>,
     pub(crate) metadata: Option<Map<String, Value>>,
@@ -26,9 +27,9 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    pub(crate) fn new(event_id: Option<String>, options: &ResponseOptions, is_out_of_band: bool) -> Self {
+    pub(crate) fn new(asker: Asker, options: &ResponseOptions, is_out_of_band: bool) -> Self {
         Self {
-            event_id,
+            asker: Some(asker),
             modality: options.modality,
             max_output_tokens: options.max_output_tokens,
             metadata: options.metadata.clone(),

@@ -1,17 +1,22 @@
 //! Reading the `response` object of `response.create`.
 
 use serde_json::{Value, json};
+use voxgate_protocol::id::ItemId;
 use voxgate_protocol::settings::ResponseOptions;
 
 use crate::error::ApiError;
 use crate::fields::Fields;
+use crate::item;
 use crate::session_update::{max_output_tokens, metadata, modality, tool_choice, tools};
 use crate::vendor_fields;
 
-/// Options and whether the answer stays outside the conversation.
+/// What an answer is asked for with.
 pub(crate) struct ResponseParams {
     pub(crate) options: ResponseOptions,
+    /// It stays outside the conversation.
     pub(crate) is_out_of_band: bool,
+    /// Items of the conversation that its `input` names, and where it names them.
+    pub(crate) references: Vec<(ItemId, String)>,
 }
 
 /// Most items of `input`.
@@ -20,7 +25,8 @@ const MOST_INPUT_ITEMS: usize = 1_024;
 /// Reads the object; `None` and `null` mean the session's settings.
 pub(crate) fn parse(value: Option<&Value>) -> Result<ResponseParams, ApiError> {
     let Some(value) = value.filter(|value| !value.is_null()) else {
-        return Ok(ResponseParams { options: ResponseOptions::default(), is_out_of_band: false });
+        let options = ResponseOptions::default();
+        return Ok(ResponseParams { options, is_out_of_band: false, references: Vec::new() });
     };
     let fields = Fields::of(value, "response")?;
     fields.allow_only(&[
@@ -61,17 +67,30 @@ pub(crate) fn parse(value: Option<&Value>) -> Result<ResponseParams, ApiError> {
     if is_out_of_band {
         options.vendor.insert("conversation".to_owned(), json!("none"));
     }
+    let mut references = Vec::new();
     if let Some(input) = fields.list("input")? {
-        let path = fields.path_of("input");
-        if input.len() > MOST_INPUT_ITEMS {
-            return Err(ApiError::invalid_value(path, format!("expected at most {MOST_INPUT_ITEMS} items.")));
-        }
-        if !input.iter().all(Value::is_object) {
-            return Err(ApiError::invalid_type(path, "an array of objects"));
-        }
+        references = check_input(input, &fields.path_of("input"))?;
         options.vendor.insert("input".to_owned(), Value::Array(input.to_vec()));
     }
-    Ok(ResponseParams { options, is_out_of_band })
+    Ok(ResponseParams { options, is_out_of_band, references })
+}
+
+/// The items an answer is made from instead of the conversation: new ones, or references to those that exist.
+fn check_input(input: &[Value], path: &str) -> Result<Vec<(ItemId, String)>, ApiError> {
+    if input.len() > MOST_INPUT_ITEMS {
+        return Err(ApiError::invalid_value(path, format!("expected at most {MOST_INPUT_ITEMS} items.")));
+    }
+    let mut references = Vec::new();
+    for (index, value) in input.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        let fields = Fields::of(value, path.clone())?;
+        if fields.text("type")? == Some("item_reference") {
+            references.push((fields.required_text("id")?.into(), fields.path_of("id")));
+        } else {
+            item::parse(value, &path)?;
+        }
+    }
+    Ok(references)
 }
 
 fn check_output(audio: &Fields<'_>) -> Result<(), ApiError> {

@@ -2,12 +2,19 @@
 
 use serde_json::{Map, Value, json};
 use voxgate_protocol::settings::{
-    Eagerness, OutputModality, SessionSettings, Tool, ToolChoice, Transcription, TurnDetection,
+    Eagerness, OutputModality, Purpose, SessionSettings, Tool, ToolChoice, Transcription, TurnDetection,
 };
 
 /// The effective session. The audio format is always PCM at 24 kHz, whatever the provider speaks:
 /// openai-agents-python refuses any other rate.
 pub(crate) fn to_json(settings: &SessionSettings, id: &str, expires_at: u64) -> Value {
+    match settings.purpose {
+        Purpose::Conversation => conversation(settings, id, expires_at),
+        Purpose::Transcription => transcription_session(settings, id, expires_at),
+    }
+}
+
+fn conversation(settings: &SessionSettings, id: &str, expires_at: u64) -> Value {
     let mut session = json!({
         "type": "realtime",
         "object": "realtime.session",
@@ -24,12 +31,7 @@ pub(crate) fn to_json(settings: &SessionSettings, id: &str, expires_at: u64) -> 
         "include": null,
         "expires_at": expires_at,
         "audio": {
-            "input": {
-                "format": pcm_format(),
-                "transcription": settings.input.transcription.as_ref().map(transcription),
-                "noise_reduction": settings.input.noise_reduction.as_ref().map(|kind| json!({"type": kind})),
-                "turn_detection": settings.input.turn_detection.as_ref().map(turn_detection),
-            },
+            "input": input(settings),
             "output": output(settings),
         },
     });
@@ -37,6 +39,34 @@ pub(crate) fn to_json(settings: &SessionSettings, id: &str, expires_at: u64) -> 
         fields.extend(settings.vendor.iter().map(|(key, value)| (key.clone(), value.clone())));
     }
     session
+}
+
+/// The session object of a transcription session: what answers would need is not there.
+fn transcription_session(settings: &SessionSettings, id: &str, expires_at: u64) -> Value {
+    let mut input = input(settings);
+    if let Some(Value::Object(detection)) = input.get_mut("turn_detection") {
+        for key in ["create_response", "interrupt_response", "idle_timeout_ms"] {
+            detection.remove(key);
+        }
+    }
+    json!({
+        "type": "transcription",
+        "object": "realtime.transcription_session",
+        "id": id,
+        "include": settings.vendor.get("include"),
+        "expires_at": expires_at,
+        "audio": {"input": input},
+    })
+}
+
+fn input(settings: &SessionSettings) -> Value {
+    let input = &settings.input;
+    json!({
+        "format": pcm_format(),
+        "transcription": input.transcription.as_ref().map(transcription),
+        "noise_reduction": input.noise_reduction.as_ref().map(|kind| json!({"type": kind})),
+        "turn_detection": input.turn_detection.as_ref().map(turn_detection),
+    })
 }
 
 /// The `audio.output` object, shared with the response object.

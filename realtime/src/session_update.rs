@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use voxgate_protocol::settings::{
-    Eagerness, InputSettings, OutputModality, SemanticVad, ServerVad, SessionSettings, Tool, ToolChoice,
-    Transcription, TurnDetection,
+    Eagerness, InputSettings, OutputModality, Purpose, SemanticVad, ServerVad, SessionSettings, Tool,
+    ToolChoice, Transcription, TurnDetection,
 };
 
 use crate::error::ApiError;
@@ -51,6 +51,9 @@ const SESSION_FIELDS: &[&str] = &[
     "expires_at",
 ];
 
+/// What a transcription session has: it hears and writes down.
+const TRANSCRIPTION_FIELDS: &[&str] = &["type", "audio", "include", "id", "object", "expires_at"];
+
 /// The settings after an update: fields that are present change, `""`, `[]` and `null` clear, an unknown field
 /// refuses the whole.
 pub(crate) fn apply(
@@ -60,8 +63,9 @@ pub(crate) fn apply(
     rules: UpdateRules,
 ) -> Result<SessionSettings, ApiError> {
     let fields = Fields::of(session, path)?;
-    fields.allow_only(SESSION_FIELDS)?;
-    check_type(&fields)?;
+    check_type(&fields, settings.purpose)?;
+    let is_transcription = settings.purpose == Purpose::Transcription;
+    fields.allow_only(if is_transcription { TRANSCRIPTION_FIELDS } else { SESSION_FIELDS })?;
     let mut next = settings.clone();
     if rules.takes_model
         && let Some(model) = fields.text("model")?
@@ -84,18 +88,45 @@ pub(crate) fn apply(
         next.max_output_tokens = max_output_tokens(&fields)?.flatten();
     }
     if let Some(audio) = fields.object("audio")? {
-        audio.allow_only(&["input", "output"])?;
+        audio.allow_only(if is_transcription { &["input"] } else { &["input", "output"] })?;
         apply_input(&mut next.input, &audio, rules)?;
         apply_output(&mut next, &audio, rules)?;
     }
     vendor_fields::apply(&mut next.vendor, &fields)?;
+    if is_transcription {
+        answer_nothing(&mut next.input.turn_detection);
+    }
     Ok(next)
 }
 
-fn check_type(fields: &Fields<'_>) -> Result<(), ApiError> {
+/// A session does not change its type.
+fn check_type(fields: &Fields<'_>, purpose: Purpose) -> Result<(), ApiError> {
+    let word = match purpose {
+        Purpose::Conversation => "realtime",
+        Purpose::Transcription => "transcription",
+    };
     match fields.text("type")? {
-        None | Some("realtime") => Ok(()),
-        Some(_) => Err(ApiError::invalid_value(fields.path_of("type"), "supported values are 'realtime'.")),
+        Some(other) if other != word => {
+            let reason = format!("supported values are '{word}'.");
+            Err(ApiError::invalid_value(fields.path_of("type"), reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The turns of a transcription session are found and never answered, whatever the client wrote.
+pub(crate) const fn answer_nothing(detection: &mut Option<TurnDetection>) {
+    match detection {
+        Some(TurnDetection::ServerVad(vad)) => {
+            vad.create_response = false;
+            vad.interrupt_response = false;
+            vad.idle_timeout = None;
+        }
+        Some(TurnDetection::Semantic(vad)) => {
+            vad.create_response = false;
+            vad.interrupt_response = false;
+        }
+        None => {}
     }
 }
 
@@ -157,7 +188,10 @@ pub(crate) fn tool_choice(fields: &Fields<'_>) -> Result<Option<ToolChoice>, Api
     let path = fields.path_of("tool_choice");
     if value.is_object() {
         let choice = Fields::of(value, path)?;
-        choice.one_of("type", &["function"])?;
+        if choice.one_of("type", &["function", "mcp"])? == Some("mcp") {
+            let reason = "MCP tools are not supported; choose a function.";
+            return Err(ApiError::invalid_value(choice.path_of("type"), reason));
+        }
         return Ok(Some(ToolChoice::Function(choice.required_text("name")?.to_owned())));
     }
     match value.as_str() {

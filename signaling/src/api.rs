@@ -14,12 +14,12 @@ use axum::routing::{any, get, patch, post};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 use voxgate_policy::routing::RouteTable;
 use voxgate_protocol::id::{CallId, SessionId};
-use voxgate_protocol::settings::SessionSettings;
+use voxgate_protocol::settings::{Purpose, SessionSettings};
 use voxgate_realtime::request;
 use voxgate_realtime::{ApiError, ErrorKind};
 
 use crate::host::{SessionHost, SessionRequest};
-use crate::identity::{Identity, Principal};
+use crate::identity::{Binding, Identity, Principal};
 use crate::permit::Places;
 use crate::reply::ErrorReply;
 use crate::resume::Resumptions;
@@ -29,6 +29,10 @@ const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// The largest offer of an ICE restart. A browser's has 6 KiB; reading one is work that other calls wait for.
 const MAX_RESTART_BYTES: usize = 64 * 1024;
+
+/// Largest message of a sideband connection, a little more than a session takes of it, so that most of what is too long
+/// is answered instead of cut off. Audio of a call never comes this way.
+const MAX_SIDEBAND_MESSAGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// Largest message of a client WebSocket: the API allows 15 MiB of audio, which base64 and JSON make larger.
 const MAX_SOCKET_MESSAGE_BYTES: usize = 22 * 1024 * 1024;
@@ -136,12 +140,18 @@ async fn create_client_secret(
     let session_id = SessionId::from_random(random_bits()?);
     let (secret, expires_at) = api.identity.grant(
         principal.key,
-        Some(settings.clone()),
+        Some(Binding { settings: settings.clone(), allowed_events: request.allowed_events.clone() }),
         request.expires_after,
         now,
         random_bytes()?,
     );
-    let reply = request::client_secret_response(&secret, expires_at, &settings, session_id.as_str());
+    let reply = request::client_secret_response(
+        &secret,
+        expires_at,
+        &settings,
+        session_id.as_str(),
+        request.allowed_events.as_ref(),
+    );
     Ok(axum::Json(reply).into_response())
 }
 
@@ -157,6 +167,11 @@ async fn start_call(api: &ClientApi, query: AskedQuery, request: Request) -> Res
     let principal = api.identity.authenticate(bearer(request.headers()), unix_now())?;
     let query = read_query(query)?;
     let (offer, session) = read_offer(request).await?;
+    let allowed = principal.binding.as_ref().and_then(|binding| binding.allowed_events.as_ref());
+    if session.is_some() && allowed.is_some_and(|allowed| !allowed.allows_configuring()) {
+        // Otherwise the offer would be a way around the events that are not allowed.
+        return Err(ApiError::event_not_allowed("session.update").with_param("session").into());
+    }
     let call_id = CallId::from_random(random_bits()?);
     let (request, token) = admit_or_resume(api, principal, query.resume, query.model, session).await?;
     let answer = api.host.answer(call_id.clone(), offer, request).await?;
@@ -221,14 +236,11 @@ async fn start_socket(
         let message = "This address is for WebSockets; WebRTC calls begin with POST /v1/realtime/calls.";
         ApiError::new(400, ErrorKind::InvalidRequest, "websocket_required", message)
     })?;
-    if query.call_id.is_some() {
-        return Err(ApiError::call_id_not_found().into());
+    if let Some(call_id) = query.call_id {
+        return attach(api, principal, call_id.into(), upgrade).await;
     }
-    if let Some(intent) = query.intent.filter(|intent| intent != "conversation") {
-        let reason = format!("the intent {intent:?} is not supported by this gateway; leave it out.");
-        return Err(ApiError::invalid_value("intent", reason).into());
-    }
-    let (request, token) = admit_or_resume(api, principal, query.resume, query.model, None).await?;
+    let session = intended(query.intent.as_deref(), &principal)?;
+    let (request, token) = admit_or_resume(api, principal, query.resume, query.model, session).await?;
     let host = Arc::clone(&api.host);
     let upgraded = upgrade
         .protocols([SUBPROTOCOL])
@@ -273,6 +285,45 @@ async fn admit_or_resume(
     Ok((request, token))
 }
 
+/// The session of a WebSocket's `intent`; `None` if the credential or the defaults decide.
+fn intended(intent: Option<&str>, principal: &Principal) -> Result<Option<SessionSettings>, ApiError> {
+    let wanted = match intent {
+        None => return Ok(None),
+        Some("conversation") => Purpose::Conversation,
+        Some("transcription") => Purpose::Transcription,
+        Some(_) => {
+            let reason = "supported values are 'conversation' and 'transcription'.";
+            return Err(ApiError::invalid_value("intent", reason));
+        }
+    };
+    match &principal.binding {
+        Some(binding) if binding.settings.purpose != wanted => {
+            Err(ApiError::invalid_value("intent", "the client secret is for the other kind of session."))
+        }
+        None if wanted == Purpose::Transcription => Ok(Some(request::transcription_settings())),
+        _ => Ok(None),
+    }
+}
+
+/// Attaches to a running call. A client secret may not: it is in the hands of the caller, whom a sideband connection
+/// is to watch. Its refusal is that of a call that never was.
+async fn attach(
+    api: &ClientApi,
+    principal: Principal,
+    call_id: CallId,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, ErrorReply> {
+    if principal.is_client_secret {
+        return Err(ApiError::call_id_not_found().into());
+    }
+    let serve = api.host.attach(call_id, principal.key).await?;
+    Ok(upgrade
+        .protocols([SUBPROTOCOL])
+        .max_message_size(MAX_SIDEBAND_MESSAGE_BYTES)
+        .max_frame_size(MAX_SIDEBAND_MESSAGE_BYTES)
+        .on_upgrade(serve))
+}
+
 fn read_query(query: AskedQuery) -> Result<CallQuery, ApiError> {
     query
         .map(|Query(query)| query)
@@ -286,7 +337,9 @@ fn admit(
     model: Option<String>,
     session: Option<SessionSettings>,
 ) -> Result<SessionRequest, ErrorReply> {
-    let mut settings = session.or(principal.settings).unwrap_or_else(request::default_settings);
+    let (bound, allowed_events) =
+        principal.binding.map_or((None, None), |binding| (Some(binding.settings), binding.allowed_events));
+    let mut settings = session.or(bound).unwrap_or_else(request::default_settings);
     if settings.model.is_empty() {
         settings.model = model.unwrap_or_else(|| api.default_model.to_string());
     }
@@ -294,7 +347,7 @@ fn admit(
         api.routes.resolve(&settings.model).map_err(|_| ApiError::model_not_found(&settings.model))?.clone();
     let permit = api.places.take(principal.key)?;
     let session_id = SessionId::from_random(random_bits()?);
-    Ok(SessionRequest { session_id, settings, route, permit, ticket: None, resumed: None })
+    Ok(SessionRequest { session_id, settings, route, permit, allowed_events, ticket: None, resumed: None })
 }
 
 /// The offer, and the session of the multipart form.

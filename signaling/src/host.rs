@@ -6,7 +6,7 @@ use voxgate_policy::key::KeyIndex;
 use voxgate_policy::routing::Route;
 use voxgate_protocol::id::{CallId, SessionId};
 use voxgate_protocol::settings::SessionSettings;
-use voxgate_realtime::{ApiError, ParkedConversation};
+use voxgate_realtime::{AllowedEvents, ApiError, ParkedConversation};
 
 use crate::permit::Permit;
 use crate::resume::ResumeTicket;
@@ -26,7 +26,12 @@ pub struct SessionRequest {
     pub ticket: Option<ResumeTicket>,
     /// The conversation it goes on with.
     pub resumed: Option<ParkedConversation>,
+    /// The client events its client may send; `None` means all.
+    pub allowed_events: Option<AllowedEvents>,
 }
+
+/// Serves the WebSocket of a sideband connection until it or its call ends. Dropping it uncalled detaches.
+pub type ServeSideband = Box<dyn FnOnce(WebSocket) -> BoxFuture<'static, ()> + Send>;
 
 /// Runs sessions.
 pub trait SessionHost: Send + Sync + 'static {
@@ -45,6 +50,12 @@ pub trait SessionHost: Send + Sync + 'static {
         key: KeyIndex,
         offer: String,
     ) -> BoxFuture<'_, Result<String, ApiError>>;
+
+    /// Attaches a sideband connection to a call of this key.
+    ///
+    /// # Errors
+    /// `call_id_not_found` if the key has no such call, `rate_limit_exceeded` if the call has enough sideband connections.
+    fn attach(&self, call_id: CallId, key: KeyIndex) -> BoxFuture<'_, Result<ServeSideband, ApiError>>;
 
     /// Ends a call of this key. False if it has none of that name: another key's call is as unknown as one that never was.
     fn hang_up(&self, call_id: CallId, key: KeyIndex) -> BoxFuture<'_, bool>;

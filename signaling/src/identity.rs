@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use voxgate_policy::key::{KeyHash, KeyIndex, KeyRing};
 use voxgate_protocol::settings::SessionSettings;
+use voxgate_realtime::AllowedEvents;
 
 /// Secrets kept at once. A secret weighs about a kilobyte with its settings; beyond this the oldest go first.
 const MAX_SECRETS: usize = 100_000;
@@ -15,16 +16,25 @@ const MAX_SECRETS: usize = 100_000;
 pub struct Principal {
     /// The API key, or the one a client secret was made with.
     pub key: KeyIndex,
-    /// The settings bound to a client secret.
-    pub settings: Option<SessionSettings>,
+    /// What a client secret was made for.
+    pub binding: Option<Binding>,
     /// Whether a client secret was presented. It may start and end sessions, nothing else.
     pub is_client_secret: bool,
+}
+
+/// What a client secret was made for.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    /// The session it starts.
+    pub settings: SessionSettings,
+    /// The client events its holder may send; `None` means all.
+    pub allowed_events: Option<AllowedEvents>,
 }
 
 #[derive(Debug)]
 struct Grant {
     key: KeyIndex,
-    settings: Option<SessionSettings>,
+    binding: Option<Binding>,
     expires_at: u64,
 }
 
@@ -63,7 +73,7 @@ impl Identity {
         let credential = credential.ok_or(Rejection::Missing)?;
         if !credential.starts_with("ek_") {
             let key = self.keys.authenticate(credential).map_err(|_| Rejection::Unknown)?;
-            return Ok(Principal { key, settings: None, is_client_secret: false });
+            return Ok(Principal { key, binding: None, is_client_secret: false });
         }
         let grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
         // The look-up is by hash, so its time says nothing about the secret.
@@ -71,14 +81,14 @@ impl Identity {
         if grant.expires_at <= now {
             return Err(Rejection::Expired);
         }
-        Ok(Principal { key: grant.key, settings: grant.settings.clone(), is_client_secret: true })
+        Ok(Principal { key: grant.key, binding: grant.binding.clone(), is_client_secret: true })
     }
 
     /// Makes a client secret from random bytes. Gives the secret and its expiry (seconds since 1970).
     pub fn grant(
         &self,
         key: KeyIndex,
-        settings: Option<SessionSettings>,
+        binding: Option<Binding>,
         lifetime: Duration,
         now: u64,
         random: [u8; 32],
@@ -89,7 +99,7 @@ impl Identity {
         if grants.len() >= MAX_SECRETS {
             make_room(&mut grants, now);
         }
-        grants.insert(fingerprint(&secret), Grant { key, settings, expires_at });
+        grants.insert(fingerprint(&secret), Grant { key, binding, expires_at });
         (secret, expires_at)
     }
 }

@@ -28,6 +28,8 @@ pub struct Metrics {
     registry: Registry,
     /// Sessions running now.
     pub sessions: IntGauge,
+    /// Sideband connections attached to calls now.
+    pub sidebands: IntGauge,
     /// Sessions started, by leg (`webrtc`, `websocket`).
     pub sessions_started: IntCounterVec,
     /// Sessions ended, by reason.
@@ -79,6 +81,10 @@ impl Metrics {
         let shelf = Shelf { registry: &registry };
         Ok(Self {
             sessions: shelf.gauge("voxgate_sessions", "Sessions running now.")?,
+            sidebands: shelf.gauge(
+                "voxgate_sidebands",
+                "Sideband connections attached to calls now.",
+            )?,
             sessions_started: shelf.counters(
                 "voxgate_sessions_started_total",
                 "Sessions started, by the way the client's audio travels.",

@@ -18,7 +18,9 @@ use voxgate_protocol::id::{IdSource, SessionId};
 use voxgate_protocol::session::{EndReason, SessionCommand, SessionEvent};
 use voxgate_protocol::settings::SessionSettings;
 use voxgate_protocol::timeline::TurnTimeline;
-use voxgate_realtime::{Adapter, AdapterOutput, ClientKind, ContextItem, ParkedConversation};
+use voxgate_realtime::{
+    Adapter, AdapterOutput, AllowedEvents, ApiError, ClientKind, ContextItem, ParkedConversation, SidebandId,
+};
 
 /// Everything that decides how a core behaves, besides its inputs.
 #[derive(Clone)]
@@ -37,6 +39,10 @@ pub(crate) struct CoreConfig {
     /// The wall clock at which the session ends at the latest, in seconds since the Unix epoch. Only shown to the
     /// client.
     pub(crate) expires_at_unix: u64,
+    /// How long the session may last. Only told to the client, when it is over.
+    pub(crate) max_session: Duration,
+    /// The client events the client may send; `None` means all.
+    pub(crate) allowed_events: Option<AllowedEvents>,
     /// Every id and RTP start value follows from it.
     pub(crate) seed: u64,
 }
@@ -47,6 +53,12 @@ pub(crate) enum CoreInput<'a> {
     Opened,
     /// A message of the client.
     Text(&'a str),
+    /// A sideband connection begins to listen, if [`DialogueCore::may_attach`] says so.
+    Attach(SidebandId),
+    /// A message of a sideband connection.
+    Sideband(SidebandId, &'a str),
+    /// A sideband connection is gone.
+    Detach(SidebandId),
     /// An RTP packet of the caller.
     Rtp(RtpAudio<'a>),
     /// An event of the provider, with the time it came in.
@@ -68,6 +80,10 @@ pub(crate) enum CoreInput<'a> {
 pub(crate) enum CoreOutput {
     /// Send one message of the client protocol.
     Text(String),
+    /// Send one message to every sideband connection.
+    Sidebands(String),
+    /// Send one message to one sideband connection.
+    Sideband(SidebandId, String),
     /// Send one RTP packet.
     Audio {
         /// Opus.
@@ -103,8 +119,17 @@ impl DialogueCore {
     /// # Errors
     /// [`SessionError`] if no coder can be made for the provider's rates.
     pub(crate) fn new(config: CoreConfig) -> Result<Self, SessionError> {
-        let CoreConfig { session_id, settings, traits, leg, encoder, interruption, expires_at_unix, seed } =
-            config;
+        let CoreConfig {
+            session_id,
+            settings,
+            traits,
+            leg,
+            encoder,
+            interruption,
+            expires_at_unix,
+            seed,
+            ..
+        } = config;
         let kind = match leg {
             Leg::Rtp => ClientKind::WebRtc,
             Leg::Pcm => ClientKind::WebSocket,
@@ -118,7 +143,9 @@ impl DialogueCore {
             interruption,
             seed: seeds.next_seed(),
         })?;
-        let adapter = Adapter::new(kind, session_id, settings, expires_at_unix, seeds.next_seed());
+        let adapter = Adapter::new(kind, session_id, settings, expires_at_unix, seeds.next_seed())
+            .lasting(config.max_session)
+            .allowing(config.allowed_events);
         Ok(Self { session, adapter, outputs: VecDeque::new(), ended: None, end_to_tell: None })
     }
 
@@ -137,6 +164,10 @@ impl DialogueCore {
         match input {
             CoreInput::Opened => self.adapter.open(),
             CoreInput::Text(text) => self.adapter.handle_text(text),
+            // Whoever did not ask before is not listened to.
+            CoreInput::Attach(sideband) => drop(self.adapter.attach(sideband)),
+            CoreInput::Sideband(sideband, text) => self.adapter.handle_sideband(sideband, text),
+            CoreInput::Detach(sideband) => self.adapter.detach(sideband),
             CoreInput::Rtp(packet) => self.session.handle_rtp(now, packet),
             CoreInput::Bridge { at, event } => self.session.handle_bridge(now, at, event),
             CoreInput::Command(command) => self.session.handle_command(now, command),
@@ -146,6 +177,11 @@ impl DialogueCore {
             CoreInput::End(reason) => self.session.end(reason),
         }
         self.settle(now);
+    }
+
+    /// Whether one more sideband connection may listen.
+    pub(crate) fn may_attach(&self) -> Result<(), ApiError> {
+        self.adapter.may_attach()
     }
 
     /// The next thing to do, in order.
@@ -181,6 +217,10 @@ impl DialogueCore {
             } else if let Some(output) = self.adapter.poll_output() {
                 match output {
                     AdapterOutput::ToClient(text) => self.outputs.push_back(CoreOutput::Text(text)),
+                    AdapterOutput::ToSidebands(text) => self.outputs.push_back(CoreOutput::Sidebands(text)),
+                    AdapterOutput::ToSideband(id, text) => {
+                        self.outputs.push_back(CoreOutput::Sideband(id, text));
+                    }
                     AdapterOutput::Command(command) => self.session.handle_command(now, command),
                 }
             } else {

@@ -34,12 +34,14 @@ fn dialogue(places: &Places) -> (Dialogue, BridgeEnds) {
         permit: places.take(KeyIndex(0)).unwrap(),
         ticket: None,
         resumed: None,
+        allowed_events: None,
     };
     let config = DialogueConfig {
         leg: Leg::Pcm,
         encoder: EncoderConfig::default(),
         interruption: None,
         expires_at_unix: 0,
+        max_session: Duration::from_secs(3_600),
         seed: 5,
         metrics: Arc::new(Metrics::new().unwrap()),
         replay: None,

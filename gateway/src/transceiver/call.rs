@@ -13,8 +13,10 @@ use voxgate_media::uplink::RtpAudio;
 use voxgate_policy::key::KeyIndex;
 use voxgate_protocol::id::CallId;
 use voxgate_protocol::session::{EndReason, SessionCommand};
+use voxgate_realtime::{ApiError, SidebandId};
 
 use crate::dialogue::{Dialogue, DialogueOutput};
+use crate::sideband::{SidebandQueue, Sidebands};
 
 use super::extension::{self, RelayNotice};
 use super::ways::Ways;
@@ -77,6 +79,7 @@ pub(super) struct Call {
     transport: Transport,
     events: Option<ChannelId>,
     extension: Option<ChannelId>,
+    sidebands: Sidebands,
     phase: Phase,
     ends_at: Instant,
     silence: Option<Silence>,
@@ -114,6 +117,7 @@ impl Call {
             transport: parts.transport,
             events: None,
             extension: None,
+            sidebands: Sidebands::default(),
             phase: Phase::Live,
             ends_at: parts.ends_at,
             silence: None,
@@ -143,6 +147,31 @@ impl Call {
     /// The bridge has something to say.
     pub(super) fn handle_bridge(&mut self, now: Instant, sink: &mut Vec<CallOutput>) {
         self.dialogue.handle_bridge(now);
+        self.drain(now, None, sink);
+    }
+
+    /// A sideband connection begins to listen.
+    pub(super) fn attach(&mut self, now: Instant, queue: SidebandQueue) -> Result<(), ApiError> {
+        self.dialogue.attach(now, queue.id)?;
+        self.sidebands.add(queue);
+        Ok(())
+    }
+
+    /// A sideband connection is gone.
+    pub(super) fn detach(&mut self, now: Instant, id: SidebandId) {
+        self.sidebands.remove(id);
+        self.dialogue.detach(now, id);
+    }
+
+    /// A message of a sideband connection.
+    pub(super) fn handle_sideband(
+        &mut self,
+        now: Instant,
+        id: SidebandId,
+        text: &str,
+        sink: &mut Vec<CallOutput>,
+    ) {
+        self.dialogue.handle_sideband(now, id, text);
         self.drain(now, None, sink);
     }
 
@@ -347,6 +376,8 @@ impl Call {
     fn take_dialogue_output(&mut self, now: Instant, output: DialogueOutput, sink: &mut Vec<CallOutput>) {
         match output {
             DialogueOutput::Text(text) => self.send(now, self.events, &text),
+            DialogueOutput::Sidebands(text) => self.tell_sidebands(now, None, &text),
+            DialogueOutput::Sideband(id, text) => self.tell_sidebands(now, Some(id), &text),
             DialogueOutput::Turn(timeline) => {
                 self.send(now, self.extension, &extension::turn_measured(&timeline));
             }
@@ -358,12 +389,20 @@ impl Call {
                 }
             }
             DialogueOutput::Ended(reason) => {
+                self.sidebands.close(reason);
                 if self.phase == Phase::Live {
                     let is_unheard = reason == EndReason::ProviderFailed && self.events.is_none();
                     let patience = if is_unheard { FAREWELL_BEFORE_OPEN } else { FAREWELL };
                     self.phase = Phase::Leaving(now + patience);
                 }
             }
+        }
+    }
+
+    fn tell_sidebands(&mut self, now: Instant, to: Option<SidebandId>, text: &str) {
+        for id in self.sidebands.tell(to, text) {
+            tracing::debug!(call_id = %self.call_id, "a sideband connection did not keep up and is closed");
+            self.dialogue.detach(now, id);
         }
     }
 

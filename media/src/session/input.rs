@@ -69,7 +69,12 @@ pub(super) enum InputEvent {
         arrival: Option<Arrival>,
     },
     /// The caller stayed silent after the answer.
-    IdleTimeout,
+    IdleTimeout {
+        /// Where the agent's last word was heard.
+        from: Duration,
+        /// The position now.
+        to: Duration,
+    },
 }
 
 /// What reaches the provider while nobody speaks.
@@ -248,6 +253,14 @@ impl Input {
         self.arrivals.back().copied()
     }
 
+    /// The last of what was not passed on because nobody spoke; enough of it for a provider to take a commit.
+    pub(super) fn take_silence(&mut self) -> Pcm {
+        let mut samples: Vec<i16> = self.prefix.drain(..).collect();
+        let shortest = self.rate.samples_in(SHORTEST_COMMIT).0 as usize;
+        samples.resize(samples.len().max(shortest), 0);
+        Pcm { rate: self.rate, samples }
+    }
+
     /// The client took the turn into its own hands.
     fn end_turn(&mut self) {
         if let Some(turn) = &mut self.turn {
@@ -333,7 +346,9 @@ impl Input {
                     let arrival = self.arrival_of(last_speech);
                     self.events.push_back(InputEvent::SpeechStopped { at, arrival });
                 }
-                TurnEvent::IdleTimeout { .. } => self.events.push_back(InputEvent::IdleTimeout),
+                TurnEvent::IdleTimeout { from, to } => {
+                    self.events.push_back(InputEvent::IdleTimeout { from, to });
+                }
             }
         }
     }

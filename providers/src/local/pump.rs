@@ -254,7 +254,10 @@ impl Pump {
             }
         };
         self.recognition = turn.committed.elapsed();
-        self.unanswered.add_words(item_id.clone(), transcript.clone());
+        // A turn without any sound is the gateway's idle timeout: nothing was said.
+        if !turn.audio.is_zero() {
+            self.unanswered.add_words(item_id.clone(), transcript.clone());
+        }
         if !transcript.is_empty() {
             let delta = transcript.clone();
             self.tell(BridgeEvent::InputTranscriptDelta { item_id: item_id.clone(), delta }).await?;

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use voxgate_protocol::bridge::{OutputPart, ResponseStatus};
 use voxgate_protocol::conversation::{ItemStatus, Position};
 use voxgate_protocol::id::{ItemId, ResponseId};
-use voxgate_protocol::session::EndReason;
+use voxgate_protocol::session::{EndReason, SessionCommand};
+use voxgate_protocol::settings::Purpose;
 use voxgate_protocol::usage::TokenUsage;
 
 use super::{Adapter, ClientKind};
@@ -34,6 +35,10 @@ impl Adapter {
     pub(super) fn response_started(&mut self, response_id: ResponseId) {
         if self.answers.index(&response_id).is_some() || self.answers.has_finished(&response_id) {
             return;
+        }
+        if self.settings.purpose == Purpose::Transcription {
+            // A provider that answers although it was told not to.
+            return self.outbox.command(SessionCommand::CancelResponse { response_id: Some(response_id) });
         }
         let request = self.answers.requests.pop_front().unwrap_or_default();
         let superseded = if request.is_out_of_band { None } else { self.answers.active() };

@@ -24,6 +24,18 @@ impl Adapter {
         self.outbox.event("input_audio_buffer.speech_stopped", body);
     }
 
+    /// Nobody spoke for too long: the silence is a turn of the caller, and its commit is not the client's.
+    pub(super) fn input_timed_out(&mut self, item_id: &ItemId, from: Duration, to: Duration) {
+        self.input.speech_started(item_id, from);
+        self.input.speech_stopped(item_id, to);
+        let body = json!({
+            "item_id": item_id.as_str(),
+            "audio_start_ms": milliseconds(from),
+            "audio_end_ms": milliseconds(to),
+        });
+        self.outbox.event("input_audio_buffer.timeout_triggered", body);
+    }
+
     pub(super) fn input_committed(&mut self, item_id: ItemId) {
         if !self.input.has_stopped(&item_id) {
             // Not the end of a detected turn, so the client's commit.
@@ -50,11 +62,11 @@ impl Adapter {
     }
 
     pub(super) fn input_empty(&mut self) {
-        let event_id = self.input.take_commit().flatten();
+        let asker = self.input.take_commit();
         let message = "Error committing input audio buffer: the buffer is empty.";
         let refusal =
             ApiError::new(400, ErrorKind::InvalidRequest, "input_audio_buffer_commit_empty", message);
-        self.refuse(event_id, &refusal);
+        self.refuse(asker, &refusal);
     }
 
     pub(super) fn transcript_delta(&mut self, item_id: &ItemId, delta: &str) {

@@ -7,9 +7,11 @@ use voxgate_protocol::audio::{Pcm, SampleRate};
 use voxgate_protocol::conversation::{Item, ItemStatus, Position};
 use voxgate_protocol::id::{ItemId, ResponseId};
 use voxgate_protocol::session::SessionCommand;
+use voxgate_protocol::settings::Purpose;
 
 use super::answers::MOST_REQUESTS;
 use super::{Adapter, ClientKind};
+use crate::asker::{Asker, Origin};
 use crate::client_event::ClientEvent;
 use crate::error::{ApiError, ErrorKind};
 use crate::item::{self, NewItem};
@@ -22,13 +24,13 @@ fn invalid(code: &'static str, message: impl Into<String>) -> ApiError {
 }
 
 impl Adapter {
-    pub(super) fn execute(&mut self, event_id: Option<String>, event: ClientEvent) -> Result<(), ApiError> {
+    pub(super) fn execute(&mut self, asker: Asker, event: ClientEvent) -> Result<(), ApiError> {
         match event {
             ClientEvent::UpdateSession(session) => self.update_session(&session),
             ClientEvent::AppendAudio(bytes) => self.append_audio(bytes),
             ClientEvent::CommitInput => {
                 self.input.forget_half_sample();
-                self.input.commit_asked(event_id);
+                self.input.commit_asked(asker);
                 self.outbox.command(SessionCommand::CommitInput);
                 Ok(())
             }
@@ -40,11 +42,11 @@ impl Adapter {
             ClientEvent::ClearOutput => self.clear_output(),
             ClientEvent::CreateItem { item, position } => self.create_item(item, position),
             ClientEvent::DeleteItem(id) => self.delete_item(id),
-            ClientEvent::RetrieveItem(id) => self.retrieve_item(&id),
+            ClientEvent::RetrieveItem(id) => self.retrieve_item(asker.origin, &id),
             ClientEvent::TruncateItem { item_id, content_index, heard } => {
                 self.truncate_item(item_id, content_index, heard)
             }
-            ClientEvent::CreateResponse(params) => self.create_response(event_id, *params),
+            ClientEvent::CreateResponse(params) => self.create_response(asker, *params),
             ClientEvent::CancelResponse(id) => self.cancel_response(id),
         }
     }
@@ -121,7 +123,7 @@ impl Adapter {
         Ok(())
     }
 
-    fn retrieve_item(&mut self, id: &ItemId) -> Result<(), ApiError> {
+    fn retrieve_item(&mut self, origin: Origin, id: &ItemId) -> Result<(), ApiError> {
         let Some(stored) = self.conversation.get(id) else {
             let message = "The item_id does not name an item of the conversation.";
             return Err(invalid("item_retrieve_invalid_item_id", message).with_param("item_id"));
@@ -131,7 +133,7 @@ impl Adapter {
             Some(live) => item::to_json(&live.item()),
             None => item::to_json(stored),
         };
-        self.outbox.event("conversation.item.retrieved", json!({"item": shown}));
+        self.outbox.reply(origin, "conversation.item.retrieved", json!({"item": shown}));
         Ok(())
     }
 
@@ -155,8 +157,14 @@ impl Adapter {
         Ok(())
     }
 
-    fn create_response(&mut self, event_id: Option<String>, params: ResponseParams) -> Result<(), ApiError> {
-        let ResponseParams { options, is_out_of_band } = params;
+    fn create_response(&mut self, asker: Asker, params: ResponseParams) -> Result<(), ApiError> {
+        if self.settings.purpose == Purpose::Transcription {
+            return Err(ApiError::invalid_event("A transcription session writes down and does not respond."));
+        }
+        let ResponseParams { options, is_out_of_band, references } = params;
+        if let Some((_, path)) = references.into_iter().find(|(id, _)| !self.conversation.contains(id)) {
+            return Err(ApiError::invalid_value(path, "it does not name an item of the conversation."));
+        }
         let active = self.answers.active().map(|response| response.id.as_str());
         let is_busy = active.is_some() || self.answers.awaited().is_some();
         if is_busy && !is_out_of_band {
@@ -170,7 +178,7 @@ impl Adapter {
         if self.answers.requests.len() >= MOST_REQUESTS {
             return Err(ApiError::rate_limit_exceeded("Too many responses are waiting to begin."));
         }
-        self.answers.requests.push_back(Request::new(event_id, &options, is_out_of_band));
+        self.answers.requests.push_back(Request::new(asker, &options, is_out_of_band));
         self.outbox.command(SessionCommand::CreateResponse(Box::new(options)));
         Ok(())
     }

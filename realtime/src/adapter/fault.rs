@@ -3,6 +3,7 @@
 use voxgate_protocol::bridge::{Fault, FaultOwner};
 
 use super::Adapter;
+use crate::asker::{Asker, Origin};
 use crate::error::{ApiError, ErrorKind, excerpt};
 
 impl Adapter {
@@ -11,36 +12,39 @@ impl Adapter {
     /// Some clients end the call on any error, so the two races that hurt nobody are kept from a client that did not
     /// ask: a cancellation that came too late, and a second answer the client did not request.
     pub(super) fn fault(&mut self, fault: &Fault) {
-        let event_id = match fault.code.as_str() {
+        let asker = match fault.code.as_str() {
             "response_cancel_not_active" => return,
             "input_audio_buffer_commit_empty" => match self.input.take_commit() {
-                Some(event_id) => event_id,
+                Some(asker) => Some(asker),
                 None => return,
             },
             "conversation_already_has_active_response" => match self.refused_request() {
-                Some(event_id) => event_id,
+                Some(asker) => Some(asker),
                 None => return,
             },
             _ if self.answers.active().is_none() => {
-                self.answers.requests.pop_front().and_then(|request| request.event_id)
+                self.answers.requests.pop_front().and_then(|request| request.asker)
             }
             _ => None,
         };
+        // What ends the session concerns everybody, whoever asked for it.
+        let asker = asker.filter(|asker| !fault.is_final || asker.origin == Origin::Client);
         if fault.is_final {
             self.answers.requests.clear();
             self.has_reported_end = true;
         }
-        self.refuse(event_id, &refusal(fault));
+        self.refuse(asker, &refusal(fault));
     }
 
     /// The request of the client that lost the race: one that has not begun, or one that took the name of an answer
     /// to the caller's turn.
-    fn refused_request(&mut self) -> Option<Option<String>> {
+    fn refused_request(&mut self) -> Option<Asker> {
         if let Some(request) = self.answers.requests.pop_front() {
-            return Some(request.event_id);
+            return request.asker;
         }
         let active = self.answers.live.iter_mut().find(|response| !response.request.is_out_of_band)?;
-        active.request.event_id.take().map(Some)
+        // Without a name nobody would know which request is meant.
+        active.request.asker.take_if(|asker| asker.event_id.is_some())
     }
 }
 

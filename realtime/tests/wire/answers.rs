@@ -4,6 +4,7 @@ use serde_json::json;
 use voxgate_protocol::bridge::{OutputPart, ResponseStatus};
 use voxgate_protocol::conversation::ItemStatus;
 use voxgate_protocol::session::{EndReason, SessionCommand, SessionEvent};
+use voxgate_protocol::settings::ToolChoice;
 use voxgate_protocol::usage::TokenUsage;
 use voxgate_realtime::ClientKind;
 
@@ -174,6 +175,7 @@ fn a_second_answer_is_refused_while_one_is_written_or_awaited() {
 #[test]
 fn an_answer_outside_the_conversation_leaves_no_item_in_it() {
     let mut wire = Wire::open(ClientKind::WebSocket);
+    wire.caller_turn("item_x", 0, 500);
     wire.start("resp_1");
     wire.take_events();
     let params = json!({"conversation": "none", "output_modalities": ["text"], "metadata": {"topic": "summary"},
@@ -260,4 +262,89 @@ fn the_end_of_the_session_leaves_nothing_open() {
     wire.start("resp_2");
     wire.send(json!({"type": "response.create"}));
     assert!(wire.take_events().is_empty() && wire.take_commands().is_empty());
+}
+
+#[test]
+fn what_an_answer_is_asked_for_with_reaches_the_session_and_returns() {
+    let mut wire = Wire::open(ClientKind::WebSocket);
+    let tool = json!({"type": "function", "name": "f", "parameters": {"type": "object"}});
+    wire.send(json!({"type": "response.create", "response": {
+        "output_modalities": ["text"], "max_output_tokens": 40, "tools": [tool], "instructions": "In Latin.",
+        "tool_choice": {"type": "function", "name": "f"}}}));
+    let commands = wire.take_commands();
+    let [SessionCommand::CreateResponse(options)] = commands.as_slice() else { panic!("{commands:?}") };
+    assert_eq!(options.max_output_tokens, Some(40));
+    assert_eq!(options.tool_choice, Some(ToolChoice::Function("f".into())));
+    assert_eq!(options.tools.as_ref().map(Vec::len), Some(1));
+    assert_eq!(options.instructions.as_deref(), Some("In Latin."));
+    wire.start("resp_1");
+    let response = wire.take_event("response.created")["response"].take();
+    assert_eq!(
+        (&response["output_modalities"], &response["max_output_tokens"]),
+        (&json!(["text"]), &json!(40))
+    );
+    wire.part("resp_1", "item_a", OutputPart::Text("Ave".into()));
+    wire.done("resp_1", ResponseStatus::IncompleteByTokens);
+    let types = wire.take_types();
+    assert_eq!(
+        types,
+        [
+            "response.output_item.added",
+            "conversation.item.added",
+            "response.content_part.added",
+            "response.output_text.delta",
+            "response.output_text.done",
+            "response.content_part.done",
+            "response.output_item.done",
+            "conversation.item.done",
+            "response.done",
+        ]
+    );
+}
+
+#[test]
+fn the_input_of_an_answer_is_checked_like_items_and_its_references_against_the_conversation() {
+    let message = |part| json!({"type": "message", "role": "user", "content": [part]});
+    let good = message(json!({"type": "input_text", "text": "hi"}));
+    let cases = [
+        (json!([{"type": "item_reference", "id": "item_x"}]), "invalid_value", "response.input[0].id"),
+        (json!([good, {"type": "item_reference"}]), "missing_required_parameter", "response.input[1].id"),
+        (json!([message(json!({"type": "text"}))]), "invalid_value", "response.input[0].content[0].type"),
+        (json!([7]), "invalid_type", "response.input[0]"),
+        (json!([{"type": "mcp_call"}]), "invalid_value", "response.input[0].type"),
+    ];
+    let mut wire = Wire::open(ClientKind::WebSocket);
+    for (input, code, param) in cases {
+        wire.send(json!({"type": "response.create", "event_id": "r", "response": {"input": input}}));
+        let error = wire.take_error(code);
+        assert_eq!((&error["param"], &error["event_id"]), (&json!(param), &json!("r")));
+    }
+    assert!(wire.take_commands().is_empty());
+    wire.caller_turn("item_x", 0, 500);
+    wire.take_events();
+    let input = json!([good, {"type": "item_reference", "id": "item_x"}]);
+    wire.send(json!({"type": "response.create", "response": {"input": input, "conversation": "none"}}));
+    let commands = wire.take_commands();
+    let [SessionCommand::CreateResponse(options)] = commands.as_slice() else { panic!("{commands:?}") };
+    assert_eq!(options.vendor["input"], input);
+}
+
+#[test]
+fn mcp_is_refused_in_words_that_say_so() {
+    let cases = [
+        json!({"type": "session.update", "session": {"tools": [{"type": "mcp", "server_label": "x"}]}}),
+        json!({"type": "session.update", "session": {"tool_choice": {"type": "mcp", "server_label": "x"}}}),
+        json!({"type": "response.create", "response": {"tools": [{"type": "mcp", "server_label": "x"}]}}),
+        json!({"type": "conversation.item.create", "item": {"type": "mcp_approval_response", "approve": true}}),
+    ];
+    let mut wire = Wire::open(ClientKind::WebSocket);
+    for event in cases {
+        wire.send(event);
+        assert!(
+            wire.take_error("invalid_value")["message"]
+                .as_str()
+                .unwrap()
+                .contains("MCP tools are not supported")
+        );
+    }
 }

@@ -33,6 +33,31 @@ fn a_turn_of_the_caller_becomes_an_item_with_an_unknown_transcript() {
 }
 
 #[test]
+fn a_silence_that_lasted_too_long_is_a_turn_of_the_caller() {
+    let mut wire = Wire::open(ClientKind::WebSocket);
+    // A commit of the client that is not answered yet is not taken for this one.
+    wire.send(json!({"type": "input_audio_buffer.commit", "event_id": "c"}));
+    let (from, to) = (Duration::from_millis(9_000), Duration::from_millis(15_000));
+    wire.core(SessionEvent::InputTimedOut { item_id: "item_i".into(), from, to });
+    wire.core(SessionEvent::InputCommitted { item_id: "item_i".into() });
+    let events = wire.take_events();
+    let types: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(
+        types,
+        [
+            "input_audio_buffer.timeout_triggered",
+            "input_audio_buffer.committed",
+            "conversation.item.added",
+            "conversation.item.done",
+        ]
+    );
+    assert_eq!((&events[0]["audio_start_ms"], &events[0]["audio_end_ms"]), (&json!(9_000), &json!(15_000)));
+    assert!(events.iter().all(|event| event["item_id"] == "item_i" || event["item"]["id"] == "item_i"));
+    wire.core(SessionEvent::InputEmpty);
+    assert_eq!(wire.take_error("input_audio_buffer_commit_empty")["event_id"], "c");
+}
+
+#[test]
 fn a_transcript_always_reports_usage() {
     let tokens = TranscriptionUsage::Tokens { input_text: 3, input_audio: 18, output: 6 };
     let cases = [

@@ -10,7 +10,7 @@ use voxgate_protocol::bridge::{OutputPart, ResponseStatus};
 use voxgate_protocol::conversation::ItemStatus;
 use voxgate_protocol::session::{SessionCommand, SessionEvent};
 use voxgate_protocol::usage::TokenUsage;
-use voxgate_realtime::{Adapter, AdapterOutput, ClientKind, request};
+use voxgate_realtime::{Adapter, AdapterOutput, ClientKind, SidebandId, request};
 
 pub(crate) fn validator(schema: &str) -> Validator {
     let schema: Value = serde_json::from_str(schema).unwrap();
@@ -25,10 +25,20 @@ pub(crate) fn assert_valid(event: &Value) {
     assert!(faults.is_empty(), "{event:#}\n{faults:?}");
 }
 
+fn valid(text: &str) -> Value {
+    let event: Value = serde_json::from_str(text).unwrap();
+    assert_valid(&event);
+    event
+}
+
 pub(crate) struct Wire {
     pub(crate) adapter: Adapter,
     pub(crate) events: Vec<Value>,
     pub(crate) commands: Vec<SessionCommand>,
+    /// What every sideband connection is told.
+    pub(crate) sidebands: Vec<Value>,
+    /// What one sideband connection is told.
+    pub(crate) replies: Vec<(u64, Value)>,
 }
 
 impl Wire {
@@ -37,7 +47,12 @@ impl Wire {
         let mut settings = request::default_settings();
         settings.model = "test-voice".to_owned();
         let adapter = Adapter::new(kind, "sess_test".into(), settings, 1_800_000_000, 11);
-        Self { adapter, events: Vec::new(), commands: Vec::new() }
+        Self::around(adapter)
+    }
+
+    pub(crate) fn around(adapter: Adapter) -> Self {
+        let (events, commands) = (Vec::new(), Vec::new());
+        Self { adapter, events, commands, sidebands: Vec::new(), replies: Vec::new() }
     }
 
     /// A session whose `session.created` was read.
@@ -52,11 +67,9 @@ impl Wire {
     pub(crate) fn drain(&mut self) {
         while let Some(output) = self.adapter.poll_output() {
             match output {
-                AdapterOutput::ToClient(text) => {
-                    let event: Value = serde_json::from_str(&text).unwrap();
-                    assert_valid(&event);
-                    self.events.push(event);
-                }
+                AdapterOutput::ToClient(text) => self.events.push(valid(&text)),
+                AdapterOutput::ToSidebands(text) => self.sidebands.push(valid(&text)),
+                AdapterOutput::ToSideband(id, text) => self.replies.push((id.0, valid(&text))),
                 AdapterOutput::Command(command) => self.commands.push(command),
             }
         }
@@ -68,6 +81,11 @@ impl Wire {
 
     pub(crate) fn send_text(&mut self, text: &str) {
         self.adapter.handle_text(text);
+        self.drain();
+    }
+
+    pub(crate) fn sideband_sends(&mut self, id: u64, event: &Value) {
+        self.adapter.handle_sideband(SidebandId(id), &event.to_string());
         self.drain();
     }
 

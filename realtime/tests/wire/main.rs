@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
+mod allowed_events;
 mod answers;
 mod caller;
 mod conversation;
@@ -14,3 +15,5 @@ mod refusals;
 mod requests;
 mod resumed;
 mod session;
+mod sidebands;
+mod transcription;

@@ -51,7 +51,7 @@ fn wrong_bodies_are_refused_with_a_reason() {
         (b"\xff\xfe", "invalid_json"),
         (b"[]", "invalid_type"),
         (b"{\"sessions\":{}}", "unknown_parameter"),
-        (b"{\"session\":{\"type\":\"transcription\"}}", "invalid_value"),
+        (b"{\"session\":{\"type\":\"dictation\"}}", "invalid_value"),
         (b"{\"session\":{\"audio\":{\"input\":{\"format\":{\"type\":\"audio/pcmu\"}}}}}", "invalid_value"),
     ];
     for (body, code) in cases {
@@ -67,7 +67,7 @@ fn wrong_bodies_are_refused_with_a_reason() {
 fn answers_have_the_shape_of_the_sdk() {
     let mut settings = default_settings();
     settings.model = "voice-1".to_owned();
-    let response = client_secret_response("ek_abc", 1_800_000_000, &settings, "sess_1");
+    let response = client_secret_response("ek_abc", 1_800_000_000, &settings, "sess_1", None);
     assert!(validator(include_str!("../../specs/client-secret-response.schema.json")).is_valid(&response));
     assert_eq!(response["session"]["expires_at"], 0);
     let session = session_object(&settings, "sess_1", 5);

@@ -8,6 +8,7 @@ use voxgate_policy::admission::{Admission, SessionLimits};
 use voxgate_policy::key::{KeyHash, KeyIndex, KeyRing};
 
 use super::*;
+use crate::host::ServeSideband;
 
 const CALL: &str = "/v1/realtime/calls/rtc_1";
 
@@ -32,6 +33,14 @@ impl SessionHost for Host {
         self.restarts.lock().unwrap().push((call_id, key, offer));
         Box::pin(async move {
             if is_known { Ok("the new answer".to_owned()) } else { Err(ApiError::call_id_not_found()) }
+        })
+    }
+
+    fn attach(&self, call_id: CallId, key: KeyIndex) -> BoxFuture<'_, Result<ServeSideband, ApiError>> {
+        let is_known = call_id.as_str() == "rtc_1" && key == KeyIndex(0);
+        Box::pin(async move {
+            let serve: ServeSideband = Box::new(|_| Box::pin(async {}));
+            if is_known { Ok(serve) } else { Err(ApiError::call_id_not_found()) }
         })
     }
 

@@ -12,9 +12,10 @@ use voxgate_protocol::session::EndReason;
 use voxgate_realtime::ApiError;
 
 use crate::dialogue::{Dialogue, DialogueConfig};
+use crate::sideband::SidebandNews;
 
 use super::super::call::{Call, CallParts};
-use super::super::{Command, Restart, Slot, Start, choice};
+use super::super::{Attach, Command, Restart, Slot, Start, choice};
 use super::{Drain, Switchboard};
 
 /// Restarts of one call: its names are told apart by a byte. A client that moves every minute stays below.
@@ -30,6 +31,11 @@ impl Switchboard {
                 // Whoever asked may have gone away.
                 let _ = restart.reply.send(answer);
             }
+            Command::Attach(attach) => self.attach(now, attach),
+            Command::Sideband(slot, id, news) => self.work(now, slot, |call, sink| match news {
+                SidebandNews::Said(text, _place) => call.handle_sideband(now, id, &text, sink),
+                SidebandNews::Gone => call.detach(now, id),
+            }),
             Command::BridgeReady(slot) => self.work(now, slot, |call, sink| call.handle_bridge(now, sink)),
             Command::HangUp { call_id, key, reply } => {
                 let slot = self.slot_of_key(&call_id, key);
@@ -48,6 +54,20 @@ impl Switchboard {
     fn slot_of_key(&self, call_id: &CallId, key: KeyIndex) -> Option<Slot> {
         let slot = self.by_call_id.get(call_id).copied()?;
         self.calls.get(&slot).filter(|call| call.key() == key).map(|_| slot)
+    }
+
+    fn attach(&mut self, now: Instant, attach: Attach) {
+        let slot = self.slot_of_key(&attach.call_id, attach.key);
+        let id = attach.queue.id;
+        let mut attached = Err(ApiError::call_id_not_found());
+        if let Some(slot) = slot {
+            self.work(now, slot, |call, _| attached = call.attach(now, attach.queue).map(|()| slot));
+        }
+        let was_heard = attach.reply.send(attached).is_ok();
+        if let Some(slot) = slot.filter(|_| !was_heard) {
+            // Whoever asked has gone away.
+            self.work(now, slot, |call, _| call.detach(now, id));
+        }
     }
 
     fn start(&mut self, now: Instant, start: Start) {
@@ -106,6 +126,7 @@ impl Switchboard {
                 encoder: self.config.encoder,
                 interruption: self.config.interruption.clone(),
                 expires_at_unix: start.expires_at_unix,
+                max_session: start.max_session,
                 seed: start.seed,
                 metrics: Arc::clone(&self.config.metrics),
                 replay: self.config.replay.clone(),

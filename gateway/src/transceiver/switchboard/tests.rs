@@ -25,6 +25,7 @@ use crate::sealing::Sealing;
 
 mod check;
 mod plans;
+mod sidebands;
 
 const NODE: NodeIndex = NodeIndex(1);
 const BOOT: Duration = Duration::from_secs(1_800_000_000);
@@ -167,6 +168,7 @@ impl World {
             },
             expires_at_unix: BOOT.as_secs() + 3_600,
             ends_at: self.now + Duration::from_secs(3_600),
+            max_session: Duration::from_secs(3_600),
             seed: slot,
             ufrag: self.sealing.seal(tag, 0, BOOT).unwrap(),
             tag,
@@ -230,6 +232,7 @@ fn request(places: &Places) -> SessionRequest {
         permit: places.take(KeyIndex(0)).unwrap(),
         ticket: None,
         resumed: None,
+        allowed_events: None,
     }
 }
 

@@ -114,7 +114,7 @@ impl Codec {
     }
 
     fn take_input(&mut self, kind: &str, event: &Value, events: &mut Vec<BridgeEvent>) -> bool {
-        if kind == "cleared" || kind == "timeout_triggered" {
+        if kind == "cleared" {
             return true;
         }
         let Some(vendor) = name(&event["item_id"]) else { return false };
@@ -128,6 +128,12 @@ impl Codec {
             "speech_stopped" if is_listening => {
                 let at = self.position(&event["audio_end_ms"]);
                 events.push(BridgeEvent::SpeechStopped { item_id: ItemId::from(vendor), at });
+            }
+            "timeout_triggered" if is_listening => {
+                self.names.announced(vendor);
+                let from = self.position(&event["audio_start_ms"]);
+                let to = self.position(&event["audio_end_ms"]);
+                events.push(BridgeEvent::InputTimedOut { item_id: ItemId::from(vendor), from, to });
             }
             "committed" => {
                 let item_id = self.names.committed(vendor);

@@ -1,10 +1,13 @@
 //! The client events of the API, and which of them an untrusted client may send.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::ApiError;
 use crate::fields::Fields;
 
 /// One of the client events of the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum EventKind {
     UpdateSession,
     AppendAudio,
@@ -54,7 +57,8 @@ impl EventKind {
 ///
 /// It binds the data channel or WebSocket of the session that the secret starts. Sideband connections of the API key are
 /// not bound.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct AllowedEvents {
     kinds: Vec<EventKind>,
 }

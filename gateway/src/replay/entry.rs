@@ -7,12 +7,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use voxgate_media::encode::EncoderConfig;
-use voxgate_media::session::{Leg, NetworkTimes};
+use voxgate_media::session::{InterruptionRule, Leg, NetworkTimes};
 use voxgate_media::uplink::RtpAudio;
 use voxgate_protocol::bridge::{BridgeEvent, BridgeTraits, OutputPart, ResponseStatus};
 use voxgate_protocol::id::SessionId;
 use voxgate_protocol::session::{EndReason, SessionCommand};
 use voxgate_protocol::settings::SessionSettings;
+use voxgate_realtime::{AllowedEvents, SidebandId};
 
 use crate::dialogue::core::{CoreConfig, CoreInput};
 
@@ -69,7 +70,10 @@ pub(crate) struct Header {
     pub(crate) traits: BridgeTraits,
     pub(crate) settings: SessionSettings,
     pub(crate) encoder: LoggedEncoder,
+    pub(crate) interruption: Option<InterruptionRule>,
     pub(crate) expires_at_unix: u64,
+    pub(crate) max_session: Duration,
+    pub(crate) allowed_events: Option<AllowedEvents>,
     pub(crate) seed: u64,
 }
 
@@ -89,7 +93,10 @@ impl Header {
             traits: config.traits,
             settings: config.settings.clone(),
             encoder: LoggedEncoder { bitrate, complexity, fec, expected_loss_percent },
+            interruption: config.interruption.clone(),
             expires_at_unix: config.expires_at_unix,
+            max_session: config.max_session,
+            allowed_events: config.allowed_events.clone(),
             seed: config.seed,
         }
     }
@@ -106,7 +113,10 @@ impl Header {
                 LoggedLeg::Pcm => Leg::Pcm,
             },
             encoder: EncoderConfig { bitrate, complexity, fec, expected_loss_percent },
+            interruption: self.interruption.clone(),
             expires_at_unix: self.expires_at_unix,
+            max_session: self.max_session,
+            allowed_events: self.allowed_events.clone(),
             seed: self.seed,
         }
     }
@@ -186,6 +196,9 @@ pub(crate) enum LoggedInput {
         /// How many bytes of audio it had; none if they were no base64.
         bytes: Option<u32>,
     },
+    Attach(u64),
+    Sideband(u64, String),
+    Detach(u64),
     Rtp {
         sequence: u16,
         timestamp: u32,
@@ -213,7 +226,7 @@ impl LoggedInput {
     /// Roughly what it takes in memory, in bytes.
     pub(crate) fn weight(&self) -> usize {
         match self {
-            Self::Text(text) | Self::SilentText { text, .. } => text.len(),
+            Self::Text(text) | Self::SilentText { text, .. } | Self::Sideband(_, text) => text.len(),
             Self::Rtp { payload, .. } => payload.len(),
             Self::Bridge { event: BridgeEvent::Output { part: OutputPart::Audio(pcm), .. }, .. } => {
                 pcm.samples.len() * 2
@@ -227,10 +240,10 @@ impl LoggedInput {
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Opened => "the client's channel opens".to_owned(),
-            Self::Text(text) | Self::SilentText { text, .. } => {
-                let event: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
-                format!("client {}", event["type"].as_str().unwrap_or("?"))
-            }
+            Self::Text(text) | Self::SilentText { text, .. } => format!("client {}", event_name(text)),
+            Self::Attach(sideband) => format!("sideband {sideband} attaches"),
+            Self::Sideband(sideband, text) => format!("sideband {sideband} {}", event_name(text)),
+            Self::Detach(sideband) => format!("sideband {sideband} leaves"),
             Self::Rtp { sequence, payload, .. } => format!("rtp {sequence}, {} bytes", payload.len()),
             Self::Bridge { event, .. } => describe_event(event),
             Self::Command(_) => "command of the gateway".to_owned(),
@@ -247,6 +260,9 @@ impl LoggedInput {
             Self::Opened => CoreInput::Opened,
             // A message without its audio was completed when it was read.
             Self::Text(text) | Self::SilentText { text, .. } => CoreInput::Text(text),
+            Self::Attach(sideband) => CoreInput::Attach(SidebandId(*sideband)),
+            Self::Sideband(sideband, text) => CoreInput::Sideband(SidebandId(*sideband), text),
+            Self::Detach(sideband) => CoreInput::Detach(SidebandId(*sideband)),
             Self::Rtp { sequence, timestamp, marker, arrived, payload } => CoreInput::Rtp(RtpAudio {
                 sequence: *sequence,
                 timestamp: *timestamp,
@@ -288,6 +304,12 @@ impl LoggedInput {
     }
 }
 
+/// The type of a message, which may be anything.
+fn event_name(text: &str) -> String {
+    let event: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    event["type"].as_str().unwrap_or("?").to_owned()
+}
+
 fn describe_event(event: &BridgeEvent) -> String {
     match event {
         BridgeEvent::Output { response_id, part, .. } => format!("provider {response_id} {part:?}"),
@@ -307,6 +329,8 @@ fn describe_event(event: &BridgeEvent) -> String {
         BridgeEvent::Closed { .. } => "provider closed".to_owned(),
         BridgeEvent::SpeechStarted { item_id, .. } => format!("provider {item_id} speech begins"),
         BridgeEvent::SpeechStopped { item_id, .. } => format!("provider {item_id} speech ends"),
+        BridgeEvent::InputTimedOut { item_id, .. } => format!("provider {item_id} nobody spoke"),
+        BridgeEvent::InterimTranscript { .. } => "provider words so far".to_owned(),
         BridgeEvent::InputCommitted { item_id } => format!("provider {item_id} committed"),
         BridgeEvent::Ready => "provider ready".to_owned(),
         BridgeEvent::Stage(stage) => format!("provider {stage:?}"),

@@ -14,6 +14,8 @@ use crate::dialogue::core::CoreOutput;
 pub(super) fn fingerprint(output: &CoreOutput, start: Instant) -> String {
     match output {
         CoreOutput::Text(text) => message(text),
+        CoreOutput::Sidebands(text) => format!("sidebands {}", message(text)),
+        CoreOutput::Sideband(sideband, text) => format!("sideband {} {}", sideband.0, message(text)),
         CoreOutput::Audio { timestamp, marker, first_received, lateness, .. } => {
             let received = first_received.map(|at| Offset::between(start, at));
             of("rtp", &json!([timestamp, marker, received, lateness]))

@@ -79,6 +79,12 @@ impl Recorder {
             CoreInput::Opened => LoggedInput::Opened,
             CoreInput::Text(text) if self.keeps_audio => LoggedInput::Text((*text).to_owned()),
             CoreInput::Text(text) => without_audio(text),
+            CoreInput::Attach(sideband) => LoggedInput::Attach(sideband.0),
+            CoreInput::Sideband(sideband, text) if self.keeps_audio => {
+                LoggedInput::Sideband(sideband.0, (*text).to_owned())
+            }
+            CoreInput::Sideband(sideband, text) => LoggedInput::Sideband(sideband.0, refused_audio(text)),
+            CoreInput::Detach(sideband) => LoggedInput::Detach(sideband.0),
             CoreInput::Rtp(packet) => LoggedInput::Rtp {
                 sequence: packet.sequence,
                 timestamp: packet.timestamp,
@@ -175,4 +181,17 @@ fn without_audio(text: &str) -> LoggedInput {
     };
     let bytes = BASE64.decode(audio).ok().and_then(|bytes| u32::try_from(bytes.len()).ok());
     LoggedInput::SilentText { text: Value::Object(message).to_string(), bytes }
+}
+
+/// A message of a sideband without audio. The core refuses audio there whatever it is.
+fn refused_audio(text: &str) -> String {
+    match without_audio(text) {
+        LoggedInput::SilentText { text, .. } => {
+            let mut message: Value = serde_json::from_str(&text).unwrap_or_default();
+            message["audio"] = Value::String(String::new());
+            message.to_string()
+        }
+        LoggedInput::Text(text) => text,
+        _ => String::new(),
+    }
 }

@@ -64,7 +64,10 @@ impl Call {
             },
             leg: Leg::Rtp,
             encoder: EncoderConfig::default(),
+            interruption: None,
             expires_at_unix: 1_800_000_000,
+            max_session: Duration::from_secs(3_600),
+            allowed_events: None,
             seed: 77,
         };
         let recorder = log.record(&config);

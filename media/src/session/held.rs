@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use voxgate_protocol::id::ItemId;
 
 use crate::turn::Backchannels;
@@ -15,7 +16,7 @@ const AFTER_BACKCHANNEL: Duration = Duration::from_millis(300);
 const LONGEST_BACKCHANNEL: Duration = Duration::from_millis(1_500);
 
 /// When speech over an answer interrupts it. Until that is known the answer is held: silent, and not given up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterruptionRule {
     /// Speech of this length interrupts even if its words are not known.
     pub minimum_speech: Duration,

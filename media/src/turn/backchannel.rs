@@ -1,10 +1,13 @@
 //! The small sounds of a listener: "mm-hm", "yeah", "right".
 
+use serde::{Deserialize, Serialize};
+
 /// Letters of words that are looked at; more than this is no backchannel.
 const MOST_LETTERS: usize = 64;
 
 /// Which words say only that somebody listens.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Backchannels {
     /// Their letters only, for recognisers write "uh huh", "uh-huh" and "Uh-huh.".
     phrases: Vec<Vec<char>>,

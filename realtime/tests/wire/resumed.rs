@@ -31,7 +31,7 @@ fn resumed() -> Wire {
     let settings = parked.settings().clone();
     let adapter =
         Adapter::new(ClientKind::WebSocket, "sess_2".into(), settings, 1_800_000_000, 12).resuming(parked);
-    Wire { adapter, events: Vec::new(), commands: Vec::new() }
+    Wire::around(adapter)
 }
 
 #[test]

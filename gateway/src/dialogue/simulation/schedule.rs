@@ -130,7 +130,10 @@ impl<'a> Call<'a> {
             traits,
             leg: kind.leg,
             encoder,
+            interruption: None,
             expires_at_unix: 1_800_000_000,
+            max_session: Duration::from_secs(3_600),
+            allowed_events: None,
             seed: dice.seed(),
         };
         let opens_late = kind.leg == Leg::Rtp && dice.chance(12);
@@ -295,6 +298,9 @@ impl<'a> Call<'a> {
                     begins_answer |= first_received.is_some();
                     self.judge.packet(self.now, payload, *timestamp)?;
                 }
+                CoreOutput::Sidebands(_) | CoreOutput::Sideband(..) => {
+                    return Err("a message for a sideband that never attached".to_owned());
+                }
                 CoreOutput::Turn(_) => self.judge.turn()?,
                 CoreOutput::Ended(_) => self.judge.ended()?,
             }
@@ -336,7 +342,9 @@ fn settings(dice: &mut Dice) -> SessionSettings {
 fn describe_input(input: &CoreInput<'_>) -> String {
     match input {
         CoreInput::Opened => "the channel opens".to_owned(),
-        CoreInput::Text(text) => shortened(text),
+        CoreInput::Text(text) | CoreInput::Sideband(_, text) => shortened(text),
+        CoreInput::Attach(sideband) => format!("{sideband:?} attaches"),
+        CoreInput::Detach(sideband) => format!("{sideband:?} leaves"),
         CoreInput::Rtp(packet) => format!("{packet:?}"),
         CoreInput::Bridge { event, .. } => format!("{event:?}"),
         CoreInput::Command(command) => format!("{command:?}"),
@@ -349,7 +357,9 @@ fn describe_input(input: &CoreInput<'_>) -> String {
 
 fn describe_output(output: &CoreOutput) -> String {
     match output {
-        CoreOutput::Text(text) => shortened(text),
+        CoreOutput::Text(text) | CoreOutput::Sidebands(text) | CoreOutput::Sideband(_, text) => {
+            shortened(text)
+        }
         CoreOutput::Audio { payload, timestamp, marker, .. } => {
             format!("packet of {} bytes at {timestamp}, marker {marker}", payload.len())
         }

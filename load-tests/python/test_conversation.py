@@ -9,6 +9,7 @@ import pytest
 from conftest import gateway_config, running_gateway, start_simulator
 from conversation_rules import Rules
 from event_judge import complaints
+from sideband_peer import SidebandPeer
 from webrtc_peer import Peer
 from websocket_peer import SocketPeer
 
@@ -28,7 +29,7 @@ def patient():
 
 
 @pytest.mark.parametrize("model", ["gpt-realtime", "sim-realtime"])
-@pytest.mark.parametrize("transport", [SocketPeer, Peer])
+@pytest.mark.parametrize("transport", [SocketPeer, Peer, SidebandPeer])
 def test_a_long_conversation_is_in_order_to_every_judge(patient, speak, transport, model):
     async def play():
         peer = transport()

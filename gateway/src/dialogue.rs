@@ -153,18 +153,18 @@ impl Dialogue {
     /// A sideband connection begins to listen.
     pub(crate) fn attach(&mut self, now: Instant, sideband: SidebandId) -> Result<(), ApiError> {
         self.core.may_attach()?;
-        self.core.handle(now, CoreInput::Attach(sideband));
+        self.take(now, CoreInput::Attach(sideband));
         Ok(())
     }
 
     /// A sideband connection is gone.
     pub(crate) fn detach(&mut self, now: Instant, sideband: SidebandId) {
-        self.core.handle(now, CoreInput::Detach(sideband));
+        self.take(now, CoreInput::Detach(sideband));
     }
 
     /// A message of a sideband connection.
     pub(crate) fn handle_sideband(&mut self, now: Instant, sideband: SidebandId, text: &str) {
-        self.core.handle(now, CoreInput::Sideband(sideband, text));
+        self.take(now, CoreInput::Sideband(sideband, text));
     }
 
     /// A command that does not come from the client protocol.

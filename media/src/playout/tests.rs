@@ -119,7 +119,8 @@ fn a_held_answer_falls_silent_within_a_frame_and_goes_on_with_the_next_sample() 
     assert_eq!(playout.heard_at_ear(&item("i"), start + ms(900), ms(60)), Some(ms(80)));
 
     playout.resume();
-    assert_eq!(playout.poll_timeout(), Some(start + ms(80)));
+    // The packet that ended the talkspurt stands for 20 ms of its own.
+    assert_eq!(playout.poll_timeout(), Some(start + ms(100)));
     let first = playout.poll_frame(start + ms(1_060)).unwrap();
     let last = &before.last().unwrap().1;
     assert_eq!(first.samples[0], last.samples.last().unwrap() + 1);

@@ -117,8 +117,10 @@ export class Call {
     const { answer, location } = await createCall(secret, connection.localDescription.sdp);
     this.#location = location;
     if (this.#isOver()) return this.#hangUp();
-    await connection.setRemoteDescription({ type: "answer", sdp: answer });
+    // Before the answer is applied: the channel that ends this wait may be open by the time the promise resolves.
     this.#deadline = setTimeout(() => this.#fail(new CallFailure("no_media_path")), CONNECT_PATIENCE_MS);
+    await connection.setRemoteDescription({ type: "answer", sdp: answer });
+    if (this.#isOver()) return;
     if (location && this.#keepsAlive) this.#watchRelays(location);
   }
 

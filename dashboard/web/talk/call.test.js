@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
-import { sessionRequest, sessionUpdate } from "./call.js";
+import { mock, test } from "node:test";
+import { Call, sessionRequest, sessionUpdate } from "./call.js";
 import { interruptionNote, splitHeard } from "./transcript.js";
 import { loudness } from "./meter.js";
 
@@ -45,3 +45,55 @@ test("the meter rests in silence and ends at full scale", () => {
   assert.equal(loudness(1), 1);
   assert.ok(loudness(0.01) > 0.3 && loudness(0.01) < 0.5);
 });
+
+test("a channel that opens before the answer is applied to the end leaves no deadline behind", async (t) => {
+  mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  t.after(() => mock.timers.reset());
+  const track = Object.assign(new EventTarget(), { stop() {} });
+  const microphone = { getAudioTracks: () => [track], getTracks: () => [track] };
+  const replies = [Response.json({ value: "ek_1" }), new Response("answer", { status: 201 })];
+  const stand = {
+    window: { isSecureContext: true, RTCPeerConnection: HastyConnection },
+    navigator: { mediaDevices: { getUserMedia: async () => microphone } },
+    RTCPeerConnection: HastyConnection,
+    fetch: async () => replies.shift(),
+  };
+  for (const [name, value] of Object.entries(stand)) {
+    const before = Object.getOwnPropertyDescriptor(globalThis, name);
+    Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+    t.after(() => (before ? Object.defineProperty(globalThis, name, before) : delete globalThis[name]));
+  }
+  const failures = [];
+  const ignore = () => {};
+  const on = { state: ignore, streams: ignore, stats: ignore, failure: (failure) => failures.push(failure) };
+  const call = new Call("key", {}, on);
+  await call.start();
+  assert.equal(call.state, "connected");
+  mock.timers.tick(60_000);
+  assert.equal(call.state, "connected");
+  assert.deepEqual(failures, []);
+  call.end();
+});
+
+/** A connection whose data channels are open before the promise of setRemoteDescription resolves. */
+class HastyConnection extends EventTarget {
+  #channels = [];
+  localDescription = { sdp: "offer" };
+
+  addTrack() {}
+  async setLocalDescription() {}
+  async getStats() {
+    return new Map();
+  }
+  close() {}
+
+  createDataChannel() {
+    const channel = Object.assign(new EventTarget(), { readyState: "open", send() {} });
+    this.#channels.push(channel);
+    return channel;
+  }
+
+  async setRemoteDescription() {
+    for (const channel of this.#channels) channel.dispatchEvent(new Event("open"));
+  }
+}

@@ -11,6 +11,7 @@
 //! - [`path`]: where a client's packets come from.
 //! - [`settings`]: what a session is configured to do.
 //! - [`bridge`]: commands to and events from a speech provider.
+//! - [`tenant`]: organisations, teams, keys, agents.
 //! - [`session`]: commands from and events to a client, whatever protocol it speaks.
 //! - [`usage`]: what a provider says was used.
 //! - [`timeline`]: the hops of a turn and their durations.
@@ -23,5 +24,6 @@ pub mod id;
 pub mod path;
 pub mod session;
 pub mod settings;
+pub mod tenant;
 pub mod timeline;
 pub mod usage;

@@ -8,6 +8,7 @@
 //! - [`audio`]: sample rates, sample counts and PCM.
 //! - [`conversation`]: items and their content.
 //! - [`framing`]: datagrams on a byte stream.
+//! - [`money`]: amounts in whole nano-dollars.
 //! - [`path`]: where a client's packets come from.
 //! - [`settings`]: what a session is configured to do.
 //! - [`bridge`]: commands to and events from a speech provider.
@@ -21,6 +22,7 @@ pub mod bridge;
 pub mod conversation;
 pub mod framing;
 pub mod id;
+pub mod money;
 pub mod path;
 pub mod session;
 pub mod settings;

@@ -25,7 +25,7 @@ impl ModelPattern {
         }
     }
 
-    fn matches(&self, model: &str) -> bool {
+    pub(crate) fn matches(&self, model: &str) -> bool {
         match self {
             Self::Exact(name) => name == model,
             Self::Prefix(prefix) => model.starts_with(prefix.as_str()),
@@ -33,7 +33,7 @@ impl ModelPattern {
     }
 
     /// How narrow the pattern is: an exact name beats any prefix, a longer prefix beats a shorter one.
-    const fn rank(&self) -> (bool, usize) {
+    pub(crate) const fn rank(&self) -> (bool, usize) {
         match self {
             Self::Exact(name) => (true, name.len()),
             Self::Prefix(prefix) => (false, prefix.len()),

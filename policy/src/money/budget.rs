@@ -1,0 +1,268 @@
+//! Limits of organisations, teams, keys and agents, and the leases drawn on them.
+//!
+//! A session never spends from a budget directly. It draws a lease, spends that, and draws again. What all sessions have
+//! drawn and spent together never passes a hard limit, so a limit can be overspent only by what a session spends after its
+//! last lease is used up: at most its lease (one charge that comes at once, such as the reading of a long conversation)
+//! and its rate for as long as it takes to cancel the answer.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use voxgate_protocol::money::NanoDollars;
+use voxgate_protocol::tenant::{AgentId, KeyId, OrganisationId, TeamId, TenantPath};
+
+use super::day::Window;
+
+/// A node of the tree: an organisation, or a part of one. A name without the names above it is no place in the tree.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scope {
+    /// The organisation.
+    pub organisation: OrganisationId,
+    /// A team of it.
+    #[serde(default)]
+    pub team: Option<TeamId>,
+    /// A key of the team.
+    #[serde(default)]
+    pub key: Option<KeyId>,
+    /// An agent of the key.
+    #[serde(default)]
+    pub agent: Option<AgentId>,
+}
+
+impl Scope {
+    /// Whether every name stands below another.
+    #[must_use]
+    pub const fn is_a_place(&self) -> bool {
+        (self.team.is_some() || self.key.is_none()) && (self.key.is_some() || self.agent.is_none())
+    }
+
+    /// The nodes above a session, from the root down.
+    fn above(path: &TenantPath) -> impl Iterator<Item = Self> {
+        let organisation =
+            Self { organisation: path.organisation.clone(), team: None, key: None, agent: None };
+        let team = Self { team: Some(path.team.clone()), ..organisation.clone() };
+        let key = Self { key: Some(path.key.clone()), ..team.clone() };
+        let agent = path.agent.clone().map(|agent| Self { agent: Some(agent), ..key.clone() });
+        [organisation, team, key].into_iter().chain(agent)
+    }
+}
+
+/// A budget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Whose.
+    pub scope: Scope,
+    /// How long it lasts.
+    pub window: Window,
+    /// From here on somebody is told.
+    pub soft: Option<NanoDollars>,
+    /// Beyond this nothing is spent.
+    pub hard: Option<NanoDollars>,
+}
+
+#[derive(Clone, Debug)]
+struct Account {
+    budget: Budget,
+    window: i64,
+    spent: NanoDollars,
+    leased: NanoDollars,
+    has_warned: bool,
+}
+
+impl Account {
+    /// A new window begins with nothing spent. Leases that are out count in it until they are used or given back.
+    fn roll(&mut self, now: Duration) {
+        let window = self.budget.window.index(now);
+        // A clock that was set back does not bring an old window back.
+        if window > self.window {
+            self.window = window;
+            self.spent = NanoDollars::ZERO;
+            self.has_warned = false;
+        }
+    }
+
+    const fn committed(&self) -> NanoDollars {
+        self.spent.saturating_add(self.leased)
+    }
+
+    const fn left(&self) -> NanoDollars {
+        match self.budget.hard {
+            Some(hard) => hard.saturating_sub(self.committed()),
+            None => NanoDollars::MAX,
+        }
+    }
+
+    fn warns(&mut self) -> bool {
+        let is_over = self.budget.soft.is_some_and(|soft| self.committed() > soft);
+        let is_news = is_over && !self.has_warned;
+        self.has_warned |= is_over;
+        is_news
+    }
+}
+
+/// What a session wants of its budgets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// Spent since the last time; negative if an estimate turned out to be too high.
+    pub spent: NanoDollars,
+    /// How much of that was drawn before.
+    pub from_lease: NanoDollars,
+    /// To be drawn; negative to give back.
+    pub want: NanoDollars,
+}
+
+/// What a session got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Draw {
+    /// How much it may spend in addition.
+    pub granted: NanoDollars,
+    /// A soft limit was passed, for the first time in its window.
+    pub warns: bool,
+}
+
+/// Every budget of an installation. Where nobody has set one, nothing limits.
+#[derive(Clone, Debug, Default)]
+pub struct BudgetTree {
+    accounts: BTreeMap<Scope, Vec<Account>>,
+}
+
+impl BudgetTree {
+    /// Budgets of which nothing is spent.
+    #[must_use]
+    pub fn new(budgets: impl IntoIterator<Item = Budget>) -> Self {
+        let mut accounts: BTreeMap<Scope, Vec<Account>> = BTreeMap::new();
+        for budget in budgets {
+            let (spent, leased) = (NanoDollars::ZERO, NanoDollars::ZERO);
+            let account = Account { window: i64::MIN, spent, leased, has_warned: false, budget };
+            accounts.entry(account.budget.scope.clone()).or_default().push(account);
+        }
+        Self { accounts }
+    }
+
+    /// Counts what the ledger says was spent at a time, after a restart.
+    pub fn restore(&mut self, at: Duration, tenant: &TenantPath, spent: NanoDollars) {
+        self.on_each(at, tenant, |account| {
+            if account.window == account.budget.window.index(at) {
+                account.spent = account.spent.saturating_add(spent);
+            }
+        });
+    }
+
+    /// Whether anything is left for a session to begin with.
+    #[must_use]
+    pub fn has_left(&mut self, now: Duration, tenant: &TenantPath) -> bool {
+        !self.left(now, tenant).is_spent()
+    }
+
+    /// The least that any budget above a session has left.
+    pub fn left(&mut self, now: Duration, tenant: &TenantPath) -> NanoDollars {
+        let mut left = NanoDollars::MAX;
+        self.on_each(now, tenant, |account| left = left.min(account.left()));
+        left
+    }
+
+    /// Books what was spent and grants as much of what is wanted as every budget above has left.
+    pub fn draw(&mut self, now: Duration, tenant: &TenantPath, demand: Demand) -> Draw {
+        self.on_each(now, tenant, |account| {
+            account.spent = account.spent.saturating_add(demand.spent);
+            account.leased = account.leased.saturating_sub(demand.from_lease);
+        });
+        // What is given back needs nobody's leave.
+        let left = self.left(now, tenant).max(NanoDollars::ZERO);
+        let granted = demand.want.min(left);
+        let mut warns = false;
+        self.on_each(now, tenant, |account| {
+            account.leased = account.leased.saturating_add(granted);
+            warns |= account.warns();
+        });
+        Draw { granted, warns }
+    }
+
+    /// Spent in the present window and drawn, of every budget of a node.
+    pub fn standing(&mut self, now: Duration, scope: &Scope) -> Vec<(Budget, NanoDollars, NanoDollars)> {
+        let of_scope = self.accounts.get_mut(scope).into_iter().flatten();
+        let standing = of_scope.map(|account| {
+            account.roll(now);
+            (account.budget.clone(), account.spent, account.leased)
+        });
+        standing.collect()
+    }
+
+    fn on_each(&mut self, now: Duration, tenant: &TenantPath, mut act: impl FnMut(&mut Account)) {
+        if self.accounts.is_empty() {
+            return;
+        }
+        for scope in Scope::above(tenant) {
+            for account in self.accounts.get_mut(&scope).into_iter().flatten() {
+                account.roll(now);
+                act(account);
+            }
+        }
+    }
+}
+
+/// The lease of one session. Costs are totals since its beginning.
+#[derive(Clone, Copy, Debug)]
+pub struct Lease {
+    /// How much is drawn ahead.
+    size: NanoDollars,
+    /// Drawn and not yet booked as spent.
+    drawn: NanoDollars,
+    /// The cost the budgets know of.
+    booked: NanoDollars,
+    is_last: bool,
+}
+
+impl Lease {
+    /// A lease of which nothing is drawn yet.
+    #[must_use]
+    pub const fn new(size: NanoDollars) -> Self {
+        Self { size, drawn: NanoDollars::ZERO, booked: NanoDollars::ZERO, is_last: false }
+    }
+
+    /// What is left to spend at this cost; negative once the lease is overspent.
+    #[must_use]
+    pub const fn left(&self, cost: NanoDollars) -> NanoDollars {
+        self.drawn.saturating_sub(cost.saturating_sub(self.booked))
+    }
+
+    /// Whether the budgets did not grant all that was wanted the last time.
+    #[must_use]
+    pub const fn is_last(&self) -> bool {
+        self.is_last
+    }
+
+    /// What to ask for, if less than half of the lease is left.
+    #[must_use]
+    pub fn demand(&self, cost: NanoDollars) -> Option<Demand> {
+        let left = self.left(cost);
+        let is_low = left.saturating_add(left) < self.size;
+        let want = self.size.saturating_sub(left.max(NanoDollars::ZERO));
+        is_low.then(|| Demand { want, ..self.book(cost) })
+    }
+
+    /// The answer to a demand at this cost.
+    pub fn drew(&mut self, cost: NanoDollars, demand: Demand, draw: Draw) {
+        self.drawn = self.drawn.saturating_sub(demand.from_lease).saturating_add(draw.granted);
+        self.booked = cost;
+        self.is_last = draw.granted < demand.want;
+    }
+
+    /// The session is over and cost this: the rest goes back.
+    #[must_use]
+    pub fn give_back(&self, cost: NanoDollars) -> Demand {
+        let rest = self.left(cost).max(NanoDollars::ZERO);
+        Demand { want: NanoDollars::ZERO.saturating_sub(rest), ..self.book(cost) }
+    }
+
+    /// What is overspent counts as spent without ever having been drawn.
+    fn book(&self, cost: NanoDollars) -> Demand {
+        let spent = cost.saturating_sub(self.booked);
+        Demand { spent, from_lease: spent.min(self.drawn), want: NanoDollars::ZERO }
+    }
+}
+
+#[cfg(test)]
+mod tests;

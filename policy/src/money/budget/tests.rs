@@ -1,0 +1,109 @@
+use super::*;
+
+const NOON: Duration = Duration::from_secs(20_778 * 86_400 + 43_200);
+
+const fn nano(amount: i64) -> NanoDollars {
+    NanoDollars::new(amount)
+}
+
+fn path() -> TenantPath {
+    TenantPath { organisation: OrganisationId::new("acme").unwrap(), ..TenantPath::default() }
+}
+
+fn organisation() -> Scope {
+    Scope { organisation: path().organisation, team: None, key: None, agent: None }
+}
+
+fn team() -> Scope {
+    Scope { team: Some(path().team), ..organisation() }
+}
+
+fn budget(scope: Scope, window: Window, soft: i64, hard: i64) -> Budget {
+    Budget { scope, window, soft: Some(nano(soft)), hard: Some(nano(hard)) }
+}
+
+const fn want(amount: i64) -> Demand {
+    Demand { spent: NanoDollars::ZERO, from_lease: NanoDollars::ZERO, want: nano(amount) }
+}
+
+#[test]
+fn the_smallest_budget_above_a_session_decides() {
+    let budgets = [budget(organisation(), Window::Month, 90, 100), budget(team(), Window::Day, 40, 50)];
+    let mut tree = BudgetTree::new(budgets);
+    assert_eq!(tree.draw(NOON, &path(), want(30)).granted, nano(30));
+    assert_eq!(tree.draw(NOON, &path(), want(30)), Draw { granted: nano(20), warns: true });
+    assert_eq!(tree.draw(NOON, &path(), want(30)).granted, nano(0));
+    let other_team = TenantPath { team: TeamId::new("sales").unwrap(), ..path() };
+    assert_eq!(tree.draw(NOON, &other_team, want(100)).granted, nano(50));
+    let other = TenantPath { organisation: OrganisationId::new("other").unwrap(), ..path() };
+    assert_eq!(tree.draw(NOON, &other, want(1_000)).granted, nano(1_000));
+}
+
+#[test]
+fn a_soft_limit_warns_once_in_each_window() {
+    let mut tree = BudgetTree::new([budget(team(), Window::Hour, 10, 1_000)]);
+    let warned = |tree: &mut BudgetTree, at| tree.draw(at, &path(), want(20)).warns;
+    assert!(warned(&mut tree, NOON));
+    assert!(!warned(&mut tree, NOON + Duration::from_secs(3_599)));
+    assert!(warned(&mut tree, NOON + Duration::from_secs(3_600)));
+}
+
+#[test]
+fn a_new_window_begins_with_what_is_still_leased() {
+    let mut tree = BudgetTree::new([budget(team(), Window::Day, 0, 100)]);
+    let tomorrow = NOON + Duration::from_secs(43_200);
+    tree.draw(NOON, &path(), want(100));
+    tree.draw(NOON, &path(), Demand { spent: nano(70), from_lease: nano(70), want: nano(0) });
+    assert_eq!(tree.left(NOON, &path()), nano(0));
+    assert_eq!(tree.left(tomorrow, &path()), nano(70));
+    // A clock set back finds the new window still.
+    assert_eq!(tree.left(NOON, &path()), nano(70));
+}
+
+#[test]
+fn a_lease_that_ends_gives_back_what_it_did_not_use() {
+    let mut tree = BudgetTree::new([budget(team(), Window::Total, 0, 100)]);
+    let mut lease = Lease::new(nano(40));
+    let demand = lease.demand(nano(0)).unwrap();
+    lease.drew(nano(0), demand, tree.draw(NOON, &path(), demand));
+    assert_eq!(lease.demand(nano(20)), None);
+    let demand = lease.demand(nano(30)).unwrap();
+    assert_eq!(demand, Demand { spent: nano(30), from_lease: nano(30), want: nano(30) });
+    lease.drew(nano(30), demand, tree.draw(NOON, &path(), demand));
+    tree.draw(NOON, &path(), lease.give_back(nano(33)));
+    assert_eq!(tree.standing(NOON, &team()), [(budget(team(), Window::Total, 0, 100), nano(33), nano(0))]);
+}
+
+#[test]
+fn an_overspent_lease_is_booked_in_full() {
+    let mut tree = BudgetTree::new([budget(team(), Window::Total, 0, 10)]);
+    let mut lease = Lease::new(nano(10));
+    let demand = lease.demand(nano(0)).unwrap();
+    lease.drew(nano(0), demand, tree.draw(NOON, &path(), demand));
+    let demand = lease.demand(nano(25)).unwrap();
+    lease.drew(nano(25), demand, tree.draw(NOON, &path(), demand));
+    assert!(lease.is_last() && lease.left(nano(25)).is_spent());
+    tree.draw(NOON, &path(), lease.give_back(nano(25)));
+    let standing = tree.standing(NOON, &team());
+    assert_eq!((standing[0].1, standing[0].2), (nano(25), nano(0)));
+    assert!(!tree.has_left(NOON, &path()));
+}
+
+#[test]
+fn a_restart_counts_what_the_present_windows_have_seen() {
+    let budgets = [budget(team(), Window::Day, 0, 100), budget(organisation(), Window::Month, 0, 100)];
+    let mut tree = BudgetTree::new(budgets);
+    let yesterday = NOON - Duration::from_secs(86_400);
+    tree.restore(yesterday, &path(), nano(60));
+    tree.restore(NOON, &path(), nano(30));
+    let spent = |tree: &mut BudgetTree, scope| tree.standing(NOON, &scope)[0].1;
+    assert_eq!(spent(&mut tree, team()), nano(30));
+    assert_eq!(spent(&mut tree, organisation()), nano(90));
+}
+
+#[test]
+fn a_name_without_the_one_above_it_is_no_place() {
+    assert!(organisation().is_a_place() && team().is_a_place());
+    assert!(!Scope { key: Some(KeyId::default()), ..organisation() }.is_a_place());
+    assert!(!Scope { agent: Some(AgentId::default()), ..team() }.is_a_place());
+}

@@ -146,6 +146,7 @@ fn start(name: &str, kind: &ProviderKind) -> Result<Ready, BridgesError> {
             connect_timeout,
             stall_timeout,
             max_connection,
+            transcription_model,
         } => {
             let target = OpenAiTarget {
                 base_url: base_url.clone(),
@@ -155,6 +156,7 @@ fn start(name: &str, kind: &ProviderKind) -> Result<Ready, BridgesError> {
                 connect_timeout: *connect_timeout,
                 stall_timeout: *stall_timeout,
                 headers: Vec::new(),
+                transcription_model: transcription_model.clone(),
             };
             target.url().map_err(|source| BridgesError::Target { name: name.to_owned(), source })?;
             Ok(Ready::OpenAi { target: Box::new(target), max_connection: *max_connection })

@@ -24,7 +24,7 @@ use voxgate_providers::bridge::StampedEvent;
 use voxgate_realtime::{ApiError, SidebandId};
 use voxgate_signaling::host::SessionRequest;
 use voxgate_signaling::permit::Permit;
-use voxgate_signaling::resume::ResumeTicket;
+use voxgate_signaling::resume::{ResumeTicket, Resumed, UsedToken};
 use voxgate_telemetry::metrics::Metrics;
 
 use tokio::sync::mpsc;
@@ -83,6 +83,10 @@ pub(crate) struct Dialogue {
     permit: Permit,
     /// Held until the session ends.
     ticket: Option<ResumeTicket>,
+    /// With what its client comes back, until it has come.
+    used_token: Option<UsedToken>,
+    /// The client's last sign of life.
+    client_heard_at: Instant,
 }
 
 impl Dialogue {
@@ -116,7 +120,9 @@ impl Dialogue {
         // A log holds a session from its beginning; what an earlier one left behind is in no log.
         let recorder = config.replay.filter(|_| resumed.is_none()).map(|log| log.record(&core_config));
         let mut core = DialogueCore::new(core_config)?;
-        if let Some(parked) = resumed {
+        let mut used_token = None;
+        if let Some((parked, used)) = resumed.and_then(Resumed::go_on) {
+            used_token = Some(used);
             core = core.resume(parked);
             provider.restore(core.context());
         }
@@ -132,11 +138,14 @@ impl Dialogue {
             counted: SessionStats::default(),
             permit,
             ticket,
+            used_token,
+            client_heard_at: Instant::now(),
         })
     }
 
     /// The client's message channel is open.
     pub(crate) fn open(&mut self, now: Instant) {
+        self.used_token = None;
         self.take(now, CoreInput::Opened);
     }
 
@@ -210,8 +219,17 @@ impl Dialogue {
         self.take(now, CoreInput::Network(times));
     }
 
-    /// Ends the session.
+    /// The client gave a sign of life.
+    pub(crate) const fn note_client(&mut self, heard_at: Instant) {
+        self.client_heard_at = heard_at;
+    }
+
+    /// Ends the session. What a lost client cannot have heard is cut from its conversation first.
     pub(crate) fn end(&mut self, now: Instant, reason: EndReason) {
+        if reason == EndReason::ClientLost && self.ended().is_none() {
+            let silent_for = now.saturating_duration_since(self.client_heard_at);
+            self.take(now, CoreInput::Command(SessionCommand::LoseClient { silent_for }));
+        }
         self.take(now, CoreInput::End(reason));
     }
 
@@ -255,9 +273,15 @@ impl Dialogue {
         self.count();
     }
 
-    /// What is left of a session whose client was lost waits for it; any other end ends the conversation.
+    /// What is left of a session whose client was lost waits for it; any other end ends the conversation. A client that
+    /// wanted to come back and did not reach this session tries again with the token it has.
     fn leave(&mut self, now: Instant) {
-        let Some(ticket) = self.ticket.take() else { return };
+        let ticket = self.ticket.take();
+        let used = self.used_token.take().filter(|_| self.ended() != Some(EndReason::HungUp));
+        if let Some(used) = used {
+            return used.put_back(self.core.park());
+        }
+        let Some(ticket) = ticket else { return };
         if self.ended() == Some(EndReason::ClientLost) {
             ticket.park(now, self.core.park());
         }

@@ -147,7 +147,7 @@ impl SocketSession {
                     return;
                 }
                 if !matches!(sent, Ok(Ok(()))) {
-                    self.dialogue.end(Instant::now(), EndReason::ClientLost);
+                    self.lose(self.last_heard);
                     return;
                 }
             }
@@ -157,7 +157,11 @@ impl SocketSession {
             tokio::select! {
                 message = from_client.next(), if has_room => self.take(message),
                 _ = to_provider.reserve_many(FREE_PLACES), if !has_room => {}
-                () = ringing.notified() => self.dialogue.handle_bridge(Instant::now()),
+                () = ringing.notified() => {
+                    // A client need not send anything; as long as its connection stands it is taken to listen.
+                    self.dialogue.note_client(Instant::now());
+                    self.dialogue.handle_bridge(Instant::now());
+                }
                 () = tokio::time::sleep_until(self.deadline().into()) => self.handle_timeout(Instant::now()),
                 changed = self.drain.changed() => {
                     if changed.is_err() {
@@ -168,7 +172,7 @@ impl SocketSession {
                     let ping = to_client.send(Message::Ping(Vec::new().into()));
                     let is_sent = matches!(tokio::time::timeout(SEND_TIMEOUT, ping).await, Ok(Ok(())));
                     if !is_sent || self.last_heard.elapsed() > LOST_AFTER {
-                        self.dialogue.end(Instant::now(), EndReason::ClientLost);
+                        self.lose(self.last_heard);
                     }
                 }
             }
@@ -184,8 +188,14 @@ impl SocketSession {
             Some(Ok(Message::Binary(_))) => self.dialogue.handle_text(now, ""),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
             Some(Ok(Message::Close(_))) | None => self.dialogue.end(now, EndReason::ClientClosed),
-            Some(Err(_)) => self.dialogue.end(now, EndReason::ClientLost),
+            Some(Err(_)) => self.lose(now),
         }
+    }
+
+    /// The client is gone, and has heard nothing since that time.
+    fn lose(&mut self, heard_at: Instant) {
+        self.dialogue.note_client(heard_at);
+        self.dialogue.end(Instant::now(), EndReason::ClientLost);
     }
 
     fn deadline(&self) -> Instant {

@@ -10,6 +10,7 @@ from conftest import gateway_config, running_gateway, start_simulator
 from conversation_rules import Rules
 from event_judge import complaints
 from sideband_peer import SidebandPeer
+from test_api_surface import expected
 from webrtc_peer import Peer
 from websocket_peer import SocketPeer
 
@@ -48,7 +49,7 @@ def test_a_long_conversation_is_in_order_to_every_judge(patient, speak, transpor
     assert Rules(peer.events, peer.has_media).broken == []
     assert [event["error"]["event_id"] for event in peer.all("error")] == script.refused
     # Every kind of thing has happened, so the judges have seen it.
-    assert len({event["type"] for event in peer.events}) >= (29 if peer.has_media else 27)
+    assert {event["type"] for event in peer.events} == expected(peer)
 
 
 def user_says(text, **fields):

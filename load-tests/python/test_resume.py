@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket as sockets
+import time
 
 import pytest
 import websockets
@@ -13,11 +14,19 @@ from test_rotation import LIMIT, SECRET_WORD, Client, gateway_at
 from webrtc_peer import Peer
 
 HEADER = "voxgate-resume-token"
+ANSWER_MS = 200
 
 
 @pytest.fixture(scope="module")
 def gateway():
-    with gateway_at("--answer-ms", "200") as running:
+    with gateway_at("--answer-ms", str(ANSWER_MS)) as running:
+        yield running
+
+
+@pytest.fixture
+def gateway_with_long_answers():
+    words = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+    with gateway_at("--answer-ms", "60000", "--speed", "100", "--answer-text", words) as running:
         yield running
 
 
@@ -49,6 +58,7 @@ def begin(client):
     client.wait_for("session.updated")
     chosen = client.write(f"the word is {SECRET_WORD}", id="item_chosen_here")
     _, response = client.answer()
+    time.sleep(2 * ANSWER_MS / 1_000)  # It is played: what a lost client has not heard is cut.
     return chosen, response["output"][0]["id"]
 
 
@@ -98,6 +108,37 @@ def test_only_the_token_of_a_lost_session_resumes_it(gateway):
         token = client.token
     gateway.wait_for_metric(0, "voxgate_sessions")
     assert "resume_token_invalid" in refusal(gateway, token), "the client ended this session itself"
+
+
+def test_a_call_that_cannot_be_made_leaves_the_conversation_to_the_next(gateway):
+    with session(gateway) as client:
+        items = begin(client)
+        lose(client)
+    gateway.wait_for_metric(0, "voxgate_sessions")
+    for offer in ("v=0", ""):
+        reply = gateway.ask("POST", f"/v1/realtime/calls?model=sim&resume={client.token}", data=offer,
+                            headers={"Content-Type": "application/sdp"})
+        assert reply.status_code == 400 and "resume" not in reply.text, reply.text
+    with session(gateway, client.token) as resumed:
+        knows(resumed, *items)
+
+
+def test_a_lost_client_has_heard_what_it_had_time_to_play(gateway_with_long_answers):
+    gateway = gateway_with_long_answers
+    with session(gateway) as client:
+        client.write("tell me everything")
+        client.send("response.create")
+        first = client.wait_for("response.output_audio.delta")
+        # All of it is made much faster than it is played.
+        done = client.wait_for("response.done")["response"]
+        item = done["output"][0]["id"]
+        assert first["item_id"] == item
+        whole = done["output"][0]["content"][0]["transcript"]
+        lose(client)
+        gateway.wait_for_metric(0, "voxgate_sessions")
+        with session(gateway, client.token) as resumed:
+            kept = resumed.retrieve(item)["content"][0]["transcript"]
+            assert len(kept) < len(whole) / 2 and whole.startswith(kept), (kept, whole)
 
 
 async def place(peer, gateway, token=None):

@@ -1,6 +1,7 @@
 """Conversations that outlive the connections to their provider: the client notices nothing, the model knows everything."""
 
 import asyncio
+import base64
 import contextlib
 import json
 import re
@@ -210,3 +211,102 @@ def test_a_caller_hears_an_answer_to_the_end_of_what_was_made_when_the_session_e
         # Made faster than spoken: at the end of the connection some of it was still to be heard.
         assert peer.audible_frames > heard_by_then
         assert peer.all("error") == []
+
+
+def tone(seconds):
+    """A loud square wave, PCM of 24 kHz."""
+    half = 60
+    return (b"\x00\x20" * half + b"\x00\xe0" * half) * int(24_000 * seconds / (2 * half))
+
+
+def stream(client, pcm, piece=2_400):
+    """Sends audio as a microphone gives it: a tenth of a second every tenth of a second."""
+    begin = time.monotonic()
+    for index in range(0, len(pcm), 2 * piece):
+        client.send("input_audio_buffer.append", audio=base64.b64encode(pcm[index:index + 2 * piece]).decode())
+        due = begin + (index + 2 * piece) / 48_000
+        time.sleep(max(0.0, due - time.monotonic()))
+
+
+def test_a_turn_that_is_being_spoken_when_the_provider_ends_the_session_is_one_turn_to_the_client():
+    arguments = ["--session-limit-s", "4", "--transcript", SECRET_WORD, "--answer-ms", "200"]
+    with gateway_at(*arguments) as gateway, session(gateway) as client:
+        stream(client, bytes(48_000) + tone(6) + bytes(2 * 48_000))
+        committed = client.wait_for("input_audio_buffer.committed")
+        done = client.wait_for("response.done")["response"]
+        assert done["status"] == "completed"
+        assert gateway.metric("voxgate_provider_rotations_total", outcome="moved", reason="expired") >= 1
+        started, stopped = ([event for event in client.events if event["type"] == f"input_audio_buffer.speech_{what}"]
+                            for what in ("started", "stopped"))
+        assert [event["item_id"] for event in started + stopped] == [committed["item_id"]] * 2
+        assert stopped[0]["audio_end_ms"] > started[0]["audio_start_ms"] + 4_000
+
+
+def test_words_the_client_did_not_ask_for_outlive_the_connection_and_stay_unseen():
+    provider = {"transcription_model": "scribe", "max_connection": "3s"}
+    with gateway_at("--transcript", SECRET_WORD, "--answer-ms", "200", **provider) as gateway, session(gateway) as client:
+        stream(client, tone(1) + bytes(2 * 48_000))
+        item = client.wait_for("input_audio_buffer.committed")["item_id"]
+        client.wait_for("response.done")
+        wait_for_moves(gateway, "age", 1)
+        told, _ = client.answer()
+        assert session_of(told) >= 2 and f"[{item} user: {SECRET_WORD}]" in told, told
+        assert client.retrieve(item)["content"] == [{"type": "input_audio", "transcript": None}]
+        assert not [event for event in client.events if "transcription" in event["type"]]
+
+
+def test_a_client_that_names_no_recognition_model_gets_the_configured_one():
+    with gateway_at("--transcript", SECRET_WORD, transcription_model="scribe") as gateway, session(gateway) as client:
+        client.send("session.update", session={"type": "realtime", "audio": {"input": {"transcription": {}}}})
+        client.wait_for("session.updated")
+        stream(client, tone(1) + bytes(2 * 48_000))
+        done = client.wait_for("conversation.item.input_audio_transcription.completed")
+        assert done["transcript"] == SECRET_WORD
+
+
+def test_silence_after_the_answer_is_answered_by_the_gateways_clock():
+    with gateway_at("--answer-ms", "1500") as gateway, session(gateway) as client:
+        vad = {"type": "server_vad", "idle_timeout_ms": 5_000}
+        client.send("session.update", session={"type": "realtime", "audio": {"input": {"turn_detection": vad}}})
+        assert client.wait_for("session.updated")["session"]["audio"]["input"]["turn_detection"]["idle_timeout_ms"] == 5_000
+        client.write("hello")
+        client.answer()
+        silent = client.wait_for("input_audio_buffer.timeout_triggered")
+        assert client.wait_for("input_audio_buffer.committed")["item_id"] == silent["item_id"]
+        assert client.wait_for("response.done")["response"]["status"] == "completed"
+        assert client.retrieve(silent["item_id"])["content"][0]["type"] == "input_audio"
+
+
+def test_a_provider_that_stalls_is_replaced_and_the_next_question_answered():
+    stalls = ["--stall-after-ms", "100", "--fault-at", "2", "--answer-ms", "400"]
+    with gateway_at(*stalls, stall_timeout="1s") as gateway, session(gateway) as client:
+        client.write(f"the word is {SECRET_WORD}")
+        assert client.answer()[1]["status"] == "completed"
+        stalled = client.answer()[1]
+        assert (stalled["status"], stalled["status_details"]["error"]["code"]) == ("failed", "provider_stalled")
+        told, response = client.answer()
+        assert response["status"] == "completed"
+        assert told.startswith("session 2 ") and SECRET_WORD in told
+
+
+def test_an_answer_made_of_named_turns_is_made_of_them_before_and_after_a_move():
+    with gateway_at("--answer-ms", "200", "--session-limit-s", "5", turn_detection="gateway") as gateway, \
+            session(gateway) as client:
+        client.send("session.update", session={"type": "realtime", "audio": {"input": {
+            "turn_detection": None, "transcription": {"model": "scribe"}}}})
+        client.wait_for("session.updated")
+        turns = []
+        for _ in range(2):
+            client.send("input_audio_buffer.append", audio=base64.b64encode(tone(1)).decode())
+            client.send("input_audio_buffer.commit")
+            client.wait_for("conversation.item.input_audio_transcription.completed")
+            turns.append(client.events[-1]["item_id"])
+        for moves in (0, 1):
+            if moves:
+                wait_for_moves(gateway, "expired", 1)
+            reference = {"type": "item_reference", "id": turns[1]}
+            client.send("response.create", response={"conversation": "none", "input": [reference]})
+            response = client.wait_for("response.done")["response"]
+            told = response["output"][0]["content"][0]["transcript"]
+            # The vendor has a name of its own for a turn it heard, and the gateway's for one it was told.
+            assert told.count(" user: ") == 1 and (f"[{turns[1]} user:" in told) == bool(moves), told

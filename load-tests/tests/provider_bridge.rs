@@ -13,8 +13,9 @@ use voxgate_protocol::audio::{Pcm, SampleCount, SampleRate};
 use voxgate_protocol::bridge::{
     BridgeCommand, BridgeEvent, Fault, FaultOwner, OutputPart, ResponseStatus, TurnOwner,
 };
+use voxgate_protocol::conversation::{Content, InputItem, ItemKind, Role};
 use voxgate_protocol::id::ItemId;
-use voxgate_protocol::settings::SessionSettings;
+use voxgate_protocol::settings::{ResponseOptions, SessionSettings};
 use voxgate_providers::Secret;
 use voxgate_providers::bridge::{Bridge, EVENT_CAPACITY};
 use voxgate_providers::openai_realtime::{OpenAiTarget, connect};
@@ -95,6 +96,7 @@ fn target(base_url: String) -> OpenAiTarget {
         connect_timeout: PATIENCE,
         stall_timeout: PATIENCE,
         headers: Vec::new(),
+        transcription_model: None,
     }
 }
 
@@ -116,6 +118,13 @@ fn samples(events: &[BridgeEvent]) -> u64 {
     events.iter().map(length).sum()
 }
 
+fn words(event: &BridgeEvent) -> Option<&str> {
+    match event {
+        BridgeEvent::Output { part: OutputPart::Transcript(words), .. } => Some(words),
+        _ => None,
+    }
+}
+
 fn is_done(event: &BridgeEvent) -> bool {
     matches!(event, BridgeEvent::ResponseDone { .. })
 }
@@ -125,7 +134,7 @@ async fn what_is_said_before_the_connection_stands_is_heard_and_answered() {
     let sim = simulator(answer(Duration::from_secs(2), None)).await;
     let mut call = Call::start(target(sim.base_url()));
     call.speak(25);
-    call.send(BridgeCommand::CommitInput { item_id: ItemId::from("item_mine") });
+    call.send(BridgeCommand::CommitInput { item_id: ItemId::from("item_mine"), is_silence: false });
     call.send(BridgeCommand::CreateResponse(Box::default()));
     let events = call.until(is_done).await;
     assert_eq!(events.first(), Some(&BridgeEvent::Ready));
@@ -163,6 +172,27 @@ async fn an_interrupted_answer_is_cancelled_and_cut_to_what_was_heard() {
     let [truncation] = stats.truncations.as_slice() else { panic!("one truncation expected") };
     assert_eq!((truncation.audio_end_ms, truncation.sent_ms), (640, 1_000));
     assert!(stats.errors.is_empty(), "{:?}", stats.errors);
+}
+
+#[tokio::test]
+async fn an_answer_made_of_named_turns_is_given_them_by_the_vendors_names() {
+    let config = SimConfig { answer_text: "{context}".into(), ..answer(Duration::from_millis(100), None) };
+    let sim = simulator(config).await;
+    let mut call = Call::start(target(sim.base_url()));
+    for item in ["item_mine", "item_other"] {
+        call.speak(25);
+        call.send(BridgeCommand::CommitInput { item_id: ItemId::from(item), is_silence: false });
+    }
+    let kind = ItemKind::Message { role: Role::User, content: vec![Content::InputText("and this".into())] };
+    let input = Some(vec![InputItem::Reference("item_mine".into()), InputItem::New(kind)]);
+    let options = ResponseOptions { input, is_beside: true, ..ResponseOptions::default() };
+    call.send(BridgeCommand::CreateResponse(Box::new(options)));
+    let events = call.until(is_done).await;
+    let told: String = events.iter().filter_map(words).collect();
+    // One turn, by a name of the vendor's own, then what was written for this answer only.
+    assert_eq!(told.matches("[item_sim_").count(), 1, "{told}");
+    assert!(!told.contains("item_other") && told.ends_with("user: and this]"), "{told}");
+    assert!(sim.stats().errors.is_empty(), "{:?}", sim.stats().errors);
 }
 
 #[tokio::test]
@@ -267,7 +297,7 @@ async fn a_recording_sent_in_one_message_reaches_the_provider_whole() {
     let mut call = Call::start(target(sim.base_url()));
     let recording = Pcm { rate: SampleRate::HZ_24000, samples: vec![5_000; 240_000] };
     call.send(BridgeCommand::Audio(recording));
-    call.send(BridgeCommand::CommitInput { item_id: ItemId::from("item_mine") });
+    call.send(BridgeCommand::CommitInput { item_id: ItemId::from("item_mine"), is_silence: false });
     call.until(|event| matches!(event, BridgeEvent::InputCommitted { .. })).await;
     assert_eq!(sim.stats().turns, [240_000]);
     assert_eq!(call.bridge.counters.dropped_audio(), SampleCount(0));

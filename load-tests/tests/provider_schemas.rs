@@ -102,12 +102,12 @@ fn a_turn_of_the_gateway_keeps_the_gateways_name() {
     call.speak(SECOND);
     call.be_silent(2 * SECOND);
     assert_eq!(call.kinds("input_audio_buffer.committed"), 0, "turn detection is off");
-    call.send(&BridgeCommand::CommitInput { item_id: ItemId::from("item_mine") });
+    call.send(&BridgeCommand::CommitInput { item_id: ItemId::from("item_mine"), is_silence: false });
     call.send(&BridgeCommand::CreateResponse(Box::default()));
     call.run_for(5 * SECOND);
     assert!(call.events.contains(&BridgeEvent::InputCommitted { item_id: ItemId::from("item_mine") }));
     assert_eq!(call.statuses(), [ResponseStatus::Completed]);
-    call.send(&BridgeCommand::CommitInput { item_id: ItemId::from("item_empty") });
+    call.send(&BridgeCommand::CommitInput { item_id: ItemId::from("item_empty"), is_silence: false });
     assert_eq!(call.faults(), ["input_audio_buffer_commit_empty"]);
     call.send(&BridgeCommand::ClearInput);
     assert_eq!(call.kinds("input_audio_buffer.cleared"), 1);
@@ -158,7 +158,7 @@ fn every_other_command_and_every_refusal_is_well_formed() {
     let options = ResponseOptions {
         metadata: json!({"client_event_id": "x"}).as_object().cloned(),
         tools: Some(vec![weather()]),
-        vendor: json!({"conversation": "none"}).as_object().cloned().unwrap_or_default(),
+        is_beside: true,
         ..ResponseOptions::default()
     };
     call.send(&BridgeCommand::CreateResponse(Box::new(options)));

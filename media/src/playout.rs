@@ -371,6 +371,12 @@ impl Playout {
         self.clocks.heard_at_ear(item_id, now, client_buffer)
     }
 
+    /// The items of which something had left and not reached the caller's ear at that time, each with what had.
+    #[must_use]
+    pub fn on_the_way(&self, at: Instant, client_buffer: Duration) -> Vec<(ItemId, Duration)> {
+        self.clocks.on_the_way(at, client_buffer)
+    }
+
     /// How much audio waits.
     #[must_use]
     pub const fn queued(&self) -> Duration {

@@ -7,7 +7,9 @@
 
 mod answer;
 mod answering;
+mod estimate;
 mod held;
+mod idle;
 mod input;
 mod interrupting;
 mod meter;
@@ -31,6 +33,7 @@ use crate::uplink::RtpAudio;
 use answer::{Answer, Packet, Spoken};
 pub use held::InterruptionRule;
 use held::{End, Held};
+use idle::IdleClock;
 use input::{Input, InputEvent};
 pub use meter::NetworkTimes;
 use meter::TurnMeter;
@@ -128,6 +131,8 @@ pub struct Session {
     words: TurnWords,
     end_of_turn: Box<dyn EndOfTurn>,
     create_when_done: bool,
+    /// Where the provider finds the turns; where the gateway does, its turn machine looks after this.
+    idle: IdleClock,
     interruption: Option<InterruptionRule>,
     held: Option<Held>,
     interruptions: u32,
@@ -147,6 +152,10 @@ impl Session {
         let resume_after = config.interruption.as_ref().map_or(Duration::ZERO, |rule| rule.resume_after);
         let mut input = Input::new(config.leg, config.traits, resume_after)?;
         input.configure(config.settings.input.turn_detection.as_ref());
+        let mut idle = IdleClock::default();
+        if config.traits.turn_owner == TurnOwner::Provider {
+            idle.configure(config.settings.input.turn_detection.as_ref());
+        }
         let answer = Answer::new(config.leg, config.traits.output_rate, &config.encoder, rtp_start)?;
         Ok(Self {
             traits: config.traits,
@@ -161,6 +170,7 @@ impl Session {
             words: TurnWords::default(),
             end_of_turn: Box::new(TranscriptShape),
             create_when_done: false,
+            idle,
             interruption: config.interruption,
             held: None,
             interruptions: 0,
@@ -216,6 +226,7 @@ impl Session {
             SessionCommand::CreateResponse(options) => self.create_response(now, options),
             SessionCommand::CancelResponse { response_id } => self.cancel(response_id),
             SessionCommand::ClearOutput => self.clear_output(now),
+            SessionCommand::LoseClient { silent_for } => self.lose_client(now, silent_for),
             SessionCommand::ReportClient(report) => self.meter.report(report),
         }
         self.drain_playout(now);
@@ -251,6 +262,9 @@ impl Session {
             BridgeEvent::InputTranscriptDone { item_id, transcript, usage } => {
                 self.event(SessionEvent::InputTranscriptDone { item_id, transcript, usage });
             }
+            BridgeEvent::InputWords { item_id, words } => {
+                self.event(SessionEvent::InputWords { item_id, words });
+            }
             BridgeEvent::InputTranscriptFailed { item_id, message } => {
                 self.event(SessionEvent::InputTranscriptFailed { item_id, message });
             }
@@ -276,6 +290,9 @@ impl Session {
         }
         self.input.handle_timeout(now);
         self.take_input(now);
+        if let Some(from) = self.idle.take(now).filter(|_| !self.responses.is_busy()) {
+            self.have_silence_answered(now, from);
+        }
         self.drain_playout(now);
     }
 
@@ -313,7 +330,10 @@ impl Session {
         if self.ended {
             return None;
         }
-        [self.input.poll_timeout(), self.answer.poll_timeout()].into_iter().flatten().min()
+        let estimated = self.answer.probably_ends().filter(|_| !self.responses.is_busy());
+        let own =
+            [self.input.poll_timeout(), self.answer.poll_timeout(), self.idle.poll_timeout(), estimated];
+        own.into_iter().flatten().min()
     }
 
     /// Counters so far.
@@ -338,6 +358,9 @@ impl Session {
 
     fn configure(&mut self, now: Instant, settings: Box<SessionSettings>) {
         self.input.configure(settings.input.turn_detection.as_ref());
+        if self.traits.turn_owner == TurnOwner::Provider {
+            self.idle.configure(settings.input.turn_detection.as_ref());
+        }
         self.settings = (*settings).clone();
         self.bridge(BridgeCommand::Configure(settings));
         self.release_if_unruled(now);
@@ -380,7 +403,7 @@ impl Session {
         };
         self.words.committed(&item_id);
         self.event(SessionEvent::SpeechStopped { item_id: item_id.clone(), at });
-        self.bridge(BridgeCommand::CommitInput { item_id: item_id.clone() });
+        self.bridge(BridgeCommand::CommitInput { item_id: item_id.clone(), is_silence: false });
         self.event(SessionEvent::InputCommitted { item_id });
         let creates = self.settings.input.turn_detection.as_ref().is_some_and(|turn| turn.creates_response());
         if creates {
@@ -393,10 +416,21 @@ impl Session {
     fn answer_silence(&mut self, from: Duration, to: Duration) {
         let item_id = self.mint_item();
         self.event(SessionEvent::InputTimedOut { item_id: item_id.clone(), from, to });
-        let silence = self.input.take_silence();
+        let silence = self.input.take_silence(to.saturating_sub(from));
         self.bridge(BridgeCommand::Audio(silence));
-        self.bridge(BridgeCommand::CommitInput { item_id: item_id.clone() });
+        self.bridge(BridgeCommand::CommitInput { item_id: item_id.clone(), is_silence: true });
         self.event(SessionEvent::InputCommitted { item_id });
+        self.ask(Box::default());
+    }
+
+    /// The same where the provider has heard the silence itself, as part of everything. It says when the item is made.
+    fn have_silence_answered(&mut self, now: Instant, from: Duration) {
+        self.input.fill_silence(now, from);
+        self.take_input(now);
+        let item_id = self.mint_item();
+        let to = self.input.position();
+        self.event(SessionEvent::InputTimedOut { item_id: item_id.clone(), from, to });
+        self.bridge(BridgeCommand::CommitInput { item_id, is_silence: true });
         self.ask(Box::default());
     }
 
@@ -417,6 +451,7 @@ impl Session {
     }
 
     fn commit_by_hand(&mut self, now: Instant) {
+        self.idle.stop();
         self.confirm_held(now);
         let Some(arrival) = self.input.take_uncommitted() else {
             self.event(SessionEvent::InputEmpty);
@@ -428,7 +463,7 @@ impl Session {
             None => self.mint_item(),
         };
         self.words.committed(&item_id);
-        self.bridge(BridgeCommand::CommitInput { item_id: item_id.clone() });
+        self.bridge(BridgeCommand::CommitInput { item_id: item_id.clone(), is_silence: false });
         if self.traits.turn_owner == TurnOwner::Gateway {
             self.event(SessionEvent::InputCommitted { item_id });
         }
@@ -453,15 +488,30 @@ impl Session {
             match spoken {
                 Spoken::Packet(packet) => self.packet(now, packet),
                 Spoken::Started(response_id) => {
-                    self.input.playback_started();
+                    self.playback_started();
                     self.event(SessionEvent::PlayoutStarted { response_id });
                 }
                 Spoken::Stopped(response_id) => {
-                    self.input.playback_ended(now);
+                    self.playback_ended(now);
                     self.event(SessionEvent::PlayoutStopped { response_id });
                 }
                 Spoken::Cleared(response_id) => self.event(SessionEvent::PlayoutCleared { response_id }),
             }
+        }
+        if !self.responses.is_busy() && self.answer.has_probably_ended(now) {
+            self.playback_ended(now);
+        }
+    }
+
+    fn playback_started(&mut self) {
+        self.idle.stop();
+        self.input.playback_started();
+    }
+
+    fn playback_ended(&mut self, now: Instant) {
+        self.input.playback_ended(now);
+        if self.user_item.is_none() {
+            self.idle.start(now, self.input.position());
         }
     }
 

@@ -235,6 +235,12 @@ impl Transport {
         own.into_iter().chain([self.engine.poll_timeout()]).flatten().min()
     }
 
+    /// When the client last gave a sign of life.
+    #[must_use]
+    pub const fn last_heard(&self) -> Instant {
+        self.last_heard
+    }
+
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()

@@ -35,6 +35,10 @@ pub struct BridgeTraits {
     pub turn_owner: TurnOwner,
     /// Whether the provider can be told how much of an answer was heard.
     pub truncates: bool,
+    /// Whether the caller's words are written down although the client did not ask to see them
+    /// ([`BridgeEvent::InputWords`]).
+    #[serde(default)]
+    pub transcribes: bool,
 }
 
 /// What the gateway tells a provider.
@@ -47,9 +51,10 @@ pub enum BridgeCommand {
     Audio(Pcm),
     /// The caller's turn ended: what was heard since the last commit is one item.
     CommitInput {
-        /// The name the gateway gave the item. A provider that names items itself reports its own name in
-        /// [`BridgeEvent::InputCommitted`].
+        /// The name the gateway gave the item, and by which [`BridgeEvent::InputCommitted`] knows it.
         item_id: ItemId,
+        /// Nobody spoke: it is the silence that the idle timeout waited for.
+        is_silence: bool,
     },
     /// Forget the audio since the last commit.
     ClearInput,
@@ -244,6 +249,14 @@ pub enum BridgeEvent {
         transcript: String,
         /// What the recognition used.
         usage: Option<TranscriptionUsage>,
+    },
+    /// All of what the caller said, where the client does not want to see it. The conversation keeps it for connections
+    /// to come.
+    InputWords {
+        /// The user item.
+        item_id: ItemId,
+        /// The words.
+        words: String,
     },
     /// The caller's words could not be recognised.
     InputTranscriptFailed {

@@ -107,6 +107,16 @@ pub struct Item {
     pub kind: ItemKind,
 }
 
+/// What an answer is made from when it is not the conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InputItem {
+    /// An item of the conversation.
+    Reference(ItemId),
+    /// Something that is said for this answer only, and has no name.
+    New(ItemKind),
+}
+
 /// Where a new item goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

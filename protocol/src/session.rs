@@ -58,6 +58,11 @@ pub enum SessionCommand {
     },
     /// Stop playback and forget what has not been played (WebRTC only).
     ClearOutput,
+    /// The client is gone and was heard last this long ago: what was played since then reached nobody.
+    LoseClient {
+        /// Since the last sign of life.
+        silent_for: Duration,
+    },
     /// Latency figures only the client can measure.
     ReportClient(ClientReport),
 }
@@ -162,6 +167,13 @@ pub enum SessionEvent {
         transcript: String,
         /// What the recognition used.
         usage: Option<TranscriptionUsage>,
+    },
+    /// All of what the caller said. For the conversation's memory only: the client did not ask to see it.
+    InputWords {
+        /// The user item.
+        item_id: ItemId,
+        /// The words.
+        words: String,
     },
     /// The caller's words could not be recognised.
     InputTranscriptFailed {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::conversation::InputItem;
+
 /// What a session is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Purpose {
@@ -193,6 +195,16 @@ pub struct SessionSettings {
     pub vendor: Map<String, Value>,
 }
 
+/// How long one answer may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenLimit {
+    /// As long as the vendor lets it, whatever the session's limit.
+    Unlimited,
+    /// So many tokens.
+    Tokens(u32),
+}
+
 /// What one answer is asked for with; `None` and empty fields mean the session's setting.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ResponseOptions {
@@ -205,7 +217,11 @@ pub struct ResponseOptions {
     /// Instead of the session's choice.
     pub tool_choice: Option<ToolChoice>,
     /// Instead of the session's limit.
-    pub max_output_tokens: Option<u32>,
+    pub max_output_tokens: Option<TokenLimit>,
+    /// What the answer is made from instead of the conversation.
+    pub input: Option<Vec<InputItem>>,
+    /// The answer stays outside the conversation: it may run beside another one, and nothing of it is remembered.
+    pub is_beside: bool,
     /// Key-value pairs the client wants repeated in the response object.
     pub metadata: Option<Map<String, Value>>,
     /// Fields without a neutral meaning, handed as they are to vendors that speak the client's own protocol.

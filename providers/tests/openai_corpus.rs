@@ -42,7 +42,11 @@ fn read(path: &PathBuf) -> Conversation {
 }
 
 fn codec(turn_owner: TurnOwner) -> Codec {
-    let mut codec = Codec::new(OpenAiOptions { turn_owner, settings: SessionSettings::default() });
+    let mut codec = Codec::new(OpenAiOptions {
+        turn_owner,
+        settings: SessionSettings::default(),
+        transcription_model: None,
+    });
     codec.decode(r#"{"type":"session.created"}"#);
     codec.decode(r#"{"type":"session.updated"}"#);
     while codec.poll_transmit().is_some() {}
@@ -59,6 +63,7 @@ fn kind(event: &BridgeEvent) -> &'static str {
         BridgeEvent::InterimTranscript { .. } => "interim",
         BridgeEvent::InputTranscriptDelta { .. } => "input_delta",
         BridgeEvent::InputTranscriptDone { .. } => "input_done",
+        BridgeEvent::InputWords { .. } => "input_words",
         BridgeEvent::InputTranscriptFailed { .. } => "input_failed",
         BridgeEvent::ResponseStarted { .. } => "started",
         BridgeEvent::Output { part, .. } => match part {

@@ -174,7 +174,7 @@ impl Adapter {
     /// without one if it has none or lies too far back.
     #[must_use]
     pub fn context(&self) -> Vec<ContextItem> {
-        context::of(self.conversation.items())
+        context::of(self.conversation.items_with_words())
     }
 
     /// The names of the conversation's items, in order.
@@ -239,6 +239,7 @@ impl Adapter {
             SessionEvent::InputTranscriptDone { item_id, transcript, usage } => {
                 self.transcript_done(&item_id, &transcript, usage);
             }
+            SessionEvent::InputWords { item_id, words } => self.input_words(&item_id, words),
             SessionEvent::InputTranscriptFailed { item_id, message } => {
                 self.transcript_failed(&item_id, &message);
             }

@@ -29,14 +29,19 @@ pub struct ContextItem {
 }
 
 /// The newest items within the limits; messages of the system, which are part of the task, whatever their age.
-pub(crate) fn of<'a>(items: impl DoubleEndedIterator<Item = &'a Item>) -> Vec<ContextItem> {
+/// With each item come the caller's words that it does not show.
+pub(crate) fn of<'a>(
+    items: impl DoubleEndedIterator<Item = (&'a Item, Option<&'a str>)>,
+) -> Vec<ContextItem> {
     let mut room = Room {
         talk: Share { items: MOST_ITEMS, words: MOST_WORDS, is_full: false },
         task: Share { items: MOST_TASKS, words: MOST_TASK_WORDS, is_full: false },
         pictures: MOST_PICTURES,
     };
-    let mut context: Vec<ContextItem> =
-        items.rev().map(|item| ContextItem { id: item.id.clone(), item: room.take(item) }).collect();
+    let mut context: Vec<ContextItem> = items
+        .rev()
+        .map(|(item, words)| ContextItem { id: item.id.clone(), item: room.take(item, words) })
+        .collect();
     context.reverse();
     leave_out_answers_without_calls(&mut context);
     context
@@ -81,10 +86,11 @@ impl Share {
 }
 
 impl Room {
-    fn take(&mut self, item: &Item) -> Option<Item> {
+    fn take(&mut self, item: &Item, words: Option<&str>) -> Option<Item> {
         let kind = match &item.kind {
             ItemKind::Message { role, content } => {
-                let content: Vec<Content> = content.iter().filter_map(|part| self.in_words(part)).collect();
+                let content: Vec<Content> =
+                    content.iter().filter_map(|part| self.in_words(part, words)).collect();
                 if content.is_empty() {
                     return None;
                 }
@@ -100,7 +106,7 @@ impl Room {
         fits.then(|| Item { id: item.id.clone(), status: ItemStatus::Completed, kind })
     }
 
-    fn in_words(&mut self, part: &Content) -> Option<Content> {
+    fn in_words(&mut self, part: &Content, unseen: Option<&str>) -> Option<Content> {
         let words = match part {
             Content::InputText(text) | Content::InputAudio { transcript: Some(text) } => {
                 Content::InputText(text.clone())
@@ -108,7 +114,7 @@ impl Room {
             Content::OutputText(text) | Content::OutputAudio { transcript: text } => {
                 Content::OutputText(text.clone())
             }
-            Content::InputAudio { transcript: None } => return None,
+            Content::InputAudio { transcript: None } => Content::InputText(unseen?.to_owned()),
             Content::InputImage { image_url } => {
                 self.pictures = self.pictures.checked_sub(image_url.len())?;
                 return Some(part.clone());
@@ -149,7 +155,7 @@ mod tests {
     }
 
     fn handed_on(items: &[Item]) -> Vec<String> {
-        let context = of(items.iter());
+        let context = of(items.iter().map(|item| (item, None)));
         assert_eq!(context.len(), items.len(), "every item is named");
         context.into_iter().filter_map(|entry| Some(entry.item?.id.as_str().to_owned())).collect()
     }
@@ -163,7 +169,8 @@ mod tests {
             message("never-heard", Role::Assistant, spoken(" ")),
             message("not-recognised", Role::User, Content::InputAudio { transcript: None }),
         ];
-        let told: Vec<_> = of(items.iter()).into_iter().filter_map(|entry| entry.item).collect();
+        let told: Vec<_> =
+            of(items.iter().map(|item| (item, None))).into_iter().filter_map(|entry| entry.item).collect();
         assert_eq!(
             told,
             [
@@ -172,6 +179,16 @@ mod tests {
             ]
         );
         assert_eq!(handed_on(&items), ["u", "a"]);
+    }
+
+    #[test]
+    fn words_the_client_does_not_see_are_handed_on_and_those_it_sees_win() {
+        let heard =
+            |transcript: Option<&str>| Content::InputAudio { transcript: transcript.map(str::to_owned) };
+        let items = [message("a", Role::User, heard(None)), message("b", Role::User, heard(Some("shown")))];
+        let told = of(items.iter().map(|item| (item, Some("unseen"))));
+        let told: Vec<_> = told.into_iter().filter_map(|entry| entry.item).collect();
+        assert_eq!(told, [typed("a", "unseen"), typed("b", "shown")]);
     }
 
     #[test]
@@ -220,7 +237,8 @@ mod tests {
         };
         let newest = message("newest", Role::User, picture(10));
         let items = [Item { id: "old".into(), status: ItemStatus::Completed, kind }, newest];
-        let told: Vec<_> = of(items.iter()).into_iter().filter_map(|entry| entry.item).collect();
+        let told: Vec<_> =
+            of(items.iter().map(|item| (item, None))).into_iter().filter_map(|entry| entry.item).collect();
         assert_eq!(told.first(), Some(&typed("old", "look")));
         assert_eq!(told.len(), 2);
     }

@@ -20,8 +20,16 @@ pub(crate) struct PositionUnknown;
 
 struct Entry {
     item: Item,
+    /// What the caller said in it, if the client did not ask to see it.
+    unseen_words: Option<String>,
     /// How long each content part sounds, for truncation; missing for parts without sound.
     spoken: Vec<Duration>,
+}
+
+impl Entry {
+    fn weight(&self) -> usize {
+        weight(&self.item) + self.unseen_words.as_ref().map_or(0, String::len)
+    }
 }
 
 /// Items in order.
@@ -59,9 +67,9 @@ impl Conversation {
         self.index(id).map(|index| &self.entries[index].item)
     }
 
-    /// All items in order.
-    pub(crate) fn items(&self) -> impl DoubleEndedIterator<Item = &Item> {
-        self.entries.iter().map(|entry| &entry.item)
+    /// All items in order, each with the words that are not shown in it.
+    pub(crate) fn items_with_words(&self) -> impl DoubleEndedIterator<Item = (&Item, Option<&str>)> {
+        self.entries.iter().map(|entry| (&entry.item, entry.unseen_words.as_deref()))
     }
 
     /// The item before the given one.
@@ -83,7 +91,7 @@ impl Conversation {
             Position::After(before) => self.index(before).ok_or(PositionUnknown)? + 1,
         };
         self.bytes += weight(&item);
-        self.entries.insert(index, Entry { item, spoken: Vec::new() });
+        self.entries.insert(index, Entry { item, unseen_words: None, spoken: Vec::new() });
         self.forget_oldest();
         Ok(())
     }
@@ -91,14 +99,14 @@ impl Conversation {
     fn forget_oldest(&mut self) {
         while self.entries.len() > 1 && (self.entries.len() > MOST_ITEMS || self.bytes > MOST_BYTES) {
             if let Some(entry) = self.entries.pop_front() {
-                self.bytes -= weight(&entry.item);
+                self.bytes -= entry.weight();
             }
         }
     }
 
     pub(crate) fn remove(&mut self, id: &ItemId) -> bool {
         let Some(entry) = self.index(id).and_then(|index| self.entries.remove(index)) else { return false };
-        self.bytes -= weight(&entry.item);
+        self.bytes -= entry.weight();
         true
     }
 
@@ -106,8 +114,8 @@ impl Conversation {
     pub(crate) fn replace(&mut self, item: Item, spoken: Vec<Duration>) -> bool {
         let Some(index) = self.index(&item.id) else { return false };
         let entry = &mut self.entries[index];
-        self.bytes = self.bytes - weight(&entry.item) + weight(&item);
-        *entry = Entry { item, spoken };
+        self.bytes = self.bytes - entry.weight() + weight(&item);
+        *entry = Entry { item, unseen_words: None, spoken };
         true
     }
 
@@ -122,6 +130,15 @@ impl Conversation {
                 return;
             }
         }
+    }
+
+    /// Remembers what a caller said without showing it.
+    pub(crate) fn set_unseen_words(&mut self, id: &ItemId, words: String) {
+        let Some(index) = self.index(id) else { return };
+        self.bytes += words.len();
+        let before = self.entries[index].unseen_words.replace(words);
+        self.bytes -= before.map_or(0, |words| words.len());
+        self.forget_oldest();
     }
 
     /// How long a part of an item sounds, if it is speech of the agent.

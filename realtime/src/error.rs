@@ -119,6 +119,21 @@ impl ApiError {
         Self::invalid_request(404, "unknown_url", message)
     }
 
+    /// 400: calls over SIP are not taken, so none can be accepted, rejected or referred.
+    #[must_use]
+    pub fn sip_not_supported() -> Self {
+        let message =
+            "This gateway takes no SIP calls. WebRTC calls need no acceptance; end one with /hangup.";
+        Self::invalid_request(400, "sip_not_supported", message)
+    }
+
+    /// 400: the path belongs to the beta of the API, whose sessions had another shape.
+    #[must_use]
+    pub fn beta_api_shape_disabled() -> Self {
+        let message = "The beta of the Realtime API is not supported. Use POST /v1/realtime/client_secrets.";
+        Self::invalid_request(400, "beta_api_shape_disabled", message)
+    }
+
     /// 413: the body or message is longer than accepted.
     #[must_use]
     pub fn request_too_large(limit: usize) -> Self {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use voxgate_protocol::bridge::ResponseStatus;
 use voxgate_protocol::conversation::{Content, Item, ItemKind, ItemStatus, Role};
 use voxgate_protocol::id::{ConversationId, ItemId, ResponseId, ToolCallId};
-use voxgate_protocol::settings::{OutputModality, ResponseOptions, SessionSettings};
+use voxgate_protocol::settings::{OutputModality, ResponseOptions, SessionSettings, TokenLimit};
 use voxgate_protocol::usage::TokenUsage;
 
 use crate::asker::Asker;
@@ -19,7 +19,7 @@ pub(crate) struct Request {
     /// Who sent the `response.create`; nobody for an answer to the caller's turn.
     pub(crate) asker: Option<Asker>,
     pub(crate) modality: Option<OutputModality>,
-    pub(crate) max_output_tokens: Option<u32>,
+    pub(crate) max_output_tokens: Option<TokenLimit>,
     pub(crate) metadata: Option<Map<String, Value>>,
     pub(crate) is_out_of_band: bool,
     /// The client took it back before it began.
@@ -27,13 +27,13 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    pub(crate) fn new(asker: Asker, options: &ResponseOptions, is_out_of_band: bool) -> Self {
+    pub(crate) fn new(asker: Asker, options: &ResponseOptions) -> Self {
         Self {
             asker: Some(asker),
             modality: options.modality,
             max_output_tokens: options.max_output_tokens,
             metadata: options.metadata.clone(),
-            is_out_of_band,
+            is_out_of_band: options.is_beside,
             is_cancelled: false,
         }
     }
@@ -153,13 +153,24 @@ impl Response {
             "output": items.iter().map(|item| item::to_json(&item.item())).collect::<Vec<_>>(),
             "conversation_id": conversation,
             "output_modalities": [modality_word(request.modality.unwrap_or(settings.modality))],
-            "max_output_tokens": token_limit(request.max_output_tokens.or(settings.max_output_tokens)),
+            "max_output_tokens": token_limit(self.most_tokens(settings)),
             "audio": {"output": output(settings)},
             // The API always counts, and older Pipecat stops reading at an answer without: a provider that counts
             // nothing has used no tokens.
             "usage": end.map(|(_, used)| usage::response(&used.copied().unwrap_or_default())),
             "metadata": request.metadata,
         })
+    }
+}
+
+impl Response {
+    /// The limit of its length in effect; `None` is none.
+    const fn most_tokens(&self, settings: &SessionSettings) -> Option<u32> {
+        match self.request.max_output_tokens {
+            Some(TokenLimit::Unlimited) => None,
+            Some(TokenLimit::Tokens(limit)) => Some(limit),
+            None => settings.max_output_tokens,
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Reading the `response` object of `response.create`.
 
-use serde_json::{Value, json};
+use serde_json::Value;
+use voxgate_protocol::conversation::InputItem;
 use voxgate_protocol::id::ItemId;
-use voxgate_protocol::settings::ResponseOptions;
+use voxgate_protocol::settings::{ResponseOptions, TokenLimit};
 
 use crate::error::ApiError;
 use crate::fields::Fields;
@@ -13,8 +14,6 @@ use crate::vendor_fields;
 /// What an answer is asked for with.
 pub(crate) struct ResponseParams {
     pub(crate) options: ResponseOptions,
-    /// It stays outside the conversation.
-    pub(crate) is_out_of_band: bool,
     /// Items of the conversation that its `input` names, and where it names them.
     pub(crate) references: Vec<(ItemId, String)>,
 }
@@ -26,7 +25,7 @@ const MOST_INPUT_ITEMS: usize = 1_024;
 pub(crate) fn parse(value: Option<&Value>) -> Result<ResponseParams, ApiError> {
     let Some(value) = value.filter(|value| !value.is_null()) else {
         let options = ResponseOptions::default();
-        return Ok(ResponseParams { options, is_out_of_band: false, references: Vec::new() });
+        return Ok(ResponseParams { options, references: Vec::new() });
     };
     let fields = Fields::of(value, "response")?;
     fields.allow_only(&[
@@ -48,8 +47,10 @@ pub(crate) fn parse(value: Option<&Value>) -> Result<ResponseParams, ApiError> {
         instructions: fields.text("instructions")?.map(str::to_owned),
         tools: tools(&fields)?,
         tool_choice: tool_choice(&fields)?,
-        max_output_tokens: max_output_tokens(&fields)?.flatten(),
+        max_output_tokens: max_output_tokens(&fields)?
+            .map(|limit| limit.map_or(TokenLimit::Unlimited, TokenLimit::Tokens)),
         metadata: metadata(&fields)?,
+        is_beside: fields.one_of("conversation", &["auto", "none"])? == Some("none"),
         ..ResponseOptions::default()
     };
     for key in ["parallel_tool_calls", "reasoning", "prompt"] {
@@ -63,34 +64,35 @@ pub(crate) fn parse(value: Option<&Value>) -> Result<ResponseParams, ApiError> {
         check_output(&audio)?;
         options.vendor.insert("audio".to_owned(), fields.value("audio").cloned().unwrap_or_default());
     }
-    let is_out_of_band = fields.one_of("conversation", &["auto", "none"])? == Some("none");
-    if is_out_of_band {
-        options.vendor.insert("conversation".to_owned(), json!("none"));
-    }
     let mut references = Vec::new();
-    if let Some(input) = fields.list("input")? {
-        references = check_input(input, &fields.path_of("input"))?;
-        options.vendor.insert("input".to_owned(), Value::Array(input.to_vec()));
+    if let Some(list) = fields.list("input")? {
+        options.input = Some(input(list, &fields.path_of("input"), &mut references)?);
     }
-    Ok(ResponseParams { options, is_out_of_band, references })
+    Ok(ResponseParams { options, references })
 }
 
 /// The items an answer is made from instead of the conversation: new ones, or references to those that exist.
-fn check_input(input: &[Value], path: &str) -> Result<Vec<(ItemId, String)>, ApiError> {
-    if input.len() > MOST_INPUT_ITEMS {
+fn input(
+    list: &[Value],
+    path: &str,
+    references: &mut Vec<(ItemId, String)>,
+) -> Result<Vec<InputItem>, ApiError> {
+    if list.len() > MOST_INPUT_ITEMS {
         return Err(ApiError::invalid_value(path, format!("expected at most {MOST_INPUT_ITEMS} items.")));
     }
-    let mut references = Vec::new();
-    for (index, value) in input.iter().enumerate() {
+    let mut items = Vec::with_capacity(list.len());
+    for (index, value) in list.iter().enumerate() {
         let path = format!("{path}[{index}]");
         let fields = Fields::of(value, path.clone())?;
-        if fields.text("type")? == Some("item_reference") {
-            references.push((fields.required_text("id")?.into(), fields.path_of("id")));
+        items.push(if fields.text("type")? == Some("item_reference") {
+            let id = ItemId::from(fields.required_text("id")?);
+            references.push((id.clone(), fields.path_of("id")));
+            InputItem::Reference(id)
         } else {
-            item::parse(value, &path)?;
-        }
+            InputItem::New(item::parse(value, &path)?.kind)
+        });
     }
-    Ok(references)
+    Ok(items)
 }
 
 fn check_output(audio: &Fields<'_>) -> Result<(), ApiError> {

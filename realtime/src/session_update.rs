@@ -144,7 +144,7 @@ pub(crate) fn modality(fields: &Fields<'_>) -> Result<Option<OutputModality>, Ap
     }
 }
 
-/// `max_output_tokens`: `None` if absent or `null`, `Some(None)` for `"inf"`.
+/// `max_output_tokens`: `None` if absent or `null`, `Some(None)` for `"inf"`, which is no limit.
 pub(crate) fn max_output_tokens(fields: &Fields<'_>) -> Result<Option<Option<u32>>, ApiError> {
     if fields.value("max_output_tokens").and_then(Value::as_str) == Some("inf") {
         return Ok(Some(None));

@@ -22,7 +22,7 @@ use crate::host::{SessionHost, SessionRequest};
 use crate::identity::{Binding, Identity, Principal};
 use crate::permit::Places;
 use crate::reply::ErrorReply;
-use crate::resume::Resumptions;
+use crate::resume::{Resumed, Resumptions};
 
 /// Largest body of any request: an SDP offer is below 10 kB, a session with many tools below a few hundred.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -80,6 +80,11 @@ pub fn router(api: ClientApi) -> Router {
         .route("/v1/realtime/calls", post(create_call))
         .route("/v1/realtime/calls/{call_id}", patch(restart_ice))
         .route("/v1/realtime/calls/{call_id}/hangup", post(hang_up))
+        .route("/v1/realtime/calls/{call_id}/accept", any(sip_only))
+        .route("/v1/realtime/calls/{call_id}/reject", any(sip_only))
+        .route("/v1/realtime/calls/{call_id}/refer", any(sip_only))
+        .route("/v1/realtime/sessions", any(beta_only))
+        .route("/v1/realtime/transcription_sessions", any(beta_only))
         .route("/v1/{*path}", any(unknown_url))
         .method_not_allowed_fallback(unknown_url)
         .layer(cors())
@@ -117,6 +122,16 @@ type AskedQuery = Result<Query<CallQuery>, QueryRejection>;
 
 async fn unknown_url(method: Method, uri: Uri) -> ErrorReply {
     ApiError::unknown_url(method.as_str(), uri.path()).into()
+}
+
+/// What the API has for calls that come in over SIP.
+async fn sip_only() -> ErrorReply {
+    ApiError::sip_not_supported().into()
+}
+
+/// What the API had before it was generally available.
+async fn beta_only() -> ErrorReply {
+    ApiError::beta_api_shape_disabled().into()
 }
 
 async fn create_client_secret(
@@ -265,24 +280,16 @@ async fn admit_or_resume(
     session: Option<SessionSettings>,
 ) -> Result<(SessionRequest, Option<String>), ErrorReply> {
     let key = principal.key;
-    let parked = match &resume {
+    // Whatever fails from here on, the client may try again with the same token.
+    let resumed = match &resume {
         Some(token) => Some(api.resumptions.take(token, key).await?),
         None => None,
     };
-    let settings = session.or_else(|| parked.as_ref().map(|parked| parked.settings().clone()));
-    let mut request = match (admit(api, principal, model, settings), &resume, parked) {
-        (Ok(request), _, parked) => SessionRequest { resumed: parked, ..request },
-        (Err(refusal), Some(token), Some(parked)) => {
-            // The client may try again, once there is a place for it.
-            api.resumptions.put_back(token, key, parked);
-            return Err(refusal);
-        }
-        (Err(refusal), ..) => return Err(refusal),
-    };
+    let settings = session.or_else(|| resumed.as_ref().and_then(Resumed::settings).cloned());
+    let request = admit(api, principal, model, settings)?;
     let issued = api.resumptions.issue(key, random_bytes()?);
     let (token, ticket) = issued.map_or((None, None), |(token, ticket)| (Some(token), Some(ticket)));
-    request.ticket = ticket;
-    Ok((request, token))
+    Ok((SessionRequest { resumed, ticket, ..request }, token))
 }
 
 /// The session of a WebSocket's `intent`; `None` if the credential or the defaults decide.

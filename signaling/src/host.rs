@@ -6,10 +6,10 @@ use voxgate_policy::key::KeyIndex;
 use voxgate_policy::routing::Route;
 use voxgate_protocol::id::{CallId, SessionId};
 use voxgate_protocol::settings::SessionSettings;
-use voxgate_realtime::{AllowedEvents, ApiError, ParkedConversation};
+use voxgate_realtime::{AllowedEvents, ApiError};
 
 use crate::permit::Permit;
-use crate::resume::ResumeTicket;
+use crate::resume::{ResumeTicket, Resumed};
 
 /// A session somebody may start: authenticated, admitted, routed.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct SessionRequest {
     /// With what a client that was lost can go on; `None` if it cannot.
     pub ticket: Option<ResumeTicket>,
     /// The conversation it goes on with.
-    pub resumed: Option<ParkedConversation>,
+    pub resumed: Option<Resumed>,
     /// The client events its client may send; `None` means all.
     pub allowed_events: Option<AllowedEvents>,
 }

@@ -9,8 +9,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use subtle::ConstantTimeEq as _;
 use tokio::sync::oneshot;
 use voxgate_policy::key::{KeyHash, KeyIndex};
+use voxgate_protocol::settings::SessionSettings;
 use voxgate_realtime::{ApiError, ParkedConversation};
 
 /// What tokens begin with.
@@ -22,6 +24,9 @@ const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most bytes of parked conversations together.
 const MOST_BYTES: usize = 256 * 1024 * 1024;
 
+/// As much of a fingerprint as the book is searched by. The rest is compared in constant time.
+type Place = [u8; 16];
+
 /// Tells a running session to look at its ticket. Must return at once.
 pub type Bell = Arc<dyn Fn() + Send + Sync>;
 
@@ -30,24 +35,66 @@ enum State {
     Running {
         bell: Option<Bell>,
         /// Who waits for the conversation.
-        wanted: Option<oneshot::Sender<ParkedConversation>>,
+        wanted: Option<oneshot::Sender<Resumed>>,
     },
     /// The session is gone.
     Parked { since: Instant, conversation: Box<ParkedConversation> },
 }
 
 struct Entry {
+    fingerprint: Fingerprint,
     key: KeyIndex,
     state: State,
 }
 
-/// The hash of a token, the only form that is kept. Looking it up takes a time that says nothing about the token.
-type Fingerprint = [u8; 32];
+/// The hash of a token, the only form that is kept.
+#[derive(Clone, Copy)]
+struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    fn of(token: &str) -> Self {
+        Self(KeyHash::of(token).into_bytes())
+    }
+
+    fn place(self) -> Place {
+        let mut place = Place::default();
+        place.copy_from_slice(&self.0[..size_of::<Place>()]);
+        place
+    }
+
+    /// Takes the same time wherever two fingerprints differ.
+    fn is(self, other: Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+/// The entries of the book, found by their place and then compared whole.
+#[derive(Default)]
+struct Book(HashMap<Place, Entry>);
+
+impl Book {
+    fn get(&self, fingerprint: Fingerprint) -> Option<&Entry> {
+        self.0.get(&fingerprint.place()).filter(|entry| entry.fingerprint.is(fingerprint))
+    }
+
+    fn get_mut(&mut self, fingerprint: Fingerprint) -> Option<&mut Entry> {
+        self.0.get_mut(&fingerprint.place()).filter(|entry| entry.fingerprint.is(fingerprint))
+    }
+
+    fn insert(&mut self, fingerprint: Fingerprint, key: KeyIndex, state: State) {
+        self.0.insert(fingerprint.place(), Entry { fingerprint, key, state });
+    }
+
+    fn remove(&mut self, fingerprint: Fingerprint) -> Option<Entry> {
+        self.get(fingerprint)?;
+        self.0.remove(&fingerprint.place())
+    }
+}
 
 /// The book of conversations that may be resumed, shared by every listener of a process.
 #[derive(Clone)]
 pub struct Resumptions {
-    book: Arc<Mutex<HashMap<Fingerprint, Entry>>>,
+    book: Arc<Mutex<Book>>,
     window: Duration,
     most_parked: usize,
 }
@@ -74,21 +121,21 @@ impl Resumptions {
         }
         let token =
             format!("{PREFIX}{}", random.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-        let fingerprint = KeyHash::of(&token).into_bytes();
-        let state = State::Running { bell: None, wanted: None };
-        self.with(|book| book.insert(fingerprint, Entry { key, state }));
+        let fingerprint = Fingerprint::of(&token);
+        self.with(|book| book.insert(fingerprint, key, State::Running { bell: None, wanted: None }));
         Some((token, ResumeTicket { fingerprint, resumptions: self.clone() }))
     }
 
-    /// Takes the conversation of a token that was given out for this key. The token is used up by it.
+    /// Takes the conversation of a token that was given out for this key. The token is used up once a session goes on
+    /// with it.
     ///
     /// # Errors
     /// `resume_token_invalid` if there is none: unknown, another key's, used, expired, or of a session that ended in
     /// order.
-    pub async fn take(&self, token: &str, key: KeyIndex) -> Result<ParkedConversation, ApiError> {
-        let fingerprint = KeyHash::of(token).into_bytes();
+    pub async fn take(&self, token: &str, key: KeyIndex) -> Result<Resumed, ApiError> {
+        let fingerprint = Fingerprint::of(token);
         let handed_over = match self.claim(fingerprint, key, Instant::now()) {
-            Some(Claim::Parked(conversation)) => return Ok(*conversation),
+            Some(Claim::Parked(conversation)) => return Ok(self.taken(fingerprint, key, *conversation)),
             Some(Claim::Running(bell, handed_over)) => {
                 bell();
                 handed_over
@@ -102,16 +149,20 @@ impl Resumptions {
         }
     }
 
-    /// Parks a conversation again whose new session could not start.
-    pub fn put_back(&self, token: &str, key: KeyIndex, conversation: ParkedConversation) {
-        let state = State::Parked { since: Instant::now(), conversation: Box::new(conversation) };
-        self.with(|book| book.insert(KeyHash::of(token).into_bytes(), Entry { key, state }));
-        self.make_room(Instant::now());
+    fn taken(&self, fingerprint: Fingerprint, key: KeyIndex, left: ParkedConversation) -> Resumed {
+        Resumed { fingerprint, key, resumptions: self.clone(), conversation: Some(left) }
+    }
+
+    fn put_back(&self, fingerprint: Fingerprint, key: KeyIndex, conversation: ParkedConversation) {
+        let now = Instant::now();
+        let state = State::Parked { since: now, conversation: Box::new(conversation) };
+        self.with(|book| book.insert(fingerprint, key, state));
+        self.make_room(now);
     }
 
     fn claim(&self, fingerprint: Fingerprint, key: KeyIndex, now: Instant) -> Option<Claim> {
         self.with(|book| {
-            let entry = book.get_mut(&fingerprint).filter(|entry| entry.key == key)?;
+            let entry = book.get_mut(fingerprint).filter(|entry| entry.key == key)?;
             match &mut entry.state {
                 State::Running { bell: Some(bell), wanted: wanted @ None } => {
                     let (sender, receiver) = oneshot::channel();
@@ -121,7 +172,7 @@ impl Resumptions {
                 State::Running { .. } => None,
                 State::Parked { since, .. } => {
                     let is_late = now.saturating_duration_since(*since) >= self.window;
-                    match book.remove(&fingerprint)?.state {
+                    match book.remove(fingerprint)?.state {
                         State::Parked { conversation, .. } if !is_late => Some(Claim::Parked(conversation)),
                         _ => None,
                     }
@@ -131,17 +182,14 @@ impl Resumptions {
     }
 
     fn park(&self, fingerprint: Fingerprint, now: Instant, conversation: ParkedConversation) {
-        self.with(|book| {
-            let Some(Entry { key, state }) = book.remove(&fingerprint) else { return };
-            let left = match state {
-                State::Running { wanted: Some(wanted), .. } => wanted.send(conversation).err(),
-                _ => Some(conversation),
-            };
-            if let Some(conversation) = left {
-                let state = State::Parked { since: now, conversation: Box::new(conversation) };
-                book.insert(fingerprint, Entry { key, state });
-            }
-        });
+        let Some(Entry { key, state, .. }) = self.with(|book| book.remove(fingerprint)) else { return };
+        if let State::Running { wanted: Some(wanted), .. } = state {
+            // Whoever waited and does so no more leaves it behind, and it is parked.
+            drop(wanted.send(self.taken(fingerprint, key, conversation)));
+            return;
+        }
+        let state = State::Parked { since: now, conversation: Box::new(conversation) };
+        self.with(|book| book.insert(fingerprint, key, state));
         self.make_room(now);
     }
 
@@ -149,10 +197,11 @@ impl Resumptions {
     fn make_room(&self, now: Instant) {
         self.with(|book| {
             let mut parked: Vec<(Instant, Fingerprint, usize)> = book
-                .iter()
-                .filter_map(|(fingerprint, entry)| match &entry.state {
+                .0
+                .values()
+                .filter_map(|entry| match &entry.state {
                     State::Parked { since, conversation } => {
-                        Some((*since, *fingerprint, conversation.bytes()))
+                        Some((*since, entry.fingerprint, conversation.bytes()))
                     }
                     State::Running { .. } => None,
                 })
@@ -163,13 +212,13 @@ impl Resumptions {
                 bytes += weight;
                 let is_late = now.saturating_duration_since(since) >= self.window;
                 if is_late || place >= self.most_parked || bytes > MOST_BYTES {
-                    book.remove(&fingerprint);
+                    book.remove(fingerprint);
                 }
             }
         });
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut HashMap<Fingerprint, Entry>) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut Book) -> T) -> T {
         // The book stays consistent whatever a panicking thread did between two entries.
         act(&mut self.book.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -177,7 +226,67 @@ impl Resumptions {
 
 enum Claim {
     Parked(Box<ParkedConversation>),
-    Running(Bell, oneshot::Receiver<ParkedConversation>),
+    Running(Bell, oneshot::Receiver<Resumed>),
+}
+
+/// A conversation that was taken. Dropping it, because no session could go on with it, parks it again, and its token works
+/// once more.
+pub struct Resumed {
+    fingerprint: Fingerprint,
+    key: KeyIndex,
+    resumptions: Resumptions,
+    /// `None` once a session goes on with it.
+    conversation: Option<ParkedConversation>,
+}
+
+impl Resumed {
+    /// The settings in effect when its client was lost.
+    #[must_use]
+    pub fn settings(&self) -> Option<&SessionSettings> {
+        self.conversation.as_ref().map(ParkedConversation::settings)
+    }
+
+    /// A session goes on with it. The token is used up, unless the session leaves the conversation to it again.
+    #[must_use]
+    pub fn go_on(mut self) -> Option<(ParkedConversation, UsedToken)> {
+        let conversation = self.conversation.take()?;
+        let (fingerprint, key) = (self.fingerprint, self.key);
+        Some((conversation, UsedToken { fingerprint, key, resumptions: self.resumptions.clone() }))
+    }
+}
+
+/// The token a session was resumed with.
+pub struct UsedToken {
+    fingerprint: Fingerprint,
+    key: KeyIndex,
+    resumptions: Resumptions,
+}
+
+impl UsedToken {
+    /// The client never came: it may try again with this token.
+    pub fn put_back(self, conversation: ParkedConversation) {
+        self.resumptions.put_back(self.fingerprint, self.key, conversation);
+    }
+}
+
+impl fmt::Debug for UsedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UsedToken(..)")
+    }
+}
+
+impl fmt::Debug for Resumed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Resumed(..)")
+    }
+}
+
+impl Drop for Resumed {
+    fn drop(&mut self) {
+        if let Some(conversation) = self.conversation.take() {
+            self.resumptions.put_back(self.fingerprint, self.key, conversation);
+        }
+    }
 }
 
 /// The running session's end of its token. Dropping it ends the token.
@@ -197,7 +306,7 @@ impl ResumeTicket {
     pub fn hang(&self, bell: Bell) {
         self.resumptions.with(|book| {
             if let Some(Entry { state: State::Running { bell: hung, .. }, .. }) =
-                book.get_mut(&self.fingerprint)
+                book.get_mut(self.fingerprint)
             {
                 *hung = Some(bell);
             }
@@ -208,7 +317,7 @@ impl ResumeTicket {
     #[must_use]
     pub fn is_wanted(&self) -> bool {
         self.resumptions.with(|book| {
-            let entry = book.get(&self.fingerprint);
+            let entry = book.get(self.fingerprint);
             matches!(entry, Some(Entry { state: State::Running { wanted: Some(_), .. }, .. }))
         })
     }
@@ -222,8 +331,8 @@ impl ResumeTicket {
 impl Drop for ResumeTicket {
     fn drop(&mut self) {
         self.resumptions.with(|book| {
-            if matches!(book.get(&self.fingerprint), Some(Entry { state: State::Running { .. }, .. })) {
-                book.remove(&self.fingerprint);
+            if matches!(book.get(self.fingerprint), Some(Entry { state: State::Running { .. }, .. })) {
+                book.remove(self.fingerprint);
             }
         });
     }

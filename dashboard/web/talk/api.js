@@ -16,10 +16,18 @@ export async function createSecret(key, session) {
   return value;
 }
 
-/** Trades an SDP offer for the answer and the path of the call. */
-export async function createCall(secret, offer) {
-  const response = await post("/v1/realtime/calls", secret, "application/sdp", offer);
-  return { answer: await response.text(), location: response.headers.get("Location") };
+/**
+ * Trades an SDP offer for the answer, the path of the call and the token that goes on with its conversation should it be
+ * lost. `resume` is the token of a lost call.
+ */
+export async function createCall(secret, offer, resume = null) {
+  const query = resume ? `?resume=${encodeURIComponent(resume)}` : "";
+  const response = await post(`/v1/realtime/calls${query}`, secret, "application/sdp", offer);
+  return {
+    answer: await response.text(),
+    location: response.headers.get("Location"),
+    resumeToken: response.headers.get("voxgate-resume-token"),
+  };
 }
 
 /**

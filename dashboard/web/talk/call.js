@@ -22,7 +22,8 @@ export function missingSupport() {
  *
  * `on` holds the listeners: state(state, step), event(serverEvent), turn(turn, message), stats(measured),
  * streams({microphone} or {remote}), failure(failure). With `failover: false` the call is not moved when its relay or
- * its network fails, as a client without `failover.js`.
+ * its network fails, as a client without `failover.js`. With `resume`, the token of a lost call, the call goes on with that
+ * conversation.
  */
 export class Call {
   state = "connecting";
@@ -39,9 +40,13 @@ export class Call {
   #location = null;
   #deadline = null;
   #lastHope = null;
+  #resume;
+  #token = null;
+  #offered = null;
 
-  constructor(key, wishes, on, { failover = true } = {}) {
+  constructor(key, wishes, on, { failover = true, resume = null } = {}) {
     this.#key = key;
+    this.#resume = resume;
     this.#keepsAlive = failover;
     this.#wishes = wishes;
     this.#on = on;
@@ -88,6 +93,20 @@ export class Call {
     this.#close("ended");
   }
 
+  /**
+   * With what another call can go on with the conversation if this one is lost, or null. A token is used up when the call
+   * that was made with it connects, not before.
+   */
+  get resumeToken() {
+    return this.#token ?? this.#resume;
+  }
+
+  /** Another call goes on with the conversation of this lost one, or nobody does: then it ends at the gateway too. */
+  leave(isContinued) {
+    if (isContinued) this.#location = null;
+    this.#hangUp();
+  }
+
   async #openMicrophone() {
     try {
       this.#microphone = await navigator.mediaDevices.getUserMedia({
@@ -114,8 +133,10 @@ export class Call {
     );
     connection.addEventListener("connectionstatechange", () => this.#follow(connection.connectionState));
     await connection.setLocalDescription();
-    const { answer, location } = await createCall(secret, connection.localDescription.sdp);
+    const { sdp } = connection.localDescription;
+    const { answer, location, resumeToken } = await createCall(secret, sdp, this.#resume);
     this.#location = location;
+    this.#offered = resumeToken;
     if (this.#isOver()) return this.#hangUp();
     // Before the answer is applied: the channel that ends this wait may be open by the time the promise resolves.
     this.#deadline = setTimeout(() => this.#fail(new CallFailure("no_media_path")), CONNECT_PATIENCE_MS);
@@ -156,6 +177,8 @@ export class Call {
 
   #opened() {
     clearTimeout(this.#deadline);
+    this.#token = this.#offered;
+    this.#resume = null;
     this.#enter("connected");
     const [track] = this.#microphone.getAudioTracks();
     this.#reader = new StatsReader(this.#connection, track, (measured) => {
@@ -207,7 +230,9 @@ export class Call {
     this.#reader?.stop();
     this.#relays?.stop();
     this.#release();
-    this.#hangUp();
+    // A lost call that is hung up, or whose connection says farewell on a way that still works, leaves nothing to go on with.
+    const isKept = failure?.kind === "connection_lost" && this.#token;
+    if (!isKept) this.#hangUp();
     if (failure) this.#on.failure(failure);
     this.#on.state(state, "");
   }

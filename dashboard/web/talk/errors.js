@@ -41,7 +41,9 @@ const sentences = {
   no_media_path: () =>
     "The call was accepted but no audio could get through: check that the gateway's UDP port is open between you " +
     "and it.",
-  connection_lost: () => "The connection was lost: check your network and connect again.",
+  connection_lost: () =>
+    "The connection was lost: check your network, then go on with this conversation or connect anew.",
+  cannot_continue: () => "The conversation is not kept any longer: connect again to begin a new one.",
   ended_by_gateway: () => "The gateway ended the call: connect again to go on.",
   sound_blocked: () => "The browser blocked the sound: click anywhere on the page to hear the agent.",
   unexpected: (detail) =>
@@ -72,7 +74,8 @@ export function microphoneFailure(exception) {
 
 /** A response of the HTTP API that is not a success. `body` is its text. */
 export function httpFailure(status, body) {
-  const detail = apiMessage(body);
+  const { message: detail, code } = apiError(body);
+  if (code === "resume_token_invalid") return new CallFailure("cannot_continue", detail);
   if (status === 401) return new CallFailure("key_refused", detail);
   if (status === 403) return new CallFailure("forbidden", detail);
   if (status === 429) return new CallFailure("limited", detail);
@@ -86,11 +89,12 @@ export function eventFailure(error) {
   return new CallFailure("provider_failed", error.message);
 }
 
-function apiMessage(body) {
+function apiError(body) {
   try {
-    return JSON.parse(body)?.error?.message ?? "";
+    const { message = "", code = "" } = JSON.parse(body)?.error ?? {};
+    return { message, code };
   } catch {
-    return "";
+    return { message: "", code: "" };
   }
 }
 

@@ -39,6 +39,11 @@ test("statuses are told apart", () => {
   ]);
 });
 
+test("a conversation that is not kept any longer is told apart from other refusals", () => {
+  const body = JSON.stringify({ error: { message: "Gone.", code: "resume_token_invalid" } });
+  assert.equal(httpFailure(400, body).kind, "cannot_continue");
+});
+
 test("an answer that is not JSON leaves the status as the reason", () => {
   assert.match(explain(httpFailure(502, "<html>Bad gateway</html>")), /HTTP status 502\./);
 });

@@ -33,6 +33,19 @@ export function typed(state, id, text) {
   return { ...state, transcript: put(state.transcript, id, { role: "user", text, final: true }) };
 }
 
+/** The state after a new call went on with the conversation of a lost one: nothing of the old call goes on. */
+export function resumed(state) {
+  return {
+    ...state,
+    userSpeaking: false,
+    agentSpeaking: false,
+    activeResponse: null,
+    playingResponse: null,
+    error: null,
+    transcript: state.transcript.map((entry) => (entry.final ? entry : { ...entry, final: true })),
+  };
+}
+
 /** The state after the person pressed the stop button. */
 export function stopped(state) {
   const response = state.playingResponse ?? state.activeResponse;
@@ -78,6 +91,9 @@ const handlers = {
 
   "conversation.item.added": (state, event) => ({ transcript: putItem(state.transcript, event.item) }),
   "conversation.item.done": (state, event) => ({ transcript: putItem(state.transcript, event.item) }),
+  "conversation.item.retrieved": (state, event) => ({
+    transcript: change(state.transcript, event.item.id, (entry) => kept(entry, event.item)),
+  }),
   "conversation.item.deleted": (state, event) => ({
     transcript: state.transcript.filter((entry) => entry.id !== event.item_id),
   }),
@@ -119,6 +135,13 @@ const handlers = {
   error: (_, event) =>
     event.error?.code === "response_cancel_not_active" ? {} : { error: event.error ?? {} },
 };
+
+/** An answer as the gateway has kept it: if that is less than was written here, no more of it was heard. */
+function kept(entry, item) {
+  const text = (item.content ?? []).map((part) => part.transcript ?? part.text ?? "").join("");
+  const isCut = entry.role === "agent" && text.length < entry.text.length;
+  return isCut ? { text, interrupted: "loss", final: true } : {};
+}
 
 function agentDelta(state, event) {
   const fields = { role: "agent", responseId: event.response_id };

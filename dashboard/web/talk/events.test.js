@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { emptyConversation, reduce, stopped, typed } from "./events.js";
+import { emptyConversation, reduce, resumed, stopped, typed } from "./events.js";
 
 const after = (...events) => events.reduce(reduce, emptyConversation());
 const answer = (text) => [
@@ -117,6 +117,19 @@ test("a failed answer is an error with the provider's sentence", () => {
     response: { id: "resp_1", status: "failed", status_details: details },
   });
   assert.equal(state.error.message, "Model gone.");
+});
+
+test("a lost call leaves nothing that goes on, and its last answer becomes what was heard of it", () => {
+  const before = after(speech("u1"), ...answer(["Once ", "upon a time"]));
+  const state = resumed(before);
+  assert.ok(state.transcript.every((entry) => entry.final));
+  assert.deepEqual([state.activeResponse, state.playingResponse, state.agentSpeaking], [null, null, false]);
+  const told = before.transcript.find((entry) => entry.role === "agent");
+  const item = (transcript) => ({ id: told.id, content: [{ type: "output_audio", transcript }] });
+  const retrieve = (transcript) =>
+    reduce(state, { type: "conversation.item.retrieved", item: item(transcript) }).transcript.at(-1);
+  assert.deepEqual([retrieve("Once").text, retrieve("Once").interrupted], ["Once", "loss"]);
+  assert.deepEqual(retrieve(told.text), { ...told, final: true });
 });
 
 test("a tool call is shown with its arguments", () => {

@@ -1,11 +1,12 @@
 // The talk page: one call at a time, what it said and how long its turns took.
 import { Call, missingSupport } from "./call.js";
 import { CallFailure, eventFailure, explain } from "./errors.js";
-import { emptyConversation, reduce, stopped, typed } from "./events.js";
+import { emptyConversation, reduce, resumed, stopped, typed } from "./events.js";
 import { forgetKey, keepKey, takeKey } from "./key.js";
 import { Meters } from "./meter.js";
 import {
   announceTurn,
+  showContinue,
   showError,
   showLevel,
   showPresence,
@@ -27,6 +28,8 @@ const page = {
   stats: null,
   muted: false,
   error: "",
+  /** The call whose connection was lost and whose conversation can go on. */
+  lost: null,
 };
 const transcriptView = new TranscriptView(byId("transcript"), byId("conversation"));
 let call = null;
@@ -35,6 +38,7 @@ let meters = null;
 /** The call moved on. */
 export function enter(state, step = "") {
   page.state = state;
+  if (state === "connected" && page.lost) goOn();
   if (state === "ended" || state === "failed") hangUp();
   showState(state, step);
   showPresence(page);
@@ -68,6 +72,9 @@ export function fail(failure) {
   if (failure.kind === "ended_by_gateway" && page.error) return;
   page.error = explain(failure);
   showError(page.error);
+  if (failure.kind === "connection_lost" && call?.resumeToken) page.lost = call;
+  if (failure.kind === "cannot_continue") forgetLost();
+  showContinue(page.lost !== null);
   if (failure.kind === "unexpected" || !(failure instanceof CallFailure)) console.error(failure);
   if (failure.kind === "key_refused") {
     forgetKey();
@@ -79,6 +86,23 @@ export function fail(failure) {
 function dismissError() {
   page.error = "";
   showError("");
+  showContinue(false);
+}
+
+/** The lost conversation goes on in the new call. */
+function goOn() {
+  page.lost.leave(true);
+  page.lost = null;
+  converse(resumed(page.conversation));
+  // What was heard of the last answer is what the gateway kept of it.
+  const cut = page.conversation.transcript.findLast((entry) => entry.role === "agent");
+  if (cut) call.send({ type: "conversation.item.retrieve", item_id: cut.id });
+}
+
+/** Nobody goes on with the lost conversation. */
+function forgetLost() {
+  page.lost?.leave(false);
+  page.lost = null;
 }
 
 function converse(conversation) {
@@ -102,13 +126,25 @@ function connect() {
   const missing = missingSupport() ?? (key ? null : new CallFailure("key_missing"));
   if (missing) return fail(missing);
   keepKey(key);
-  dismissError();
-  page.muted = false;
+  forgetLost();
   page.turns = [];
   page.messages = [];
-  addStats(null);
   pickTurn(null);
   converse(emptyConversation());
+  place(key);
+}
+
+/** Goes on with the lost conversation in a new call. */
+function proceed() {
+  if (!page.lost || call) return;
+  place(byId("key").value.trim(), page.lost.resumeToken);
+}
+
+/** Makes a call; with a token, one that goes on with the conversation of another. */
+function place(key, resume = null) {
+  dismissError();
+  page.muted = false;
+  addStats(null);
   meters = new Meters();
   const wishes = Object.fromEntries(
     ["model", "voice", "instructions"].map((id) => [id, byId(id).value.trim()]),
@@ -123,7 +159,7 @@ function connect() {
   };
   // For tests: what a client is worth that does not move its call.
   const failover = new URLSearchParams(location.search).get("failover") !== "off";
-  call = new Call(key, wishes, listeners, { failover });
+  call = new Call(key, wishes, listeners, { failover, resume });
   call.start();
   // The form with the focus disappears. Nobody went to the conversation, so no ring is drawn around it.
   byId("conversation").focus({ focusVisible: false });
@@ -212,8 +248,12 @@ byId("stop").addEventListener("click", stopAgent);
 byId("end").addEventListener("click", () => call?.end());
 byId("latest").addEventListener("click", () => pickTurn(null));
 byId("error-close").addEventListener("click", dismissError);
+byId("continue").addEventListener("click", proceed);
 document.addEventListener("keydown", shortcut);
-window.addEventListener("pagehide", () => call?.end());
+window.addEventListener("pagehide", () => {
+  call?.end();
+  forgetLost();
+});
 window.addEventListener("hashchange", () => (byId("key").value = takeKey()));
 
 // For automated tests and curious people: copies, so that nothing here can be changed.

@@ -85,6 +85,10 @@ export function showStats(measured) {
   }
 }
 
+export function showContinue(isOffered) {
+  byId("continue").hidden = !isOffered;
+}
+
 export function showError(text) {
   byId("error").hidden = !text;
   byId("error-text").textContent = text;

@@ -19,6 +19,7 @@ export function splitHeard({ text, heardMs }) {
 /** One line about a cut answer, or "". */
 export function interruptionNote({ interrupted, heardMs }) {
   if (!interrupted) return "";
+  if (interrupted === "loss") return "Cut off by the lost connection";
   const by = interrupted === "stop" ? "Stopped" : "Interrupted";
   return heardMs === undefined ? by : `${by} after ${(heardMs / 1000).toFixed(1)} s`;
 }

@@ -48,6 +48,9 @@ const RESUME_AFTER: std::ops::RangeInclusive<Duration> = Duration::from_millis(5
 /// Backchannels anybody may list; they are compared with everything said over an answer.
 const MOST_BACKCHANNELS: usize = 100;
 
+/// What OpenAI's SDKs ask for.
+const DEFAULT_TRANSCRIPTION_MODEL: &str = "gpt-4o-mini-transcribe";
+
 /// A configuration that means something.
 #[derive(Debug)]
 pub(crate) struct Checked {
@@ -100,6 +103,8 @@ pub(crate) enum ProviderKind {
         stall_timeout: Duration,
         /// Age at which a connection is replaced at the next pause.
         max_connection: Duration,
+        /// The recognition model where the client names none; `None`: the vendor's own, and no words unasked for.
+        transcription_model: Option<String>,
     },
 }
 
@@ -174,6 +179,7 @@ fn check_provider(
             connect_timeout,
             stall_timeout,
             max_connection,
+            transcription_model,
         } => {
             if !CONNECTION_AGES.contains(max_connection) {
                 problems.push(format!("providers.{name}.max_connection must be 1s to 24h"));
@@ -218,9 +224,16 @@ fn check_provider(
                 connect_timeout: *connect_timeout,
                 stall_timeout: *stall_timeout,
                 max_connection: *max_connection,
+                transcription_model: transcription_model_of(transcription_model.as_deref(), base_url),
             })
         }
     }
+}
+
+/// Only OpenAI is known to have the default model.
+fn transcription_model_of(written: Option<&str>, base_url: &str) -> Option<String> {
+    let default = base_url.contains("://api.openai.com/").then_some(DEFAULT_TRANSCRIPTION_MODEL);
+    written.or(default).filter(|model| !model.is_empty()).map(str::to_owned)
 }
 
 fn check_routes(written: &Written, problems: &mut Vec<String>) -> RouteTable {

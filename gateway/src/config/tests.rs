@@ -71,6 +71,25 @@ routes: [{ model: '*', provider: cloud }]
 }
 
 #[test]
+fn words_are_recognised_by_openais_own_model_there_and_by_none_elsewhere_unless_told() {
+    let model = |fields: &str| {
+        let text = format!(
+            "providers: {{ p: {{ kind: openai-realtime{fields} }} }}\nroutes: [{{ model: '*', provider: p }}]"
+        );
+        let checked = check(&parse(&text).unwrap(), &nothing).unwrap();
+        match &checked.providers["p"].kind {
+            ProviderKind::OpenAiRealtime { transcription_model, .. } => transcription_model.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(model("").as_deref(), Some("gpt-4o-mini-transcribe"));
+    assert_eq!(model(", transcription_model: ''"), None);
+    assert_eq!(model(", base_url: 'http://127.0.0.1:1/v1'"), None);
+    let named = ", base_url: 'http://127.0.0.1:1/v1', transcription_model: scribe";
+    assert_eq!(model(named).as_deref(), Some("scribe"));
+}
+
+#[test]
 fn logs_of_sessions_are_written_only_if_asked_for_and_kept_for_a_sane_time() {
     let of = |text: &str| check(&parse(text).unwrap(), &|_| None).map(|checked| checked.replay);
     assert!(of("{}").unwrap().is_none());

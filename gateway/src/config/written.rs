@@ -276,6 +276,12 @@ pub(crate) enum Provider {
         /// in it. Default 55 min: OpenAI ends a connection after 60 min, and no turn should take the rest.
         #[serde(with = "humantime_serde", default = "default_max_connection")]
         max_connection: Duration,
+        /// The model that writes down what the caller says, where the client names none. Words are also written down for
+        /// clients that do not ask to see them, because a turn without words cannot be told to the next connection; they
+        /// cost what the vendor takes for them. An empty name: the vendor's own model, and only for clients that ask.
+        /// Default `gpt-4o-mini-transcribe` for OpenAI, its cheapest and what its SDKs ask for; for other servers, of
+        /// whose models nothing is known, the empty name.
+        transcription_model: Option<String>,
     },
 }
 

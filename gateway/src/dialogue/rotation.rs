@@ -16,10 +16,12 @@ mod pause;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use memory::Memory;
 use pause::Pause;
 use tail::Tail;
+use turns::Turns;
 
 /// Connections that may be opened in a row.
 const MOST_IN_A_ROW: u32 = 3;
@@ -29,6 +31,9 @@ const ONE_MORE_AFTER: Duration = Duration::from_secs(10);
 
 /// Longest time a caller waits for a provider that has gone.
 const LONGEST_OUTAGE: Duration = Duration::from_secs(15);
+
+/// Connections in a row that may stall before the provider is given up. A stalled one has cost the caller its whole limit.
+const MOST_STALLS: u32 = 2;
 
 /// Wait after a new connection could not be made while the caller waits.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -47,6 +52,8 @@ pub(crate) enum Reason {
     Closed,
     /// The connection broke.
     Lost,
+    /// The provider said nothing for longer than it may.
+    Stalled,
 }
 
 impl Reason {
@@ -57,11 +64,12 @@ impl Reason {
             Self::Expired => "expired",
             Self::Closed => "closed",
             Self::Lost => "lost",
+            Self::Stalled => "stalled",
         }
     }
 
-    /// Whether the end of a connection is one that a new connection mends. A provider that stalls or refuses would do
-    /// the same again.
+    /// Whether the end of a connection is one that a new connection mends. A provider that refuses would do the same
+    /// again.
     fn of(event: &BridgeEvent) -> Option<Self> {
         match event {
             BridgeEvent::Closed { .. } => Some(Self::Closed),
@@ -70,6 +78,7 @@ impl Reason {
                     "session_expired" => Some(Self::Expired),
                     "provider_closed" => Some(Self::Closed),
                     "provider_disconnected" => Some(Self::Lost),
+                    "provider_stalled" | "provider_unreachable" => Some(Self::Stalled),
                     _ => None,
                 }
             }
@@ -121,6 +130,9 @@ pub(crate) struct Rotation {
     pause: Pause,
     tail: Tail,
     memory: Memory,
+    turns: Turns,
+    /// Connections that stalled since the provider last ended an answer.
+    stalls: u32,
     /// Restored items that were cut since.
     cut: Vec<ItemId>,
     /// Audio of the caller given to all connections together.
@@ -146,10 +158,12 @@ impl Rotation {
             standby: None,
             retry_at: now,
             allowance: Allowance { left: MOST_IN_A_ROW, since: now },
-            pause: Pause::new(traits.turn_owner, &settings),
+            pause: Pause::new(traits, &settings),
             tail: Tail::new(traits.turn_owner, &settings),
             settings,
             memory: Memory::default(),
+            turns: Turns::default(),
+            stalls: 0,
             cut: Vec::new(),
             heard: Duration::ZERO,
             offset: Duration::ZERO,
@@ -183,6 +197,9 @@ impl Rotation {
             BridgeCommand::CreateItem { item, position } => {
                 BridgeCommand::CreateItem { item, position: self.memory.known(position) }
             }
+            BridgeCommand::CreateResponse(options) => {
+                BridgeCommand::CreateResponse(self.memory.input(options))
+            }
             BridgeCommand::DeleteItem { item_id } => {
                 self.memory.forget(&item_id);
                 BridgeCommand::DeleteItem { item_id }
@@ -194,7 +211,7 @@ impl Rotation {
             }
             other => other,
         };
-        self.outage.is_none().then_some(command)
+        self.outage.is_none().then(|| self.turns.translate(command))
     }
 
     fn configure(&mut self, settings: &SessionSettings) {
@@ -208,16 +225,24 @@ impl Rotation {
 
     /// An event of the connection in use. Gives what the session has to be told instead of it, in order.
     pub(crate) fn hear(&mut self, now: Instant, event: BridgeEvent) -> Vec<BridgeEvent> {
-        if let Some(reason) = Reason::of(&event).filter(|_| self.may_move(now)) {
+        if let Some(reason) = Reason::of(&event).filter(|reason| self.may_move(now, *reason)) {
             return self.lose(now, reason, event);
         }
-        if event == BridgeEvent::Ready {
-            self.is_ready = true;
+        match &event {
+            BridgeEvent::Ready => self.is_ready = true,
+            BridgeEvent::ResponseDone { .. } => self.stalls = 0,
+            _ => {}
+        }
+        if let BridgeEvent::InputCommitted { item_id } = &event {
+            self.memory.heard_again(&self.turns.name_of(item_id.clone()));
         }
         self.pause.event(now, &event);
-        if !self.tail.event(&event) {
-            return Vec::new();
+        let is_news = self.tail.event(&event);
+        let event = self.turns.hear(event).filter(|_| is_news);
+        if self.tail.audio().is_zero() {
+            self.turns.settled();
         }
+        let Some(event) = event else { return Vec::new() };
         vec![match event {
             BridgeEvent::SpeechStarted { item_id, at } => {
                 BridgeEvent::SpeechStarted { item_id, at: at + self.offset }
@@ -230,8 +255,10 @@ impl Rotation {
     }
 
     /// A connection that never worked is not replaced: its end is the provider's answer.
-    fn may_move(&mut self, now: Instant) -> bool {
-        self.is_ready && self.outage.is_none() && (self.standby.is_some() || self.allowance.is_left(now))
+    fn may_move(&mut self, now: Instant, reason: Reason) -> bool {
+        let is_stuck = reason == Reason::Stalled && self.stalls >= MOST_STALLS;
+        let may_open = self.standby.is_some() || self.allowance.is_left(now);
+        self.is_ready && self.outage.is_none() && may_open && !is_stuck
     }
 
     /// The answers in progress end with what was said of them; everything else waits for the next connection.
@@ -240,6 +267,7 @@ impl Rotation {
             BridgeEvent::Fault(Fault { code, message, .. }) => (code.clone(), message.clone()),
             _ => ("provider_closed".to_owned(), "The provider closed the session.".to_owned()),
         };
+        self.stalls += u32::from(reason == Reason::Stalled);
         self.outage = Some(Outage { since: now, reason, ended_with: event, is_hopeless: false });
         self.retry_at = now;
         let failed = ResponseStatus::Failed { code, message };
@@ -340,11 +368,23 @@ impl Rotation {
             commands.push(BridgeCommand::Configure(Box::new(self.settings.clone())));
         }
         commands.extend(self.memory.restore(context));
-        commands.extend(self.tail.repeat());
+        let repeated = self.tail.repeat();
+        for command in &repeated {
+            if let BridgeCommand::CommitInput { item_id, .. } = command {
+                self.memory.heard_again(item_id);
+            }
+        }
+        commands.extend(repeated.into_iter().map(|command| match command {
+            BridgeCommand::CreateResponse(options) => {
+                BridgeCommand::CreateResponse(self.memory.input(options))
+            }
+            other => other,
+        }));
         if self.pause.take_owed() && !self.tail.asks() {
             commands.push(BridgeCommand::CreateResponse(Box::default()));
         }
         self.offset = self.heard.saturating_sub(self.tail.audio());
+        self.turns.moved(self.tail.audio());
         commands
     }
 
@@ -356,7 +396,8 @@ impl Rotation {
     /// The commands that bring restored items that were cut into their present form.
     pub(crate) fn recut(&mut self, context: &[ContextItem]) -> Vec<BridgeCommand> {
         let cut = std::mem::take(&mut self.cut);
-        cut.into_iter().flat_map(|item_id| self.memory.replace(&item_id, context)).collect()
+        let replaced = cut.into_iter().flat_map(|item_id| self.memory.replace(&item_id, context));
+        replaced.map(|command| self.turns.translate(command)).collect()
     }
 
     /// When [`Rotation::step`] has something to do if nothing happens before.

@@ -18,6 +18,7 @@ const TRAITS: BridgeTraits = BridgeTraits {
     output_rate: SampleRate::HZ_16000,
     turn_owner: TurnOwner::Gateway,
     truncates: true,
+    transcribes: false,
 };
 
 fn dialogue(places: &Places) -> (Dialogue, BridgeEnds) {

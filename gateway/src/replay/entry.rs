@@ -325,6 +325,7 @@ fn describe_event(event: &BridgeEvent) -> String {
         BridgeEvent::Fault(fault) => format!("provider fault {}", fault.code),
         BridgeEvent::InputTranscriptDelta { item_id, .. } => format!("provider {item_id} words"),
         BridgeEvent::InputTranscriptDone { item_id, .. } => format!("provider {item_id} transcript"),
+        BridgeEvent::InputWords { item_id, .. } => format!("provider {item_id} recognised, unseen"),
         BridgeEvent::InputTranscriptFailed { item_id, .. } => format!("provider {item_id} not understood"),
         BridgeEvent::Closed { .. } => "provider closed".to_owned(),
         BridgeEvent::SpeechStarted { item_id, .. } => format!("provider {item_id} speech begins"),

@@ -61,6 +61,7 @@ impl Call {
                 output_rate: SampleRate::HZ_24000,
                 turn_owner: owner,
                 truncates: true,
+                transcribes: false,
             },
             leg: Leg::Rtp,
             encoder: EncoderConfig::default(),

@@ -138,6 +138,7 @@ impl Call {
         let times = NetworkTimes { relay_in: tunnel.relay_in, relay_out: tunnel.relay_out, round_trip };
         self.dialogue.note_network(now, times);
         self.transport.handle_datagram(now, path, datagram);
+        self.dialogue.note_client(self.transport.last_heard());
         if is_rtp(datagram) {
             self.silence = Some(Silence { since: now, refresh_at: now + SILENT_AFTER });
         }

@@ -8,7 +8,7 @@ use super::settings::Refusal;
 const MAXIMUM_ITEMS: usize = 4_096;
 
 /// Items in order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Conversation {
     items: Vec<Value>,
 }
@@ -57,6 +57,22 @@ impl Conversation {
 
     pub(super) fn get_mut(&mut self, id: &str) -> Option<&mut Value> {
         self.index(id).map(|index| &mut self.items[index])
+    }
+
+    /// What an answer is made from when its `input` is given: new items, and those of this conversation that it names.
+    pub(super) fn of_input(&self, input: &[Value]) -> Result<Self, Refusal> {
+        let mut items = Vec::new();
+        for (index, item) in input.iter().enumerate() {
+            items.push(if item["type"] == "item_reference" {
+                let id = item["id"].as_str().unwrap_or_default();
+                let message = format!("Item with item_id not found: '{id}'.");
+                let missing = Refusal::new("invalid_value", message);
+                self.get(id).cloned().ok_or_else(|| missing.about(format!("response.input[{index}].id")))?
+            } else {
+                stored(item, format!("input_{index}"))?
+            });
+        }
+        Ok(Self { items })
     }
 
     /// Puts an item behind the others and returns the name of the one before it.

@@ -263,7 +263,7 @@ impl SimSession {
         let Some(turn) = self.input.commit() else { return };
         self.commit(turn, now);
         if self.settings.turn_detection().is_some_and(|vad| vad.create_response) && self.answer.is_none() {
-            self.start_answer(&Value::Null, now);
+            self.start_answer(&Value::Null, self.conversation.clone(), now);
         }
     }
 

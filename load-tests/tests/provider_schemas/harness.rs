@@ -30,7 +30,7 @@ impl Harness {
     pub(crate) fn new(config: SimConfig, turn_owner: TurnOwner, settings: SessionSettings) -> Self {
         let now = Instant::now();
         let mut harness = Self {
-            codec: Codec::new(OpenAiOptions { turn_owner, settings }),
+            codec: Codec::new(OpenAiOptions { turn_owner, settings, transcription_model: None }),
             session: SimSession::new(Arc::new(config), 1, "gpt-realtime-2.1", now),
             client: Schema::client(),
             server: Schema::server(),

@@ -9,7 +9,7 @@ use voxgate_protocol::id::{ItemId, ResponseId};
 /// Items whose clocks are kept; the oldest are forgotten first.
 const MAX_ITEMS: usize = 256;
 
-/// Frames that are remembered one by one: five seconds, more than any client buffers.
+/// Runs of frames without a gap that are remembered: of 20 ms at the least, five seconds, more than any client buffers.
 const MAX_SENT: usize = 250;
 
 #[derive(Clone, Debug)]
@@ -69,6 +69,12 @@ impl HeardClocks {
         // What leaves in a burst still sounds one after the other.
         let after_previous = self.sent.back().map(|sent| sent.at + self.rate_duration(sent.samples));
         let at = after_previous.map_or(now, |after| after.max(now));
+        if after_previous == Some(at)
+            && let Some(last) = self.sent.back_mut().filter(|sent| sent.item_id == *item_id)
+        {
+            last.samples += samples;
+            return;
+        }
         self.sent.push_back(Sent { item_id: item_id.clone(), at, samples });
     }
 
@@ -88,6 +94,22 @@ impl HeardClocks {
             })
             .sum();
         Some(self.rate_duration(clock.played.saturating_sub(on_the_way)))
+    }
+
+    /// The items of which something had left and not reached the caller's ear at that time, each with what had.
+    pub(super) fn on_the_way(&self, at: Instant, buffer: Duration) -> Vec<(ItemId, Duration)> {
+        let mut items: Vec<(ItemId, Duration)> = Vec::new();
+        for sent in &self.sent {
+            let is_known = items.last().is_some_and(|(item_id, _)| *item_id == sent.item_id);
+            let is_heard = at >= sent.at + buffer + self.rate_duration(sent.samples);
+            if !is_known
+                && !is_heard
+                && let Some(heard) = self.heard_at_ear(&sent.item_id, at, buffer)
+            {
+                items.push((sent.item_id.clone(), heard));
+            }
+        }
+        items
     }
 
     pub(super) fn rate_duration(&self, samples: u64) -> Duration {

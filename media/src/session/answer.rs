@@ -9,6 +9,7 @@ use crate::encode::{DTX_FRAME, Encoder, EncoderConfig};
 use crate::playout::{Playout, PlayoutConfig, PlayoutEvent, Queued};
 use crate::resample::Resampler;
 
+use super::estimate::PlaybackEstimate;
 use super::{Leg, SessionError};
 
 /// An item the caller did not hear to its end.
@@ -56,6 +57,8 @@ pub(super) struct Answer {
     resampler: Option<Resampler>,
     /// Whose samples the resamplers hold.
     converting: Option<ItemId>,
+    /// What a message client plays by itself.
+    estimate: PlaybackEstimate,
 }
 
 impl Answer {
@@ -73,7 +76,7 @@ impl Answer {
             Leg::Pcm if rate != SampleRate::HZ_24000 => Some(resampler(rate, SampleRate::HZ_24000)?),
             Leg::Pcm | Leg::Rtp => None,
         };
-        Ok(Self { speaker, resampler, converting: None })
+        Ok(Self { speaker, resampler, converting: None, estimate: PlaybackEstimate::default() })
     }
 
     /// Samples of this item follow. What a resampler still holds of another must not be heard in it.
@@ -109,7 +112,10 @@ impl Answer {
     ) -> bool {
         match &mut self.speaker {
             Some(speaker) => speaker.push(response_id, item_id, pcm, received),
-            None => true,
+            None => {
+                self.estimate.received(received, item_id, pcm.duration());
+                true
+            }
         }
     }
 
@@ -135,7 +141,10 @@ impl Answer {
 
     /// Stops playback at once and says what was cut off. What was heard counts up to `silent_since`.
     pub(super) fn clear(&mut self, silent_since: Instant, client_buffer: Duration) -> Vec<Interrupted> {
-        let Some(speaker) = &mut self.speaker else { return Vec::new() };
+        let Some(speaker) = &mut self.speaker else {
+            self.estimate.stop(silent_since);
+            return Vec::new();
+        };
         let cut = speaker.playout.clear();
         cut.into_iter()
             .filter(|item| !item.fully_played)
@@ -145,6 +154,47 @@ impl Answer {
                 Interrupted { heard: at_ear.unwrap_or(item.heard).min(item.received), item_id: item.item_id }
             })
             .collect()
+    }
+
+    /// Stops playback for a client that was heard last at that time. Gives every item that did not reach its ear whole,
+    /// whether or not all of it had left.
+    pub(super) fn lose(&mut self, heard_at: Instant, client_buffer: Duration) -> Vec<Interrupted> {
+        let sent = match &self.speaker {
+            Some(speaker) => speaker.playout.on_the_way(heard_at, client_buffer),
+            None => self.estimate.cut(heard_at),
+        };
+        let mut cut: Vec<Interrupted> =
+            sent.into_iter().map(|(item_id, heard)| Interrupted { item_id, heard }).collect();
+        for waiting in self.clear(heard_at, client_buffer) {
+            if !cut.iter().any(|item| item.item_id == waiting.item_id) {
+                cut.push(waiting);
+            }
+        }
+        cut
+    }
+
+    /// Whether the client keeps the playout clock itself.
+    pub(super) const fn is_played_by_the_client(&self) -> bool {
+        self.speaker.is_none()
+    }
+
+    /// When a client that plays by itself has probably played everything; `None` if it has, or was sent nothing.
+    pub(super) fn probably_ends(&self) -> Option<Instant> {
+        self.estimate.ends()
+    }
+
+    /// Whether it has. Said once.
+    pub(super) fn has_probably_ended(&mut self, now: Instant) -> bool {
+        let has_ended = self.estimate.ends().is_some_and(|at| at <= now);
+        if has_ended {
+            self.estimate.has_ended();
+        }
+        has_ended
+    }
+
+    /// A client that plays by itself says what it has played.
+    pub(super) fn forget_estimate(&mut self) {
+        self.estimate.forget();
     }
 
     /// A client may not claim to have heard more than was sent.

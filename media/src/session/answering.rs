@@ -9,13 +9,13 @@ use voxgate_protocol::session::SessionEvent;
 use voxgate_protocol::settings::ResponseOptions;
 use voxgate_protocol::usage::TokenUsage;
 
-use super::{Session, responses};
+use super::Session;
 
 impl Session {
     pub(super) fn create_response(&mut self, now: Instant, options: Box<ResponseOptions>) {
         // A provider that owns the turns knows best what runs there, and says so itself.
         let is_owner = self.traits.turn_owner == TurnOwner::Gateway;
-        if is_owner && self.responses.is_busy() && !responses::is_beside(&options) {
+        if is_owner && self.responses.is_busy() && !options.is_beside {
             return self.event(SessionEvent::Fault(already_answering()));
         }
         self.meter.asked(now);
@@ -23,6 +23,7 @@ impl Session {
     }
 
     pub(super) fn ask(&mut self, options: Box<ResponseOptions>) {
+        self.idle.stop();
         self.responses.asked(&options);
         self.bridge(BridgeCommand::CreateResponse(options));
     }
@@ -36,6 +37,7 @@ impl Session {
     }
 
     pub(super) fn response_started(&mut self, at: Instant, response_id: ResponseId) {
+        self.idle.stop();
         let was_cancelled = self.responses.started(&response_id);
         self.meter.response_started(at);
         self.event(SessionEvent::ResponseStarted { response_id: response_id.clone() });
@@ -77,6 +79,9 @@ impl Session {
                 self.meter.first_audio(at);
                 self.answer.continue_with(&item_id);
                 self.play(at, &response_id, &item_id, &pcm);
+                if self.answer.is_played_by_the_client() {
+                    self.playback_started();
+                }
                 OutputPart::Audio(self.answer.for_client(pcm))
             }
             other => other,
@@ -93,6 +98,7 @@ impl Session {
     }
 
     pub(super) fn truncate(&mut self, item_id: ItemId, content_index: u32, heard: Duration) {
+        self.answer.forget_estimate();
         if self.traits.truncates {
             self.bridge(BridgeCommand::Truncate { item_id: item_id.clone(), content_index, heard });
         }

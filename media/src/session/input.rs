@@ -34,6 +34,9 @@ const PIECE: Duration = Duration::from_millis(20);
 /// Less than this is no turn: the Realtime API refuses to commit it (`input_audio_buffer_commit_empty`).
 const SHORTEST_COMMIT: Duration = Duration::from_millis(100);
 
+/// The longest idle timeout a client may ask for, 1.4 MiB at 24 kHz.
+const LONGEST_SILENCE: Duration = Duration::from_secs(30);
+
 /// The most audio one Opus packet holds (RFC 6716 section 2.1.4).
 const LONGEST_PACKET: Duration = Duration::from_millis(120);
 
@@ -104,6 +107,8 @@ pub(super) struct Input {
     gate: Gate,
     prefix: VecDeque<i16>,
     prefix_length: SampleCount,
+    /// Silence that is kept for the idle timeout, which makes an item of it.
+    silence_length: SampleCount,
     position: SampleCount,
     uncommitted: SampleCount,
     arrivals: VecDeque<Arrival>,
@@ -138,6 +143,7 @@ impl Input {
             gate: Gate::Open,
             prefix: VecDeque::new(),
             prefix_length: SampleCount(0),
+            silence_length: SampleCount(0),
             position: SampleCount(0),
             uncommitted: SampleCount(0),
             arrivals: VecDeque::new(),
@@ -163,10 +169,11 @@ impl Input {
                 self.gate = Gate::Turns { is_speaking: false };
             }
         }
-        let padding = match detection {
-            TurnDetection::ServerVad(vad) => vad.prefix_padding,
-            TurnDetection::Semantic(_) => Duration::from_millis(300),
+        let (padding, idle_timeout) = match detection {
+            TurnDetection::ServerVad(vad) => (vad.prefix_padding, vad.idle_timeout),
+            TurnDetection::Semantic(_) => (Duration::from_millis(300), None),
         };
+        self.silence_length = self.rate.samples_in(idle_timeout.unwrap_or_default().min(LONGEST_SILENCE));
         self.prefix_length = self.rate.samples_in(padding.min(MAX_PREFIX) + DETECTION_LAG);
     }
 
@@ -253,12 +260,26 @@ impl Input {
         self.arrivals.back().copied()
     }
 
-    /// The last of what was not passed on because nobody spoke; enough of it for a provider to take a commit.
-    pub(super) fn take_silence(&mut self) -> Pcm {
-        let mut samples: Vec<i16> = self.prefix.drain(..).collect();
+    /// What was not passed on because nobody spoke, as far back as asked for and kept; enough of it for a provider to take
+    /// a commit.
+    pub(super) fn take_silence(&mut self, length: Duration) -> Pcm {
+        let older = self.prefix.len().saturating_sub(self.rate.samples_in(length).0 as usize);
+        let mut samples: Vec<i16> = self.prefix.drain(..).skip(older).collect();
         let shortest = self.rate.samples_in(SHORTEST_COMMIT).0 as usize;
         samples.resize(samples.len().max(shortest), 0);
         Pcm { rate: self.rate, samples }
+    }
+
+    /// A caller who has sent next to nothing since a position is taken to be silent, so that there is something to commit.
+    pub(super) fn fill_silence(&mut self, now: Instant, from: Duration) {
+        if self.position().saturating_sub(from) < SHORTEST_COMMIT {
+            self.take(now, now, Duration::ZERO, Pcm::silence(self.rate, SHORTEST_COMMIT));
+        }
+    }
+
+    /// How much of the caller was heard so far.
+    pub(super) fn position(&self) -> Duration {
+        self.position.duration_at(self.rate)
     }
 
     /// The client took the turn into its own hands.
@@ -325,8 +346,7 @@ impl Input {
     fn forward(&mut self, pcm: Pcm) {
         if self.gate == (Gate::Turns { is_speaking: false }) {
             self.prefix.extend(&pcm.samples);
-            let excess = self.prefix.len().saturating_sub(self.prefix_length.0 as usize);
-            self.prefix.drain(..excess);
+            self.keep_last(self.prefix_length.max(self.silence_length));
             return;
         }
         self.uncommitted += pcm.len();
@@ -334,6 +354,12 @@ impl Input {
             Some(InputEvent::Audio(before)) => before.samples.extend(pcm.samples),
             _ => self.events.push_back(InputEvent::Audio(pcm)),
         }
+    }
+
+    /// Of what was not passed on only this much stays.
+    fn keep_last(&mut self, length: SampleCount) {
+        let excess = self.prefix.len().saturating_sub(length.0 as usize);
+        self.prefix.drain(..excess);
     }
 
     fn take_turn_events(&mut self) {
@@ -356,6 +382,7 @@ impl Input {
     fn open_gate(&mut self, at: Duration) {
         self.events.push_back(InputEvent::SpeechStarted { at });
         self.gate = Gate::Turns { is_speaking: true };
+        self.keep_last(self.prefix_length);
         let samples: Vec<i16> = self.prefix.drain(..).collect();
         if !samples.is_empty() {
             self.forward(Pcm { rate: self.rate, samples });

@@ -120,6 +120,7 @@ impl Session {
 
     fn announce_speech(&mut self, item_id: ItemId, at: Duration) {
         self.meter.speech_started();
+        self.idle.stop();
         self.user_item = Some(item_id.clone());
         self.event(SessionEvent::SpeechStarted { item_id, at });
     }
@@ -148,9 +149,21 @@ impl Session {
         self.let_go(now);
     }
 
+    /// The answers become what the client can have heard of them.
+    pub(super) fn lose_client(&mut self, now: Instant, silent_for: Duration) {
+        let heard_at = now.checked_sub(silent_for).unwrap_or(now);
+        let silent_since = self.held.take().map_or(heard_at, |held| held.since.min(heard_at));
+        let cut = self.answer.lose(silent_since, self.meter.client_buffer());
+        self.tell_cut(cut);
+    }
+
     fn cut_playback(&mut self, now: Instant, silent_since: Instant) {
         let cut = self.answer.clear(silent_since, self.meter.client_buffer());
         self.drain_playout(now);
+        self.tell_cut(cut);
+    }
+
+    fn tell_cut(&mut self, cut: Vec<Interrupted>) {
         for Interrupted { item_id, heard } in cut {
             // What the client removed while it sounded is unknown to the provider, which would complain.
             if !self.deleted.contains(&item_id) {

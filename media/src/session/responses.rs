@@ -36,14 +36,9 @@ pub(super) struct Responses {
     cancelled: VecDeque<(ResponseId, ResponseStatus)>,
 }
 
-/// Whether an answer is to stay outside the conversation.
-pub(super) fn is_beside(options: &ResponseOptions) -> bool {
-    options.vendor.get("conversation").is_some_and(|conversation| conversation == "none")
-}
-
 impl Responses {
     pub(super) fn asked(&mut self, options: &ResponseOptions) {
-        push(&mut self.asked, Asked { is_beside: is_beside(options), cancelled: None }, MOST_OPEN);
+        push(&mut self.asked, Asked { is_beside: options.is_beside, cancelled: None }, MOST_OPEN);
     }
 
     /// The provider began an answer. True if it was cancelled before it had a name: the provider has to be told.

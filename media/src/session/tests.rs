@@ -17,6 +17,8 @@ use crate::uplink::RtpAudio;
 
 mod barge_in;
 mod holding;
+mod idle;
+mod lost;
 mod silence;
 
 const MS: Duration = Duration::from_millis(1);
@@ -65,6 +67,7 @@ impl Stage {
             output_rate: SampleRate::HZ_24000,
             turn_owner: owner,
             truncates: true,
+            transcribes: false,
         };
         let session = Session::new(SessionConfig {
             traits,
@@ -443,8 +446,7 @@ fn an_answer_beside_the_conversation_is_neither_interrupted_nor_waited_for() {
     let mut stage = Stage::new(TurnOwner::Gateway);
     ask(&mut stage);
     stage.answer(20);
-    let mut beside = ResponseOptions::default();
-    beside.vendor.insert("conversation".to_owned(), "none".into());
+    let beside = ResponseOptions { is_beside: true, ..ResponseOptions::default() };
     stage.command(SessionCommand::CreateResponse(Box::new(beside)));
     stage.bridge(started("resp_beside"));
     stage.outputs.clear();
@@ -559,7 +561,7 @@ fn a_silent_caller_is_spoken_to_again_after_the_idle_timeout() {
     );
     assert!(events.contains(&&SessionEvent::InputCommitted { item_id: item_id.clone() }));
     let commands = stage.commands();
-    let commit = BridgeCommand::CommitInput { item_id };
+    let commit = BridgeCommand::CommitInput { item_id, is_silence: true };
     let at = commands.iter().position(|command| **command == commit).unwrap();
     assert!(
         matches!(commands[at - 1], BridgeCommand::Audio(pcm) if pcm.duration() >= Duration::from_millis(100)),

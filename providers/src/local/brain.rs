@@ -48,6 +48,8 @@ pub enum BrainInput {
     Words(String),
     /// The caller's words could not be recognised at all.
     Unheard,
+    /// The caller has said nothing for as long as the client wanted to wait.
+    Silence,
     /// Tools answered.
     ToolOutputs(Vec<ToolAnswer>),
 }
@@ -134,11 +136,16 @@ impl Brain {
     /// Answers.
     pub fn reply(&mut self, input: &BrainInput, facts: &BrainFacts) -> Reply {
         let reply = self.think(input, facts);
+        self.has_said(&reply);
+        reply
+    }
+
+    /// Remembers an answer as its last one.
+    pub fn has_said(&mut self, reply: &Reply) {
         if !reply.clauses.is_empty() {
             self.last.clone_from(&reply.clauses);
             self.unheard.clear();
         }
-        reply
     }
 
     fn think(&mut self, input: &BrainInput, facts: &BrainFacts) -> Reply {
@@ -154,10 +161,14 @@ impl Brain {
             BrainInput::Words(text) if !text.trim().is_empty() => self.answer_words(text, facts),
             BrainInput::Words(_) => Reply::say(answers::NOTHING_HEARD),
             BrainInput::Unheard => Reply::say(answers::COULD_NOT_LISTEN),
+            BrainInput::Silence => Reply::say(answers::STILL_THERE),
             BrainInput::Opening | BrainInput::ToolOutputs(_) if self.last.is_empty() => {
                 Reply::say(&self.greeting())
             }
-            BrainInput::Opening | BrainInput::ToolOutputs(_) => Reply::say(answers::STILL_THERE),
+            BrainInput::Opening | BrainInput::ToolOutputs(_) if !self.unheard.is_empty() => {
+                Reply { clauses: std::mem::take(&mut self.unheard), tool_call: None }
+            }
+            BrainInput::Opening | BrainInput::ToolOutputs(_) => Reply::say(answers::NOTHING_NEW),
         }
     }
 

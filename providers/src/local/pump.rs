@@ -15,14 +15,14 @@ use tokio::time::{Instant, sleep_until};
 use voxgate_protocol::bridge::{
     BridgeCommand, BridgeEvent, BridgeTraits, Fault, FaultOwner, ResponseStatus, TurnOwner, TurnStage,
 };
-use voxgate_protocol::conversation::ItemKind;
+use voxgate_protocol::conversation::{InputItem, Item, ItemKind};
 use voxgate_protocol::id::{IdSource, ItemId, ResponseId, ToolCallId};
 use voxgate_protocol::settings::{ResponseOptions, SessionSettings};
 use voxgate_protocol::timeline::TurnTimeline;
 use voxgate_protocol::usage::TranscriptionUsage;
 
 use super::answer::{Answer, AnswerIds, Spoken};
-use super::brain::{Brain, BrainFacts, BrainSettings, LastTurn, LocalTime};
+use super::brain::{Brain, BrainFacts, BrainSettings, LastTurn, LocalTime, Reply};
 use super::transcript::{OpenTurn, PendingTranscript};
 use super::unanswered::Unanswered;
 use super::voice::{Manner, VoiceName};
@@ -35,6 +35,7 @@ pub const TRAITS: BridgeTraits = BridgeTraits {
     output_rate: OUTPUT_RATE,
     turn_owner: TurnOwner::Gateway,
     truncates: true,
+    transcribes: false,
 };
 
 /// Audio that stops arriving (a client that sends none between its turns) ends an utterance after this long, so
@@ -87,7 +88,7 @@ pub fn connect(engine: &LocalEngine, call: LocalCall) -> Bridge {
 
 /// What is being answered.
 enum Current {
-    /// Announced, waiting for the words of a turn.
+    /// Announced, waiting for the words of the turns before it.
     Waiting { response_id: ResponseId, options: Box<ResponseOptions>, asked: Instant },
     /// On its way out.
     Going { answer: Box<Answer>, began: Instant },
@@ -110,7 +111,10 @@ struct Pump {
     brain: Brain,
     turn: OpenTurn,
     pending: VecDeque<PendingTranscript>,
+    /// What waits for an answer.
     unanswered: Unanswered,
+    /// The same and what was answered, for answers that are made of items by name.
+    said: Unanswered,
     queued: VecDeque<Box<ResponseOptions>>,
     current: Option<Current>,
     /// The last answer, as far as it was said.
@@ -135,6 +139,7 @@ impl Pump {
             turn: OpenTurn::new(),
             pending: VecDeque::new(),
             unanswered: Unanswered::default(),
+            said: Unanswered::default(),
             queued: VecDeque::new(),
             current: None,
             spoken: None,
@@ -203,16 +208,18 @@ impl Pump {
                 self.last_audio = Instant::now();
                 self.turn.hear(&pcm.samples, &self.engine.decoders);
             }
-            BridgeCommand::CommitInput { item_id } => self.commit(item_id).await?,
+            BridgeCommand::CommitInput { item_id, is_silence } => self.commit(item_id, is_silence).await?,
             BridgeCommand::ClearInput => self.turn.clear(),
-            BridgeCommand::CreateItem { item, .. } => self.unanswered.add_item(&item, &self.tool_names),
-            // A script answers what is said now; of the past it only has to know which tools were asked for.
-            BridgeCommand::RestoreItem { item, .. } => {
-                if let ItemKind::ToolCall { call_id, name, .. } = item.kind {
-                    self.remember_tool(call_id, name);
-                }
+            BridgeCommand::CreateItem { item, .. } => {
+                self.remember_item(&item);
+                self.unanswered.add_item(&item, &self.tool_names);
             }
-            BridgeCommand::DeleteItem { item_id } => self.unanswered.remove(&item_id),
+            // A script answers what is said now; the past it only has to know for answers that name it.
+            BridgeCommand::RestoreItem { item, .. } => self.remember_item(&item),
+            BridgeCommand::DeleteItem { item_id } => {
+                self.unanswered.remove(&item_id);
+                self.said.remove(&item_id);
+            }
             BridgeCommand::CreateResponse(options) if self.queued.len() < MOST_QUEUED => {
                 self.queued.push_back(options);
             }
@@ -230,7 +237,14 @@ impl Pump {
         self.tool_names.insert(call_id, name);
     }
 
-    async fn commit(&mut self, item_id: ItemId) -> Result<(), BridgeEnded> {
+    fn remember_item(&mut self, item: &Item) {
+        if let ItemKind::ToolCall { call_id, name, .. } = &item.kind {
+            self.remember_tool(call_id.clone(), name.clone());
+        }
+        self.said.add_item(item, &self.tool_names);
+    }
+
+    async fn commit(&mut self, item_id: ItemId, is_silence: bool) -> Result<(), BridgeEnded> {
         self.tell(BridgeEvent::InputCommitted { item_id: item_id.clone() }).await?;
         if self.pending.len() >= MOST_PENDING {
             self.turn.clear();
@@ -238,7 +252,9 @@ impl Pump {
             return self.tell(BridgeEvent::InputTranscriptFailed { item_id, message }).await;
         }
         let detection = self.settings.input.turn_detection.as_ref();
-        self.pending.push_back(self.turn.commit(item_id, detection, Instant::now()));
+        let mut pending = self.turn.commit(item_id, detection, Instant::now());
+        pending.is_silence = is_silence;
+        self.pending.push_back(pending);
         Ok(())
     }
 
@@ -249,15 +265,18 @@ impl Pump {
             Ok(transcript) => transcript,
             Err(error) => {
                 self.unanswered.add_unheard(item_id.clone());
+                self.said.add_unheard(item_id.clone());
                 let message = error.to_string();
                 return self.tell(BridgeEvent::InputTranscriptFailed { item_id, message }).await;
             }
         };
         self.recognition = turn.committed.elapsed();
-        // A turn without any sound is the gateway's idle timeout: nothing was said.
-        if !turn.audio.is_zero() {
+        if turn.is_silence && transcript.is_empty() {
+            self.unanswered.add_silence(item_id.clone());
+        } else {
             self.unanswered.add_words(item_id.clone(), transcript.clone());
         }
+        self.said.add_words(item_id.clone(), transcript.clone());
         if !transcript.is_empty() {
             let delta = transcript.clone();
             self.tell(BridgeEvent::InputTranscriptDelta { item_id: item_id.clone(), delta }).await?;
@@ -290,19 +309,12 @@ impl Pump {
 
     fn answer(&mut self, response_id: ResponseId, options: &ResponseOptions, asked: Instant) -> Current {
         let settings = &self.settings;
-        self.brain.configure(BrainSettings {
-            instructions: options.instructions.clone().or_else(|| settings.instructions.clone()),
-            tools: options.tools.clone().unwrap_or_else(|| settings.tools.clone()),
-            tool_choice: options.tool_choice.clone().unwrap_or_else(|| settings.tool_choice.clone()),
-            model: settings.model.clone(),
-        });
         let modality = options.modality.unwrap_or(settings.modality);
         let manner = Manner {
             voice: VoiceName::from_session(settings.voice.as_deref()),
             speed_percent: settings.speed_percent,
         };
-        let facts = self.facts();
-        let reply = self.brain.reply(&self.unanswered.take(), &facts);
+        let reply = self.think(options);
         let ids = AnswerIds {
             response: response_id,
             message: ItemId::from_random(self.ids.next_bits()),
@@ -315,6 +327,54 @@ impl Pump {
         // The voice is measured from the moment nothing but the voice was waited for.
         let began = Instant::now().max(asked);
         Current::Going { answer: Box::new(Answer::new(ids, reply, modality, manner)), began }
+    }
+
+    /// What to say. An answer made of its own input knows nothing else, and one beside the conversation leaves no trace
+    /// in it.
+    fn think(&mut self, options: &ResponseOptions) -> Reply {
+        let settings = &self.settings;
+        let task = BrainSettings {
+            instructions: options.instructions.clone().or_else(|| settings.instructions.clone()),
+            tools: options.tools.clone().unwrap_or_else(|| settings.tools.clone()),
+            tool_choice: options.tool_choice.clone().unwrap_or_else(|| settings.tool_choice.clone()),
+            model: settings.model.clone(),
+        };
+        let facts = self.facts();
+        if let Some(input) = &options.input {
+            let question = self.recall(input).question();
+            let reply = Brain::new(task).reply(&question, &facts);
+            if !options.is_beside {
+                self.brain.has_said(&reply);
+            }
+            return reply;
+        }
+        let question = self.unanswered.question();
+        if options.is_beside {
+            let mut brain = self.brain.clone();
+            brain.configure(task);
+            return brain.reply(&question, &facts);
+        }
+        self.unanswered.clear();
+        self.brain.configure(task);
+        self.brain.reply(&question, &facts)
+    }
+
+    /// What the items of an input ask.
+    fn recall(&self, input: &[InputItem]) -> Unanswered {
+        let mut tools = self.tool_names.clone();
+        let mut asked = Unanswered::default();
+        for item in input {
+            match item {
+                InputItem::Reference(item_id) => asked.add_from(item_id, &self.said),
+                InputItem::New(kind) => {
+                    if let ItemKind::ToolCall { call_id, name, .. } = kind {
+                        tools.insert(call_id.clone(), name.clone());
+                    }
+                    asked.add_kind(ItemId::from(""), kind, &tools);
+                }
+            }
+        }
+        asked
     }
 
     fn facts(&self) -> BrainFacts {

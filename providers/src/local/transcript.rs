@@ -144,6 +144,7 @@ impl OpenTurn {
             item_id,
             audio: SampleCount(samples).duration_at(INPUT_RATE),
             committed: now,
+            is_silence: false,
             waiting: pieces.into_iter().map(|piece| piece.words).collect(),
             heard: Vec::new(),
         }
@@ -186,6 +187,8 @@ pub(super) struct PendingTranscript {
     pub(super) audio: Duration,
     /// When it ended.
     pub(super) committed: Instant,
+    /// It is the silence of the idle timeout.
+    pub(super) is_silence: bool,
     waiting: VecDeque<Words>,
     heard: Vec<String>,
 }

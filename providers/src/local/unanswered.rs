@@ -8,17 +8,18 @@ use voxgate_protocol::id::{ItemId, ToolCallId};
 use super::brain::{BrainInput, ToolAnswer};
 
 /// Items kept; older ones are forgotten.
-const MOST_ITEMS: usize = 64;
+const MOST_ITEMS: usize = 256;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Said {
     Words(String),
     Unheard,
+    Silence,
     Tool(ToolAnswer),
 }
 
-/// Items that wait for an answer, oldest first.
-#[derive(Debug, Default)]
+/// Items that ask for an answer, oldest first.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Unanswered {
     items: Vec<(ItemId, Said)>,
 }
@@ -34,15 +35,30 @@ impl Unanswered {
         self.add(item_id, Said::Unheard);
     }
 
+    /// The idle timeout has waited for the caller in vain.
+    pub(super) fn add_silence(&mut self, item_id: ItemId) {
+        self.add(item_id, Said::Silence);
+    }
+
+    /// What another list has of an item, if it is there.
+    pub(super) fn add_from(&mut self, item_id: &ItemId, other: &Self) {
+        if let Some((_, said)) = other.items.iter().rev().find(|(name, _)| name == item_id) {
+            self.add(item_id.clone(), said.clone());
+        }
+    }
+
     /// An item a client wrote. Only what a user says and what tools answer asks for an answer.
     pub(super) fn add_item(&mut self, item: &Item, tools: &BTreeMap<ToolCallId, String>) {
-        match &item.kind {
-            ItemKind::Message { role: Role::User, content } => {
-                self.add(item.id.clone(), Said::Words(text_of(content)));
-            }
+        self.add_kind(item.id.clone(), &item.kind, tools);
+    }
+
+    /// The same of an item that may have no name.
+    pub(super) fn add_kind(&mut self, id: ItemId, kind: &ItemKind, tools: &BTreeMap<ToolCallId, String>) {
+        match kind {
+            ItemKind::Message { role: Role::User, content } => self.add(id, Said::Words(text_of(content))),
             ItemKind::ToolOutput { call_id, output } => {
                 let name = tools.get(call_id).cloned().unwrap_or_default();
-                self.add(item.id.clone(), Said::Tool(ToolAnswer { name, output: output.clone() }));
+                self.add(id, Said::Tool(ToolAnswer { name, output: output.clone() }));
             }
             ItemKind::Message { .. } | ItemKind::ToolCall { .. } => {}
         }
@@ -60,15 +76,21 @@ impl Unanswered {
         self.items.retain(|(name, _)| name != item_id);
     }
 
+    /// Everything is answered.
+    pub(super) fn clear(&mut self) {
+        self.items.clear();
+    }
+
     /// Everything, as one question. What came last decides: tools are answered if nobody spoke after them.
-    pub(super) fn take(&mut self) -> BrainInput {
-        let items = std::mem::take(&mut self.items);
+    pub(super) fn question(&self) -> BrainInput {
+        let items = &self.items;
         match items.last() {
             None => BrainInput::Opening,
+            Some((_, Said::Silence)) => BrainInput::Silence,
             Some((_, Said::Tool(_))) => {
-                let tools = items.into_iter().filter_map(|(_, said)| match said {
-                    Said::Tool(answer) => Some(answer),
-                    Said::Words(_) | Said::Unheard => None,
+                let tools = items.iter().filter_map(|(_, said)| match said {
+                    Said::Tool(answer) => Some(answer.clone()),
+                    Said::Words(_) | Said::Unheard | Said::Silence => None,
                 });
                 BrainInput::ToolOutputs(tools.collect())
             }
@@ -77,7 +99,7 @@ impl Unanswered {
                     .iter()
                     .filter_map(|(_, said)| match said {
                         Said::Words(words) => Some(words.as_str()),
-                        Said::Unheard | Said::Tool(_) => None,
+                        Said::Unheard | Said::Silence | Said::Tool(_) => None,
                     })
                     .collect();
                 if spoken.is_empty() { BrainInput::Unheard } else { BrainInput::Words(spoken.join(" ")) }
@@ -112,16 +134,19 @@ mod tests {
     #[test]
     fn several_items_are_one_question_and_only_the_users_count() {
         let mut unanswered = Unanswered::default();
-        assert_eq!(unanswered.take(), BrainInput::Opening);
+        assert_eq!(unanswered.question(), BrainInput::Opening);
         unanswered.add_unheard("a".into());
         unanswered.add_item(&typed("b", Role::System, "be brief"), &BTreeMap::new());
         unanswered.add_item(&typed("c", Role::User, "what time"), &BTreeMap::new());
         unanswered.add_words("d".into(), "is it".to_owned());
         unanswered.add_words("e".into(), "never mind".to_owned());
         unanswered.remove(&"e".into());
-        assert_eq!(unanswered.take(), BrainInput::Words("what time is it".to_owned()));
+        assert_eq!(unanswered.question(), BrainInput::Words("what time is it".to_owned()));
+        unanswered.clear();
         unanswered.add_unheard("f".into());
-        assert_eq!(unanswered.take(), BrainInput::Unheard);
+        assert_eq!(unanswered.question(), BrainInput::Unheard);
+        unanswered.add_silence("g".into());
+        assert_eq!(unanswered.question(), BrainInput::Silence);
     }
 
     #[test]
@@ -133,6 +158,6 @@ mod tests {
             unanswered.add_item(&item(call, kind), &tools);
         }
         let answer = |name: &str| ToolAnswer { name: name.to_owned(), output: "12".to_owned() };
-        assert_eq!(unanswered.take(), BrainInput::ToolOutputs(vec![answer("clock"), answer("")]));
+        assert_eq!(unanswered.question(), BrainInput::ToolOutputs(vec![answer("clock"), answer("")]));
     }
 }

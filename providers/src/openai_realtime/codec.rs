@@ -8,14 +8,14 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use voxgate_protocol::audio::{Pcm, SampleRate};
 use voxgate_protocol::bridge::{BridgeCommand, BridgeTraits, TurnOwner};
-use voxgate_protocol::conversation::Position;
+use voxgate_protocol::conversation::{InputItem, Item, Position};
 use voxgate_protocol::id::{ItemId, ResponseId};
 use voxgate_protocol::settings::SessionSettings;
 
 use super::answers::Answers;
 use super::item::item_object;
 use super::names::InputNames;
-use super::settings::{milliseconds, response_object, session_object};
+use super::settings::{OwnChoices, milliseconds, response_object, session_object};
 
 mod decode;
 #[cfg(test)]
@@ -24,6 +24,9 @@ mod tests;
 /// The only PCM rate of this wire.
 const RATE: SampleRate = SampleRate::HZ_24000;
 
+/// Commands that wait for the name of a turn. A vendor answers a commit at once.
+const MOST_DEFERRED: usize = 64;
+
 /// What a session begins with.
 #[derive(Clone, Debug)]
 pub struct OpenAiOptions {
@@ -31,6 +34,9 @@ pub struct OpenAiOptions {
     pub turn_owner: TurnOwner,
     /// Sent when the vendor has created the session.
     pub settings: SessionSettings,
+    /// The recognition model where the client names none, also for a client that does not want to see its words: without
+    /// them its turns could not be told to another connection. `None`: whatever the vendor does by itself.
+    pub transcription_model: Option<String>,
 }
 
 /// How far the session's setup is.
@@ -49,6 +55,7 @@ enum Phase {
 enum Purpose {
     Configure,
     Commit,
+    Silence,
     Clear,
     Item,
     Restore,
@@ -59,9 +66,10 @@ enum Purpose {
 }
 
 impl Purpose {
-    const ALL: [(Self, &'static str); 9] = [
+    const ALL: [(Self, &'static str); 10] = [
         (Self::Configure, "configure"),
         (Self::Commit, "commit"),
+        (Self::Silence, "silence"),
         (Self::Clear, "clear"),
         (Self::Item, "item"),
         (Self::Restore, "restore"),
@@ -90,8 +98,11 @@ impl Purpose {
 pub struct Codec {
     turn_owner: TurnOwner,
     settings: SessionSettings,
+    transcription_model: Option<String>,
     phase: Phase,
     transmit: VecDeque<String>,
+    /// Commands that name a turn whose commit the vendor has not answered, and what must not overtake them.
+    deferred: VecDeque<BridgeCommand>,
     answers: Answers,
     names: InputNames,
     sent: u64,
@@ -110,8 +121,10 @@ impl Codec {
         Self {
             turn_owner: options.turn_owner,
             settings: options.settings,
+            transcription_model: options.transcription_model,
             phase: Phase::Connecting,
             transmit: VecDeque::new(),
+            deferred: VecDeque::new(),
             answers: Answers::default(),
             names: InputNames::default(),
             sent: 0,
@@ -124,8 +137,8 @@ impl Codec {
 
     /// What this wire needs and does.
     #[must_use]
-    pub const fn traits(turn_owner: TurnOwner) -> BridgeTraits {
-        BridgeTraits { input_rate: RATE, output_rate: RATE, turn_owner, truncates: true }
+    pub const fn traits(turn_owner: TurnOwner, transcribes: bool) -> BridgeTraits {
+        BridgeTraits { input_rate: RATE, output_rate: RATE, turn_owner, truncates: true, transcribes }
     }
 
     /// The next JSON text frame the codec has to send on its own account.
@@ -141,8 +154,8 @@ impl Codec {
 
     /// Whether an answer is in progress or was asked for, so that the vendor must not be silent.
     #[must_use]
-    pub const fn is_answering(&self) -> bool {
-        self.answers.is_active() || self.awaited.is_some()
+    pub fn is_answering(&self) -> bool {
+        self.answers.is_active() || self.awaited.is_some() || !self.deferred.is_empty()
     }
 
     /// Vendor events left out so far: unknown, malformed, or about something that has ended.
@@ -157,27 +170,68 @@ impl Codec {
         self.skipped = self.skipped.saturating_add(duration);
     }
 
-    /// The JSON text frames of a command, in order; none if the vendor need not know.
+    /// The JSON text frames of a command, in order; none if the vendor need not know, or not yet.
     pub fn encode(&mut self, command: &BridgeCommand) -> Vec<String> {
+        if self.has_to_wait(command) {
+            self.deferred.push_back(command.clone());
+            return Vec::new();
+        }
+        self.encode_now(command)
+    }
+
+    /// The vendor's name of a turn is known once it answers the commit. What names the turn waits for it, and what is about
+    /// items or answers does not overtake that. If too much waits, it is sent as it is.
+    fn has_to_wait(&self, command: &BridgeCommand) -> bool {
+        if self.deferred.len() >= MOST_DEFERRED {
+            return false;
+        }
+        let is_pending = |item_id: &ItemId| self.names.is_pending(item_id);
+        match command {
+            BridgeCommand::CreateItem { position: Position::After(item_id), .. }
+            | BridgeCommand::RestoreItem { position: Position::After(item_id), .. }
+            | BridgeCommand::DeleteItem { item_id } => !self.deferred.is_empty() || is_pending(item_id),
+            BridgeCommand::CreateResponse(options) => {
+                let named = options.input.iter().flatten().filter_map(|item| match item {
+                    InputItem::Reference(item_id) => Some(item_id),
+                    InputItem::New(_) => None,
+                });
+                !self.deferred.is_empty() || named.into_iter().any(is_pending)
+            }
+            BridgeCommand::CreateItem { .. }
+            | BridgeCommand::RestoreItem { .. }
+            | BridgeCommand::CancelResponse { .. } => !self.deferred.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// Sends what need not wait any more.
+    fn send_deferred(&mut self) {
+        for command in std::mem::take(&mut self.deferred) {
+            let frames = self.encode(&command);
+            self.transmit.extend(frames);
+        }
+    }
+
+    fn encode_now(&mut self, command: &BridgeCommand) -> Vec<String> {
         let frame = match command {
             BridgeCommand::Configure(settings) => Some(self.configure(settings)),
             BridgeCommand::Audio(pcm) => (!pcm.is_empty()).then(|| append(pcm)),
-            BridgeCommand::CommitInput { item_id } => Some(self.commit(item_id)),
+            BridgeCommand::CommitInput { item_id, is_silence } => Some(self.commit(item_id, *is_silence)),
             BridgeCommand::ClearInput => {
                 let event_id = self.event_id(Purpose::Clear);
                 Some(json!({ "type": "input_audio_buffer.clear", "event_id": event_id }).to_string())
             }
             BridgeCommand::CreateItem { item, position } => {
-                Some(self.create_item(Purpose::Item, &item_object(item), position))
+                Some(self.create_item(Purpose::Item, item, position))
             }
             BridgeCommand::RestoreItem { item, position } => {
-                Some(self.create_item(Purpose::Restore, &item_object(item), position))
+                Some(self.create_item(Purpose::Restore, item, position))
             }
             BridgeCommand::DeleteItem { item_id } => Some(self.delete_item(item_id)),
             BridgeCommand::CreateResponse(options) => {
                 let event_id = self.event_id(Purpose::Answer);
                 self.awaited = Some(self.sent);
-                let response = response_object(options);
+                let response = response_object(options, &self.names);
                 Some(
                     json!({ "type": "response.create", "event_id": event_id, "response": response })
                         .to_string(),
@@ -197,13 +251,17 @@ impl Codec {
     }
 
     fn configure(&mut self, settings: &SessionSettings) -> String {
-        let session = session_object(settings, Some(&self.settings), self.turn_owner);
+        let session = session_object(settings, Some(&self.settings), self.own_choices());
         self.settings = settings.clone();
         self.session_update(&session)
     }
 
+    fn own_choices(&self) -> OwnChoices<'_> {
+        OwnChoices { turn_owner: self.turn_owner, transcription_model: self.transcription_model.as_deref() }
+    }
+
     fn configure_first(&mut self) {
-        let session = session_object(&self.settings, None, self.turn_owner);
+        let session = session_object(&self.settings, None, self.own_choices());
         let frame = self.session_update(&session);
         self.transmit.push_back(frame);
     }
@@ -213,14 +271,15 @@ impl Codec {
         json!({ "type": "session.update", "event_id": event_id, "session": session }).to_string()
     }
 
-    fn commit(&mut self, item_id: &ItemId) -> String {
-        let event_id = self.event_id(Purpose::Commit);
+    fn commit(&mut self, item_id: &ItemId, is_silence: bool) -> String {
+        let event_id = self.event_id(if is_silence { Purpose::Silence } else { Purpose::Commit });
         self.names.commit_sent(self.sent, item_id.clone());
         json!({ "type": "input_audio_buffer.commit", "event_id": event_id }).to_string()
     }
 
-    fn create_item(&mut self, purpose: Purpose, item: &Value, position: &Position) -> String {
+    fn create_item(&mut self, purpose: Purpose, item: &Item, position: &Position) -> String {
         let event_id = self.event_id(purpose);
+        let item = item_object(&self.names.introduced(&item.id), &item.kind);
         let mut event = json!({ "type": "conversation.item.create", "event_id": event_id, "item": item });
         match position {
             Position::Last => {}

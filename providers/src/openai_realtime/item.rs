@@ -1,25 +1,29 @@
 //! Conversation items as the `item` object of `conversation.item.create`.
 
 use serde_json::{Value, json};
-use voxgate_protocol::conversation::{Content, Item, ItemKind, Role};
+use voxgate_protocol::conversation::{Content, ItemKind, Role};
 
-/// The item object. Speech becomes its words: audio that was heard elsewhere cannot be handed on.
-pub(super) fn item_object(item: &Item) -> Value {
-    let id = item.id.as_str();
-    match &item.kind {
+/// The item object of an item with a name.
+pub(super) fn item_object(name: &str, kind: &ItemKind) -> Value {
+    let mut object = kind_object(kind);
+    object["id"] = json!(name);
+    object
+}
+
+/// The item object without a name. Speech becomes its words: audio that was heard elsewhere cannot be handed on.
+pub(super) fn kind_object(kind: &ItemKind) -> Value {
+    match kind {
         ItemKind::Message { role, content } => {
             let parts: Vec<Value> = content.iter().filter_map(|part| content_part(*role, part)).collect();
-            json!({ "id": id, "type": "message", "role": role_name(*role), "content": parts })
+            json!({ "type": "message", "role": role_name(*role), "content": parts })
         }
         ItemKind::ToolCall { call_id, name, arguments } => json!({
-            "id": id,
             "type": "function_call",
             "call_id": call_id.as_str(),
             "name": name,
             "arguments": arguments,
         }),
         ItemKind::ToolOutput { call_id, output } => json!({
-            "id": id,
             "type": "function_call_output",
             "call_id": call_id.as_str(),
             "output": output,

@@ -12,12 +12,16 @@ const MAXIMUM_PENDING: usize = 64;
 /// Pairs that are remembered: turns of the caller one can still refer to.
 const MAXIMUM_PAIRS: usize = 1_024;
 
+/// Longer names the vendor refuses (`string_above_max_length`).
+const LONGEST_VENDOR_NAME: usize = 32;
+
 /// The pairs of names.
 #[derive(Debug, Default)]
 pub(super) struct InputNames {
     pending: VecDeque<(u64, ItemId)>,
     announced: VecDeque<String>,
     pairs: VecDeque<(String, ItemId)>,
+    minted: u64,
 }
 
 impl InputNames {
@@ -27,6 +31,11 @@ impl InputNames {
             self.pending.pop_front();
         }
         self.pending.push_back((number, item_id));
+    }
+
+    /// Whether the vendor is still to say what it calls this item.
+    pub(super) fn is_pending(&self, ours: &ItemId) -> bool {
+        self.pending.iter().any(|(_, item_id)| item_id == ours)
     }
 
     /// The vendor refused the commit with this number.
@@ -49,11 +58,26 @@ impl InputNames {
             return ItemId::from(vendor);
         }
         let Some((_, ours)) = self.pending.pop_front() else { return ItemId::from(vendor) };
+        self.pair(vendor.to_owned(), ours.clone());
+        ours
+    }
+
+    /// The name under which an item is told to the vendor: its own, or a short one if the vendor would refuse that.
+    pub(super) fn introduced(&mut self, ours: &ItemId) -> String {
+        if ours.as_str().len() <= LONGEST_VENDOR_NAME {
+            return ours.as_str().to_owned();
+        }
+        self.minted += 1;
+        let vendor = format!("item_vg_{}", self.minted);
+        self.pair(vendor.clone(), ours.clone());
+        vendor
+    }
+
+    fn pair(&mut self, vendor: String, ours: ItemId) {
         if self.pairs.len() == MAXIMUM_PAIRS {
             self.pairs.pop_front();
         }
-        self.pairs.push_back((vendor.to_owned(), ours.clone()));
-        ours
+        self.pairs.push_back((vendor, ours));
     }
 
     /// The gateway's name of a vendor's item.

@@ -49,7 +49,7 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 /// Outside a Tokio runtime, as `tokio::spawn` does.
 #[must_use]
 pub fn connect(target: OpenAiTarget, settings: SessionSettings, wake: Wake) -> Bridge {
-    let (near, far) = bridge(Codec::traits(target.turn_owner), wake);
+    let (near, far) = bridge(Codec::traits(target.turn_owner, target.transcription_model.is_some()), wake);
     tokio::spawn(run(target, settings, far));
     near
 }
@@ -98,7 +98,11 @@ struct Pump {
 impl Pump {
     fn new(target: &OpenAiTarget, settings: SessionSettings, ends: BridgeEnds) -> Self {
         Self {
-            codec: Codec::new(OpenAiOptions { turn_owner: target.turn_owner, settings }),
+            codec: Codec::new(OpenAiOptions {
+                turn_owner: target.turn_owner,
+                settings,
+                transcription_model: target.transcription_model.clone(),
+            }),
             ends,
             backlog: Backlog::new(CONNECTING_BACKLOG),
             outbox: VecDeque::new(),

@@ -2,10 +2,21 @@
 
 use serde_json::{Map, Value, json};
 use voxgate_protocol::bridge::TurnOwner;
+use voxgate_protocol::conversation::InputItem;
 use voxgate_protocol::settings::{
-    Eagerness, InputSettings, OutputModality, ResponseOptions, SessionSettings, Tool, ToolChoice,
+    Eagerness, InputSettings, OutputModality, ResponseOptions, SessionSettings, TokenLimit, Tool, ToolChoice,
     Transcription, TurnDetection,
 };
+
+use super::item::kind_object;
+use super::names::InputNames;
+
+/// What the gateway decides for itself, whatever the client set.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OwnChoices<'a> {
+    pub(super) turn_owner: TurnOwner,
+    pub(super) transcription_model: Option<&'a str>,
+}
 
 /// The whole session object.
 ///
@@ -14,13 +25,13 @@ use voxgate_protocol::settings::{
 pub(super) fn session_object(
     settings: &SessionSettings,
     previous: Option<&SessionSettings>,
-    turn_owner: TurnOwner,
+    own: OwnChoices<'_>,
 ) -> Value {
     let mut session = json!({
         "type": "realtime",
         "output_modalities": modalities(settings.modality),
         "audio": {
-            "input": input_object(&settings.input, turn_owner),
+            "input": input_object(&settings.input, own),
             "output": output_object(settings),
         },
         "tools": tools(&settings.tools),
@@ -45,7 +56,7 @@ pub(super) fn session_object(
 }
 
 /// The `response` object of `response.create`; empty if the session's settings are to be used.
-pub(super) fn response_object(options: &ResponseOptions) -> Map<String, Value> {
+pub(super) fn response_object(options: &ResponseOptions, names: &InputNames) -> Map<String, Value> {
     let mut response = Map::new();
     if let Some(modality) = options.modality {
         response.insert("output_modalities".into(), modalities(modality));
@@ -60,13 +71,31 @@ pub(super) fn response_object(options: &ResponseOptions) -> Map<String, Value> {
         response.insert("tool_choice".into(), tool_choice(choice));
     }
     if let Some(limit) = options.max_output_tokens {
-        response.insert("max_output_tokens".into(), json!(limit));
+        let limit = match limit {
+            TokenLimit::Unlimited => None,
+            TokenLimit::Tokens(tokens) => Some(tokens),
+        };
+        response.insert("max_output_tokens".into(), max_output_tokens(limit));
+    }
+    if let Some(input) = &options.input {
+        response.insert("input".into(), input.iter().map(|item| input_item(item, names)).collect());
+    }
+    if options.is_beside {
+        response.insert("conversation".into(), json!("none"));
     }
     if let Some(metadata) = &options.metadata {
         response.insert("metadata".into(), Value::Object(metadata.clone()));
     }
     fill_gaps(&mut response, &options.vendor);
     response
+}
+
+/// A turn of the caller has a name of the gateway and one of the vendor; the vendor knows only its own.
+fn input_item(item: &InputItem, names: &InputNames) -> Value {
+    match item {
+        InputItem::Reference(item_id) => json!({ "type": "item_reference", "id": names.vendors(item_id) }),
+        InputItem::New(kind) => kind_object(kind),
+    }
 }
 
 fn modalities(modality: OutputModality) -> Value {
@@ -80,14 +109,14 @@ fn max_output_tokens(limit: Option<u32>) -> Value {
     limit.map_or_else(|| json!("inf"), |tokens| json!(tokens))
 }
 
-fn input_object(input: &InputSettings, turn_owner: TurnOwner) -> Value {
-    let turn_detection = match (turn_owner, &input.turn_detection) {
+fn input_object(input: &InputSettings, own: OwnChoices<'_>) -> Value {
+    let turn_detection = match (own.turn_owner, &input.turn_detection) {
         (TurnOwner::Provider, Some(detection)) => turn_detection_object(detection),
         (TurnOwner::Provider, None) | (TurnOwner::Gateway, _) => Value::Null,
     };
     json!({
         "format": { "type": "audio/pcm", "rate": 24_000 },
-        "transcription": input.transcription.as_ref().map(transcription_object),
+        "transcription": transcription_object(input.transcription.as_ref(), own.transcription_model),
         "noise_reduction": input.noise_reduction.as_ref().map(|kind| json!({ "type": kind })),
         "turn_detection": turn_detection,
     })
@@ -104,21 +133,26 @@ fn output_object(settings: &SessionSettings) -> Value {
     output
 }
 
-fn transcription_object(transcription: &Transcription) -> Value {
+/// The model is the client's, or the gateway's own where it names none.
+fn transcription_object(wanted: Option<&Transcription>, own_model: Option<&str>) -> Value {
+    if wanted.is_none() && own_model.is_none() {
+        return Value::Null;
+    }
+    let said =
+        |field: fn(&Transcription) -> &Option<String>| wanted.and_then(|wanted| field(wanted).as_deref());
     let fields = [
-        ("model", &transcription.model),
-        ("language", &transcription.language),
-        ("prompt", &transcription.prompt),
+        ("model", said(|wanted| &wanted.model).or(own_model)),
+        ("language", said(|wanted| &wanted.language)),
+        ("prompt", said(|wanted| &wanted.prompt)),
     ];
-    let known =
-        fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))));
+    let known = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value?))));
     Value::Object(known.collect())
 }
 
 fn turn_detection_object(detection: &TurnDetection) -> Value {
     match detection {
-        TurnDetection::ServerVad(vad) => {
-            let mut object = json!({
+        // Without `idle_timeout_ms`: the vendor counts from what it sent, the gateway from what was heard.
+        TurnDetection::ServerVad(vad) => json!({
                 "type": "server_vad",
                 // Three decimals: the detour over a binary fraction would send 0.30000001.
                 "threshold": (f64::from(vad.threshold) * 1_000.0).round() / 1_000.0,
@@ -126,12 +160,7 @@ fn turn_detection_object(detection: &TurnDetection) -> Value {
                 "silence_duration_ms": milliseconds(vad.silence),
                 "create_response": vad.create_response,
                 "interrupt_response": vad.interrupt_response,
-            });
-            if let Some(timeout) = vad.idle_timeout {
-                object["idle_timeout_ms"] = json!(milliseconds(timeout));
-            }
-            object
-        }
+        }),
         TurnDetection::Semantic(vad) => json!({
             "type": "semantic_vad",
             "eagerness": match vad.eagerness {

@@ -27,6 +27,9 @@ pub struct OpenAiTarget {
     pub stall_timeout: Duration,
     /// Further headers of the WebSocket request, e.g. `OpenAI-Project`.
     pub headers: Vec<(String, Secret)>,
+    /// The recognition model where the client names none, also for a client that does not want to see its words. `None`:
+    /// the vendor's own choice, and for clients that ask only.
+    pub transcription_model: Option<String>,
 }
 
 /// An address or header that cannot be used.
@@ -121,6 +124,7 @@ mod tests {
             connect_timeout: Duration::from_secs(5),
             stall_timeout: Duration::from_secs(10),
             headers: Vec::new(),
+            transcription_model: None,
         }
     }
 

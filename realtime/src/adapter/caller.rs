@@ -97,6 +97,14 @@ impl Adapter {
         self.outbox.event("conversation.item.input_audio_transcription.completed", body);
     }
 
+    /// Words the client did not ask to see: a model that takes the conversation over will.
+    pub(super) fn input_words(&mut self, item_id: &ItemId, words: String) {
+        if self.has_caller_item(item_id) {
+            self.input.finish(item_id);
+            self.conversation.set_unseen_words(item_id, words);
+        }
+    }
+
     pub(super) fn transcript_failed(&mut self, item_id: &ItemId, message: &str) {
         if !self.has_caller_item(item_id) {
             return;

@@ -161,13 +161,13 @@ impl Adapter {
         if self.settings.purpose == Purpose::Transcription {
             return Err(ApiError::invalid_event("A transcription session writes down and does not respond."));
         }
-        let ResponseParams { options, is_out_of_band, references } = params;
+        let ResponseParams { options, references } = params;
         if let Some((_, path)) = references.into_iter().find(|(id, _)| !self.conversation.contains(id)) {
             return Err(ApiError::invalid_value(path, "it does not name an item of the conversation."));
         }
         let active = self.answers.active().map(|response| response.id.as_str());
         let is_busy = active.is_some() || self.answers.awaited().is_some();
-        if is_busy && !is_out_of_band {
+        if is_busy && !options.is_beside {
             let message = format!(
                 "Conversation already has an active response in progress: {}. Wait until the response is finished \
                  before creating a new one.",
@@ -178,7 +178,7 @@ impl Adapter {
         if self.answers.requests.len() >= MOST_REQUESTS {
             return Err(ApiError::rate_limit_exceeded("Too many responses are waiting to begin."));
         }
-        self.answers.requests.push_back(Request::new(asker, &options, is_out_of_band));
+        self.answers.requests.push_back(Request::new(asker, &options));
         self.outbox.command(SessionCommand::CreateResponse(Box::new(options)));
         Ok(())
     }

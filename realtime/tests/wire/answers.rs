@@ -2,9 +2,9 @@
 
 use serde_json::json;
 use voxgate_protocol::bridge::{OutputPart, ResponseStatus};
-use voxgate_protocol::conversation::ItemStatus;
+use voxgate_protocol::conversation::{Content, InputItem, ItemKind, ItemStatus, Role};
 use voxgate_protocol::session::{EndReason, SessionCommand, SessionEvent};
-use voxgate_protocol::settings::ToolChoice;
+use voxgate_protocol::settings::{TokenLimit, ToolChoice};
 use voxgate_protocol::usage::TokenUsage;
 use voxgate_realtime::ClientKind;
 
@@ -183,7 +183,7 @@ fn an_answer_outside_the_conversation_leaves_no_item_in_it() {
     wire.send(json!({"type": "response.create", "response": params}));
     let commands = wire.take_commands();
     let [SessionCommand::CreateResponse(options)] = commands.as_slice() else { panic!("{commands:?}") };
-    assert_eq!(options.vendor["conversation"], "none");
+    assert!(options.is_beside);
     wire.start("resp_2");
     wire.part("resp_2", "item_s", OutputPart::Text("Short.".into()));
     wire.done("resp_2", ResponseStatus::Completed);
@@ -273,7 +273,7 @@ fn what_an_answer_is_asked_for_with_reaches_the_session_and_returns() {
         "tool_choice": {"type": "function", "name": "f"}}}));
     let commands = wire.take_commands();
     let [SessionCommand::CreateResponse(options)] = commands.as_slice() else { panic!("{commands:?}") };
-    assert_eq!(options.max_output_tokens, Some(40));
+    assert_eq!(options.max_output_tokens, Some(TokenLimit::Tokens(40)));
     assert_eq!(options.tool_choice, Some(ToolChoice::Function("f".into())));
     assert_eq!(options.tools.as_ref().map(Vec::len), Some(1));
     assert_eq!(options.instructions.as_deref(), Some("In Latin."));
@@ -303,6 +303,29 @@ fn what_an_answer_is_asked_for_with_reaches_the_session_and_returns() {
 }
 
 #[test]
+fn an_answer_may_be_longer_than_the_sessions_answers() {
+    let mut wire = Wire::open(ClientKind::WebSocket);
+    wire.send(json!({"type": "session.update", "session": {"type": "realtime", "max_output_tokens": 40}}));
+    wire.take_events();
+    for (asked, limit, shown) in [
+        (json!("inf"), Some(TokenLimit::Unlimited), json!("inf")),
+        (json!(null), None, json!(40)),
+        (json!(90), Some(TokenLimit::Tokens(90)), json!(90)),
+    ] {
+        wire.take_commands();
+        wire.send(json!({"type": "response.create", "response": {"max_output_tokens": asked}}));
+        let commands = wire.take_commands();
+        let [SessionCommand::CreateResponse(options)] = commands.as_slice() else { panic!("{commands:?}") };
+        assert_eq!(options.max_output_tokens, limit);
+        let name = format!("resp_{asked}");
+        wire.start(&name);
+        assert_eq!(wire.take_event("response.created")["response"]["max_output_tokens"], shown);
+        wire.done(&name, ResponseStatus::Completed);
+        wire.take_events();
+    }
+}
+
+#[test]
 fn the_input_of_an_answer_is_checked_like_items_and_its_references_against_the_conversation() {
     let message = |part| json!({"type": "message", "role": "user", "content": [part]});
     let good = message(json!({"type": "input_text", "text": "hi"}));
@@ -326,7 +349,11 @@ fn the_input_of_an_answer_is_checked_like_items_and_its_references_against_the_c
     wire.send(json!({"type": "response.create", "response": {"input": input, "conversation": "none"}}));
     let commands = wire.take_commands();
     let [SessionCommand::CreateResponse(options)] = commands.as_slice() else { panic!("{commands:?}") };
-    assert_eq!(options.vendor["input"], input);
+    let kind = ItemKind::Message { role: Role::User, content: vec![Content::InputText("hi".into())] };
+    assert_eq!(
+        options.input.as_deref(),
+        Some([InputItem::New(kind), InputItem::Reference("item_x".into())].as_slice())
+    );
 }
 
 #[test]

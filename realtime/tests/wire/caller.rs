@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use voxgate_protocol::audio::SampleRate;
+use voxgate_protocol::conversation::{Content, ItemKind};
 use voxgate_protocol::session::{SessionCommand, SessionEvent};
 use voxgate_protocol::usage::TranscriptionUsage;
 use voxgate_realtime::ClientKind;
@@ -182,4 +183,21 @@ fn clearing_the_input_is_confirmed() {
     assert_eq!(wire.take_commands(), [SessionCommand::ClearInput]);
     wire.core(SessionEvent::InputCleared);
     wire.take_event("input_audio_buffer.cleared");
+}
+
+#[test]
+fn words_the_client_did_not_ask_for_are_remembered_and_not_shown() {
+    let mut wire = Wire::open(ClientKind::WebSocket);
+    wire.caller_turn("item_u", 0, 500);
+    wire.take_events();
+    wire.core(SessionEvent::InputWords { item_id: "item_u".into(), words: "what time is it".into() });
+    wire.core(SessionEvent::InputWords { item_id: "item_unknown".into(), words: "never said".into() });
+    assert_eq!(wire.take_types(), [""; 0]);
+    wire.send(json!({"type": "conversation.item.retrieve", "item_id": "item_u"}));
+    let item = wire.take_event("conversation.item.retrieved")["item"].take();
+    assert_eq!(item["content"], json!([{"type": "input_audio", "transcript": null}]));
+    let context = wire.adapter.context();
+    let told: Vec<_> = context.iter().filter_map(|entry| Some(&entry.item.as_ref()?.kind)).collect();
+    let [ItemKind::Message { content, .. }] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!(content, &[Content::InputText("what time is it".into())]);
 }

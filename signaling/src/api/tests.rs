@@ -154,3 +154,20 @@ async fn a_call_has_no_other_verbs() {
     let request = Request::builder().uri(CALL).body(Body::empty()).unwrap();
     assert_eq!(refusal(request).await.0, 404);
 }
+
+#[tokio::test]
+async fn what_is_for_sip_or_for_the_beta_says_so() {
+    for path in ["accept", "reject", "refer"] {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("{CALL}/{path}"))
+            .body(Body::empty())
+            .unwrap();
+        assert_eq!(refusal(request).await, (400, "sip_not_supported".to_owned()));
+    }
+    for path in ["sessions", "transcription_sessions"] {
+        let uri = format!("/v1/realtime/{path}");
+        let request = Request::builder().method(Method::POST).uri(uri).body(Body::empty()).unwrap();
+        assert_eq!(refusal(request).await, (400, "beta_api_shape_disabled".to_owned()));
+    }
+}

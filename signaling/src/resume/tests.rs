@@ -15,11 +15,11 @@ fn conversation(words: &str) -> ParkedConversation {
     Adapter::new(ClientKind::WebRtc, "sess_1".into(), settings, 0, 1).park()
 }
 
-fn words(conversation: &ParkedConversation) -> &str {
-    conversation.settings().instructions.as_deref().unwrap()
+fn words(resumed: Resumed) -> String {
+    resumed.go_on().unwrap().0.settings().instructions.clone().unwrap()
 }
 
-fn code(taken: Result<ParkedConversation, ApiError>) -> String {
+fn code(taken: Result<Resumed, ApiError>) -> String {
     taken.unwrap_err().code.unwrap().into_owned()
 }
 
@@ -31,8 +31,58 @@ async fn a_parked_conversation_is_taken_once_by_the_key_it_belongs_to() {
     ticket.park(Instant::now(), conversation("be brief"));
     assert_eq!(code(resumptions.take(&token, OTHER).await), "resume_token_invalid");
     assert_eq!(code(resumptions.take("vgr_00", MINE).await), "resume_token_invalid");
-    assert_eq!(words(&resumptions.take(&token, MINE).await.unwrap()), "be brief");
+    assert_eq!(words(resumptions.take(&token, MINE).await.unwrap()), "be brief");
     assert_eq!(code(resumptions.take(&token, MINE).await), "resume_token_invalid");
+}
+
+#[tokio::test]
+async fn a_conversation_no_session_went_on_with_waits_again_under_its_token() {
+    let resumptions = Resumptions::new(WINDOW, 10);
+    let (token, ticket) = resumptions.issue(MINE, [7; 32]).unwrap();
+    ticket.park(Instant::now(), conversation("be brief"));
+    for _ in 0..2 {
+        // The call could not be made.
+        let taken = resumptions.take(&token, MINE).await.unwrap();
+        assert_eq!(code(resumptions.take(&token, MINE).await), "resume_token_invalid", "it is taken");
+        drop(taken);
+    }
+    // A session went on with it, and its client never came.
+    let (conversation, used) = resumptions.take(&token, MINE).await.unwrap().go_on().unwrap();
+    used.put_back(conversation);
+    assert_eq!(words(resumptions.take(&token, MINE).await.unwrap()), "be brief");
+    assert_eq!(code(resumptions.take(&token, MINE).await), "resume_token_invalid");
+}
+
+#[tokio::test]
+async fn a_conversation_that_is_handed_to_nobody_is_parked() {
+    let resumptions = Resumptions::new(WINDOW, 10);
+    let (token, ticket) = resumptions.issue(MINE, [7; 32]).unwrap();
+    let rings = Arc::new(tokio::sync::Notify::new());
+    let notified = Arc::clone(&rings);
+    ticket.hang(Arc::new(move || notified.notify_one()));
+    {
+        let taking = resumptions.take(&token, MINE);
+        let mut taking = std::pin::pin!(taking);
+        tokio::select! {
+            biased;
+            taken = &mut taking => panic!("taken too early: {taken:?}"),
+            () = rings.notified() => {}
+        }
+        // The one who wanted it hangs up here.
+    }
+    ticket.park(Instant::now(), conversation("be brief"));
+    assert_eq!(words(resumptions.take(&token, MINE).await.unwrap()), "be brief");
+}
+
+#[tokio::test]
+async fn a_token_that_is_found_at_the_same_place_is_another_token() {
+    let resumptions = Resumptions::new(WINDOW, 10);
+    let (token, ticket) = resumptions.issue(MINE, [7; 32]).unwrap();
+    ticket.park(Instant::now(), conversation("be brief"));
+    let mut other = Fingerprint::of(&token);
+    other.0[31] ^= 1;
+    assert!(resumptions.claim(other, MINE, Instant::now()).is_none());
+    assert!(resumptions.take(&token, MINE).await.is_ok());
 }
 
 #[tokio::test]
@@ -81,6 +131,6 @@ async fn a_running_session_is_rung_for_and_hands_over() {
     assert!(ticket.is_wanted());
     assert_eq!(code(resumptions.take(&token, MINE).await), "resume_token_invalid", "somebody else takes it");
     ticket.park(Instant::now(), conversation("be brief"));
-    assert_eq!(words(&taking.await.unwrap().unwrap()), "be brief");
+    assert_eq!(words(taking.await.unwrap().unwrap()), "be brief");
     assert_eq!(rung.load(Ordering::SeqCst), 1);
 }

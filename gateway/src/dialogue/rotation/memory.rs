@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use voxgate_protocol::bridge::BridgeCommand;
-use voxgate_protocol::conversation::Position;
+use voxgate_protocol::conversation::{InputItem, Position};
 use voxgate_protocol::id::ItemId;
+use voxgate_protocol::settings::ResponseOptions;
 use voxgate_realtime::ContextItem;
 
 /// The items of former connections.
@@ -49,6 +50,21 @@ impl Memory {
             Some(None) => Position::First,
             Some(Some(before)) => Position::After(before.clone()),
         }
+    }
+
+    /// The connection has the item after all: it heard it again.
+    pub(super) fn heard_again(&mut self, item_id: &ItemId) {
+        self.absent.remove(item_id);
+    }
+
+    /// The input of an answer without the items the connection does not know, which it would refuse.
+    pub(super) fn input(&self, mut options: Box<ResponseOptions>) -> Box<ResponseOptions> {
+        if let Some(input) = &mut options.input {
+            input.retain(
+                |item| !matches!(item, InputItem::Reference(item_id) if self.absent.contains_key(item_id)),
+            );
+        }
+        options
     }
 
     /// Puts the present form of an item in the place of the one that was told.

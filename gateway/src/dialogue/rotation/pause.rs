@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, OutputPart, TurnOwner};
+use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, BridgeTraits, OutputPart, TurnOwner};
 use voxgate_protocol::id::{ItemId, ResponseId};
 use voxgate_protocol::settings::SessionSettings;
 
@@ -39,6 +39,7 @@ enum Speech {
 #[derive(Debug)]
 pub(super) struct Pause {
     owner: TurnOwner,
+    always_transcribes: bool,
     transcribes: bool,
     answers_turns: bool,
     sends_turns_only: bool,
@@ -52,9 +53,10 @@ pub(super) struct Pause {
 }
 
 impl Pause {
-    pub(super) fn new(owner: TurnOwner, settings: &SessionSettings) -> Self {
+    pub(super) fn new(traits: BridgeTraits, settings: &SessionSettings) -> Self {
         let mut pause = Self {
-            owner,
+            owner: traits.turn_owner,
+            always_transcribes: traits.transcribes,
             transcribes: false,
             answers_turns: false,
             sends_turns_only: false,
@@ -69,7 +71,7 @@ impl Pause {
     }
 
     pub(super) fn configure(&mut self, settings: &SessionSettings) {
-        self.transcribes = settings.input.transcription.is_some();
+        self.transcribes = self.always_transcribes || settings.input.transcription.is_some();
         let detection = settings.input.turn_detection.as_ref();
         let creates = detection.is_some_and(|turn| turn.creates_response());
         self.answers_turns = self.owner == TurnOwner::Provider && creates;
@@ -109,6 +111,7 @@ impl Pause {
                 self.owed = self.answers_turns.then_some(now);
             }
             BridgeEvent::InputTranscriptDone { item_id, .. }
+            | BridgeEvent::InputWords { item_id, .. }
             | BridgeEvent::InputTranscriptFailed { item_id, .. } => {
                 self.transcripts.retain(|(waiting, _)| waiting != item_id);
             }

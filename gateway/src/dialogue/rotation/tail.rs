@@ -25,6 +25,7 @@ enum Kept {
     Audio(Pcm),
     Commit {
         item_id: ItemId,
+        is_silence: bool,
         /// The provider made the item; only its answer is to come.
         is_taken: bool,
     },
@@ -68,8 +69,9 @@ impl Tail {
     pub(super) fn command(&mut self, command: &BridgeCommand) {
         match command {
             BridgeCommand::Audio(pcm) => self.keep_audio(pcm),
-            BridgeCommand::CommitInput { item_id } => {
-                self.keep(Kept::Commit { item_id: item_id.clone(), is_taken: false });
+            BridgeCommand::CommitInput { item_id, is_silence } => {
+                let (item_id, is_silence) = (item_id.clone(), *is_silence);
+                self.keep(Kept::Commit { item_id, is_silence, is_taken: false });
             }
             BridgeCommand::ClearInput => {
                 self.is_speaking = false;
@@ -121,7 +123,9 @@ impl Tail {
                 }
                 self.committed(item_id);
             }
-            BridgeEvent::InputTranscriptDone { item_id, .. } => self.recognised(item_id),
+            BridgeEvent::InputTranscriptDone { item_id, .. } | BridgeEvent::InputWords { item_id, .. } => {
+                self.recognised(item_id);
+            }
             BridgeEvent::ResponseStarted { .. } => self.answered(),
             // The provider refused what it was asked for.
             BridgeEvent::Fault(_) => {
@@ -136,7 +140,7 @@ impl Tail {
 
     fn committed(&mut self, committed: &ItemId) {
         let mut own = self.kept.iter_mut().filter_map(|kept| match kept {
-            Kept::Commit { item_id, is_taken } if item_id == committed => Some(is_taken),
+            Kept::Commit { item_id, is_taken, .. } if item_id == committed => Some(is_taken),
             _ => None,
         });
         match own.next() {
@@ -198,11 +202,11 @@ impl Tail {
         for kept in &self.kept {
             commands.push(match kept {
                 Kept::Audio(pcm) => BridgeCommand::Audio(pcm.clone()),
-                Kept::Commit { item_id, is_taken } => {
+                Kept::Commit { item_id, is_silence, is_taken } => {
                     if *is_taken {
                         self.repeated.push(item_id.clone());
                     }
-                    BridgeCommand::CommitInput { item_id: item_id.clone() }
+                    BridgeCommand::CommitInput { item_id: item_id.clone(), is_silence: *is_silence }
                 }
                 Kept::Create(options) => BridgeCommand::CreateResponse(options.clone()),
             });

@@ -1,8 +1,8 @@
 use voxgate_protocol::audio::{Pcm, SampleRate};
 use voxgate_protocol::bridge::{OutputPart, TurnOwner};
-use voxgate_protocol::conversation::{Content, Item, ItemKind, ItemStatus, Position, Role};
+use voxgate_protocol::conversation::{Content, InputItem, Item, ItemKind, ItemStatus, Position, Role};
 use voxgate_protocol::id::ResponseId;
-use voxgate_protocol::settings::{ServerVad, Transcription, TurnDetection};
+use voxgate_protocol::settings::{ResponseOptions, ServerVad, Transcription, TurnDetection};
 
 use super::*;
 
@@ -11,7 +11,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const RATE: SampleRate = SampleRate::HZ_24000;
 
 fn traits(turn_owner: TurnOwner) -> BridgeTraits {
-    BridgeTraits { input_rate: RATE, output_rate: RATE, turn_owner, truncates: true }
+    BridgeTraits { input_rate: RATE, output_rate: RATE, turn_owner, truncates: true, transcribes: false }
 }
 
 fn vad() -> SessionSettings {
@@ -87,7 +87,7 @@ fn expiry() -> BridgeEvent {
 }
 
 fn commit(item_id: &str) -> BridgeCommand {
-    BridgeCommand::CommitInput { item_id: item_id.into() }
+    BridgeCommand::CommitInput { item_id: item_id.into(), is_silence: false }
 }
 
 fn create() -> BridgeCommand {
@@ -118,6 +118,39 @@ fn known(id: &str, words: &str) -> ContextItem {
 
 fn left_out(id: &str) -> ContextItem {
     ContextItem { id: id.into(), item: None }
+}
+
+fn asking_with(references: &[&str]) -> BridgeCommand {
+    let input = references.iter().map(|id| InputItem::Reference((*id).into())).collect();
+    let options = ResponseOptions { input: Some(input), ..ResponseOptions::default() };
+    BridgeCommand::CreateResponse(Box::new(options))
+}
+
+fn speech_started(id: &str, at: Duration) -> BridgeEvent {
+    BridgeEvent::SpeechStarted { item_id: id.into(), at }
+}
+
+fn speech_stopped(id: &str, at: Duration) -> BridgeEvent {
+    BridgeEvent::SpeechStopped { item_id: id.into(), at }
+}
+
+fn committed(id: &str) -> BridgeEvent {
+    BridgeEvent::InputCommitted { item_id: id.into() }
+}
+
+#[test]
+fn an_answer_is_made_of_the_items_the_new_connection_knows() {
+    let mut line = Line::new(TurnOwner::Gateway, vad());
+    line.say(SECOND);
+    let _ = line.route(commit("repeated"));
+    let _ = line.route(asking_with(&["told", "wordless", "repeated"]));
+    line.expire();
+    let context = vec![known("told", "hello"), left_out("wordless"), left_out("repeated")];
+    let commands = line.replace(context);
+    assert_eq!(commands.last(), Some(&asking_with(&["told", "repeated"])));
+    line.hear(started("r"));
+    line.hear(done("r"));
+    assert_eq!(line.route(asking_with(&["wordless", "told"])), Some(asking_with(&["told"])));
 }
 
 #[test]
@@ -161,6 +194,28 @@ fn nobody_is_cut_off_while_speaking_or_before_the_words_are_known() {
     line.hear(done("r"));
     assert_eq!(line.step(), None, "the words of the turn are to come");
     line.hear(BridgeEvent::InputTranscriptDone { item_id: "u".into(), transcript: "hi".into(), usage: None });
+    assert_eq!(line.step(), Some(Step::Move(Reason::Age)));
+}
+
+#[test]
+fn words_that_only_the_gateway_wants_are_waited_for_and_settle_the_turn() {
+    let now = Instant::now();
+    let traits = BridgeTraits { transcribes: true, ..traits(TurnOwner::Provider) };
+    let mut line = Line { rotation: Rotation::new(now, AGE, traits, vad()), now };
+    line.hear(BridgeEvent::Ready);
+    line.wait(AGE);
+    assert_eq!(line.step(), Some(Step::Open));
+    line.rotation.hear_standby(line.now, BridgeEvent::Ready);
+    line.say(SECOND);
+    for event in
+        [speech_started("u", Duration::ZERO), speech_stopped("u", SECOND), committed("u"), started("r")]
+    {
+        line.hear(event);
+    }
+    line.hear(done("r"));
+    assert_eq!(line.step(), None, "the words of the turn are to come");
+    let words = BridgeEvent::InputWords { item_id: "u".into(), words: "hi".into() };
+    assert_eq!(line.hear(words.clone()), [words]);
     assert_eq!(line.step(), Some(Step::Move(Reason::Age)));
 }
 
@@ -214,12 +269,91 @@ fn what_the_caller_says_while_the_provider_is_gone_comes_after_the_conversation(
         other => panic!("{other:?}"),
     };
     assert_eq!(commands[1..].iter().map(audio).sum::<Duration>(), 13 * SECOND);
-    let [BridgeEvent::SpeechStarted { at, .. }] =
-        line.hear(BridgeEvent::SpeechStarted { item_id: "v".into(), at: 9 * SECOND })[..]
-    else {
-        panic!()
+    assert_eq!(line.hear(speech_started("v", 9 * SECOND)), [], "the client was told");
+    let stopped = line.hear(speech_stopped("v", 12 * SECOND));
+    assert_eq!(stopped, [speech_stopped("u", 12 * SECOND)], "the new connection heard everything");
+}
+
+#[test]
+fn a_turn_that_is_heard_again_keeps_its_name() {
+    let mut line = Line::new(TurnOwner::Provider, vad());
+    for _ in 0..60 {
+        line.say(SECOND);
+    }
+    line.hear(speech_started("u", 59 * SECOND + SECOND / 2));
+    line.say(2 * SECOND);
+    line.expire();
+    line.replace(vec![known("a", "hi")]);
+    // Three seconds were repeated: the last one before the turn was noticed, and the turn.
+    assert_eq!(line.hear(speech_started("v", SECOND / 2)), []);
+    assert_eq!(line.hear(speech_stopped("v", 4 * SECOND)), [speech_stopped("u", 63 * SECOND)]);
+    assert_eq!(line.hear(committed("v")), [committed("u")]);
+    let words = |id: &str| {
+        let transcript = "hello".to_owned();
+        BridgeEvent::InputTranscriptDone { item_id: id.into(), transcript, usage: None }
     };
-    assert_eq!(at, 9 * SECOND, "the new connection heard everything");
+    assert_eq!(line.hear(words("v")), [words("u")]);
+    let delete = |id: &str| BridgeCommand::DeleteItem { item_id: id.into() };
+    let behind =
+        |id: &str| BridgeCommand::CreateItem { item: item("n", "x"), position: Position::After(id.into()) };
+    assert_eq!(line.route(behind("u")), Some(behind("v")));
+    assert_eq!(line.route(asking_with(&["u", "a"])), Some(asking_with(&["v", "a"])));
+    assert_eq!(line.route(delete("u")), Some(delete("v")));
+    assert_eq!(line.hear(speech_started("w", 8 * SECOND)), [speech_started("w", 67 * SECOND)]);
+}
+
+#[test]
+fn a_committed_turn_that_is_heard_again_is_no_news() {
+    let mut line = Line::new(TurnOwner::Provider, vad());
+    line.say(SECOND);
+    line.hear(speech_started("u", Duration::ZERO));
+    line.say(SECOND);
+    line.hear(speech_stopped("u", 2 * SECOND));
+    assert_eq!(line.hear(committed("u")), [committed("u")]);
+    line.expire();
+    line.replace(vec![left_out("u")]);
+    for event in [speech_started("v", Duration::ZERO), speech_stopped("v", 2 * SECOND), committed("v")] {
+        assert_eq!(line.hear(event), []);
+    }
+    let behind =
+        |id: &str| BridgeCommand::CreateItem { item: item("n", "x"), position: Position::After(id.into()) };
+    assert_eq!(line.route(behind("u")), Some(behind("v")), "the connection has the turn now");
+    assert_eq!(line.hear(started("r")), [started("r")]);
+}
+
+#[test]
+fn a_new_turn_is_told_although_one_that_was_repeated_was_not_found_again() {
+    let mut line = Line::new(TurnOwner::Provider, vad());
+    line.say(SECOND);
+    line.hear(speech_started("u", Duration::ZERO));
+    line.hear(speech_stopped("u", SECOND));
+    line.expire();
+    line.replace(Vec::new());
+    line.say(SECOND);
+    let new = speech_started("v", SECOND + SECOND / 2);
+    assert_eq!(line.hear(new.clone()), [new]);
+}
+
+#[test]
+fn a_provider_that_stalls_is_replaced_twice_and_then_given_up() {
+    let stalled = || fault("provider_stalled", true);
+    let mut line = Line::manual();
+    let _ = line.route(create());
+    for _ in 0..2 {
+        assert_eq!(line.hear(stalled()), []);
+        assert_eq!(line.replace(Vec::new()), [create()], "the caller is still to be answered");
+        line.wait(Duration::from_secs(15));
+    }
+    assert_eq!(line.hear(stalled()), [stalled()]);
+
+    let mut recovering = Line::manual();
+    for _ in 0..20 {
+        recovering.wait(Duration::from_secs(15));
+        assert_eq!(recovering.hear(fault("provider_unreachable", true)), []);
+        recovering.replace(Vec::new());
+        recovering.hear(started("r"));
+        recovering.hear(done("r"));
+    }
 }
 
 #[test]
@@ -312,7 +446,7 @@ fn a_provider_that_does_not_come_back_ends_the_session_with_the_last_reason() {
 
 #[test]
 fn what_a_new_connection_would_not_mend_ends_the_session() {
-    for event in [fault("provider_stalled", true), fault("insufficient_quota", false)] {
+    for event in [fault("provider_refused_key", false), fault("insufficient_quota", false)] {
         assert_eq!(Line::manual().hear(event.clone()), [event]);
     }
     let now = Instant::now();

@@ -160,7 +160,7 @@ impl Provider {
         match command {
             BridgeCommand::Configure(settings) => self.settings = (**settings).clone(),
             BridgeCommand::Audio(pcm) => self.heard += pcm.duration(),
-            BridgeCommand::CommitInput { item_id } => self.commit(at, item_id),
+            BridgeCommand::CommitInput { item_id, .. } => self.commit(at, item_id),
             BridgeCommand::CreateResponse(options) => self.asked(at, options),
             BridgeCommand::CancelResponse { response_id } => self.cancelled(now, at, response_id.as_ref()),
             BridgeCommand::ClearInput
@@ -216,10 +216,9 @@ impl Provider {
     }
 
     fn commit(&mut self, at: Instant, item_id: &ItemId) {
-        let own = if self.owner == TurnOwner::Provider { self.new_item() } else { item_id.clone() };
         self.speaking = None;
-        self.say(at, BridgeEvent::InputCommitted { item_id: own.clone() });
-        self.transcribe(at, own);
+        self.say(at, BridgeEvent::InputCommitted { item_id: item_id.clone() });
+        self.transcribe(at, item_id.clone());
     }
 
     fn transcribe(&mut self, at: Instant, item_id: ItemId) {
@@ -239,7 +238,7 @@ impl Provider {
     }
 
     fn asked(&mut self, at: Instant, options: &ResponseOptions) {
-        let is_beside = options.vendor.contains_key("conversation");
+        let is_beside = options.is_beside;
         if !is_beside && self.active.iter().any(|answer| !answer.is_beside) {
             let code = "conversation_already_has_active_response";
             return self.say(at, BridgeEvent::Fault(fault(code, FaultOwner::Client, false)));
@@ -259,7 +258,7 @@ impl Provider {
     fn answer(&mut self, begin: Instant, options: &ResponseOptions) {
         self.answers += 1;
         let id = ResponseId::from(format!("resp_{}", self.answers));
-        let is_beside = options.vendor.contains_key("conversation");
+        let is_beside = options.is_beside;
         self.active.push(Answer { id: id.clone(), is_beside });
         let mut at = begin + self.dice.millis(0, 250);
         self.say_of(at, Some(&id), BridgeEvent::ResponseStarted { response_id: id.clone() });

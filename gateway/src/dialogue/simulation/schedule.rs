@@ -121,6 +121,7 @@ impl<'a> Call<'a> {
             output_rate: rate,
             turn_owner: kind.owner,
             truncates: dice.chance(80),
+            transcribes: false,
         };
         // The cheapest coding: what is coded is checked elsewhere.
         let encoder = EncoderConfig { complexity: 0, fec: false, ..EncoderConfig::default() };

@@ -218,6 +218,7 @@ const TRAITS: BridgeTraits = BridgeTraits {
     output_rate: SampleRate::HZ_16000,
     turn_owner: TurnOwner::Gateway,
     truncates: true,
+    transcribes: false,
 };
 
 fn request(places: &Places) -> SessionRequest {

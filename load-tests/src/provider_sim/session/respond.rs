@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::answer::{Answer, Order, Product};
 use super::super::config::SimFault;
+use super::super::conversation::Conversation;
 use super::super::settings::Refusal;
 use super::super::stats::Seen;
 use super::super::voice::milliseconds;
@@ -23,7 +24,11 @@ impl SimSession {
                  before creating a new one.",
             ));
         }
-        self.start_answer(options, now);
+        let context = match options["input"].as_array() {
+            Some(input) => self.conversation.of_input(input)?,
+            None => self.conversation.clone(),
+        };
+        self.start_answer(options, context, now);
         Ok(())
     }
 
@@ -48,7 +53,7 @@ impl SimSession {
         self.config.fault.clone().filter(|_| self.answers == self.config.fault_at)
     }
 
-    pub(super) fn start_answer(&mut self, options: &Value, now: Instant) {
+    pub(super) fn start_answer(&mut self, options: &Value, context: Conversation, now: Instant) {
         self.answers += 1;
         let fault = self.fault_now();
         if let Some(SimFault::ErrorAtResponse { code, message }) = &fault {
@@ -56,7 +61,7 @@ impl SimSession {
             let error = json!({ "type": "server_error", "code": code, "message": message });
             return self.emit("error", json!({ "error": error }));
         }
-        let order = self.order(options, now);
+        let order = self.order(options, &context, now);
         let response_id = order.response_id.clone();
         self.seen.push(Seen::ResponseStarted);
         self.answer = Some(Answer::new(order));
@@ -76,11 +81,11 @@ impl SimSession {
         }
     }
 
-    fn order(&mut self, options: &Value, now: Instant) -> Order {
-        let product = self.product(options);
+    fn order(&mut self, options: &Value, context: &Conversation, now: Instant) -> Order {
+        let product = self.product(options, context);
         let words = match product {
-            Product::Call(..) => json!({ "query": self.conversation.last_user_text() }).to_string(),
-            _ => self.answer_text(),
+            Product::Call(..) => json!({ "query": context.last_user_text() }).to_string(),
+            _ => self.answer_text(context),
         };
         let beside = options["conversation"] == "none";
         Order {
@@ -96,19 +101,19 @@ impl SimSession {
         }
     }
 
-    fn answer_text(&self) -> String {
+    fn answer_text(&self, context: &Conversation) -> String {
         let text = self.config.answer_text.replace("{n}", &self.answers.to_string());
         let text = text.replace("{session}", &self.number.to_string());
-        if text.contains("{context}") { text.replace("{context}", &self.conversation.told()) } else { text }
+        if text.contains("{context}") { text.replace("{context}", &context.told()) } else { text }
     }
 
     /// A tool is called when it is demanded, or when the caller's words name it or say "tool"; not twice in a row.
-    fn product(&mut self, options: &Value) -> Product {
+    fn product(&mut self, options: &Value, context: &Conversation) -> Product {
         let session = self.settings.session();
         let pick = |name: &str| if options[name].is_null() { &session[name] } else { &options[name] };
         let (tools, choice, modalities) = (pick("tools"), pick("tool_choice"), pick("output_modalities"));
-        let text = self.conversation.last_user_text().to_lowercase();
-        let is_answered = self.conversation.last().is_some_and(|item| item["type"] == "function_call_output");
+        let text = context.last_user_text().to_lowercase();
+        let is_answered = context.last().is_some_and(|item| item["type"] == "function_call_output");
         let names: Vec<&str> =
             tools.as_array().into_iter().flatten().filter_map(|t| t["name"].as_str()).collect();
         let named = names.iter().find(|name| text.contains(&name.to_lowercase()));

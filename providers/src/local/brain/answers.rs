@@ -13,6 +13,8 @@ pub(super) const NOTHING_HEARD: &str =
 
 pub(super) const STILL_THERE: &str = "Are you still there? Ask me anything, or say, what can you do.";
 
+pub(super) const NOTHING_NEW: &str = "I have said what I know. Ask me something, or say, what can you do.";
+
 pub(super) const COULD_NOT_LISTEN: &str =
     "Sorry, I could not listen just now. My recognizers are busy. Please say that again.";
 

@@ -49,7 +49,7 @@ impl Caller {
     }
 
     async fn commit(&self, item: &str) {
-        self.send(BridgeCommand::CommitInput { item_id: item.into() }).await;
+        self.send(BridgeCommand::CommitInput { item_id: item.into(), is_silence: false }).await;
     }
 
     async fn respond(&self) {
@@ -104,6 +104,10 @@ fn status(events: &[BridgeEvent]) -> &ResponseStatus {
         Some(BridgeEvent::ResponseDone { status, .. }) => status,
         other => panic!("{other:?}"),
     }
+}
+
+fn text_only() -> SessionSettings {
+    SessionSettings { modality: OutputModality::Text, ..SessionSettings::default() }
 }
 
 fn typed(id: &str, text: &str) -> BridgeCommand {
@@ -253,6 +257,46 @@ async fn silence_is_committed_without_a_decoder_and_every_request_ends_once() {
         assert!(matches!(events[0], BridgeEvent::ResponseStarted { .. }), "{events:?}");
         assert_eq!(status(&events), &ResponseStatus::Completed);
     }
+}
+
+#[tokio::test]
+async fn only_the_idle_timeout_asks_whether_the_caller_is_still_there() {
+    let mut caller = Caller::connect(text_only()).await;
+    caller.commit("item_noise").await;
+    caller.respond().await;
+    assert!(said(&caller.until_done().await).starts_with("Sorry, I heard no words."));
+    caller.send(BridgeCommand::CommitInput { item_id: "item_silence".into(), is_silence: true }).await;
+    caller.respond().await;
+    assert!(said(&caller.until_done().await).starts_with("Are you still there?"));
+    caller.respond().await;
+    assert!(said(&caller.until_done().await).starts_with("I have said what I know."));
+}
+
+#[tokio::test]
+async fn an_answer_made_of_named_items_answers_those_and_nothing_else() {
+    let mut caller = Caller::connect(text_only()).await;
+    caller.send(typed("item_name", "what is your name")).await;
+    caller.respond().await;
+    caller.until_done().await;
+    caller.send(typed("item_joke", "tell me a joke")).await;
+    let aside = |input| {
+        let options = ResponseOptions { input: Some(input), is_beside: true, ..ResponseOptions::default() };
+        BridgeCommand::CreateResponse(Box::new(options))
+    };
+    caller.send(aside(vec![InputItem::Reference("item_name".into())])).await;
+    assert!(said(&caller.until_done().await).starts_with("My name is Vox."));
+    let content = vec![Content::InputText("what is two plus three".to_owned())];
+    caller.send(aside(vec![InputItem::New(ItemKind::Message { role: Role::User, content })])).await;
+    let sum = said(&caller.until_done().await);
+    assert!(sum.contains("five") || sum.contains('5'), "{sum}");
+    caller.send(aside(Vec::new())).await;
+    assert!(said(&caller.until_done().await).starts_with("Hello!"), "the context is empty");
+    // What was said in the conversation still waits there.
+    caller.respond().await;
+    let joke = said(&caller.until_done().await);
+    caller.send(typed("item_again", "say that again")).await;
+    caller.respond().await;
+    assert_eq!(said(&caller.until_done().await), joke);
 }
 
 #[tokio::test]

@@ -75,7 +75,10 @@ impl Codec {
     fn take_error(&mut self, error: &Value, events: &mut Vec<BridgeEvent>) -> bool {
         let about = error["event_id"].as_str().and_then(Purpose::parse);
         match about {
-            Some((Purpose::Commit, number)) => self.names.commit_refused(number),
+            Some((Purpose::Commit | Purpose::Silence, number)) => {
+                self.names.commit_refused(number);
+                self.send_deferred();
+            }
             Some((Purpose::Answer, number)) if self.awaited == Some(number) => self.awaited = None,
             _ => {}
         }
@@ -88,7 +91,10 @@ impl Codec {
         let is_race =
             matches!(code, "response_cancel_not_active" | "conversation_already_has_active_response");
         let about_past = about.is_some_and(|(purpose, _)| {
-            matches!(purpose, Purpose::Cancel | Purpose::Truncate | Purpose::Delete | Purpose::Restore)
+            matches!(
+                purpose,
+                Purpose::Silence | Purpose::Cancel | Purpose::Truncate | Purpose::Delete | Purpose::Restore
+            )
         });
         if is_race || about_past || code.starts_with("item_truncate") {
             // Both sides were right when they spoke: the answer ended, or began, while the command was on its way.
@@ -138,6 +144,7 @@ impl Codec {
             "committed" => {
                 let item_id = self.names.committed(vendor);
                 events.push(BridgeEvent::InputCommitted { item_id });
+                self.send_deferred();
             }
             _ => return false,
         }
@@ -158,6 +165,9 @@ impl Codec {
         let Some(item_id) = name(&event["item_id"]).map(|vendor| self.names.ours(vendor)) else {
             return false;
         };
+        if self.settings.input.transcription.is_none() && self.transcription_model.is_some() {
+            return take_unseen(step, item_id, event, events);
+        }
         let told = match step {
             "delta" => event["delta"]
                 .as_str()
@@ -257,6 +267,17 @@ impl Codec {
         }
         Some(Pcm::from_le_bytes(RATE, &bytes))
     }
+}
+
+/// A transcript that only the gateway asked for. `false` if the event could not be used.
+fn take_unseen(step: &str, item_id: ItemId, event: &Value, events: &mut Vec<BridgeEvent>) -> bool {
+    if step == "completed"
+        && let Some(words) = event["transcript"].as_str()
+    {
+        events.push(BridgeEvent::InputWords { item_id, words: words.to_owned() });
+        return true;
+    }
+    matches!(step, "delta" | "failed")
 }
 
 /// Items the neutral vocabulary has words for; MCP calls are the vendor's own business.

@@ -1,8 +1,10 @@
 use voxgate_protocol::audio::SampleCount;
 use voxgate_protocol::bridge::{BridgeEvent, FaultOwner, OutputPart, ResponseStatus, TurnStage};
-use voxgate_protocol::conversation::{Content, Item, ItemKind, ItemStatus, Role};
+use voxgate_protocol::conversation::{Content, InputItem, Item, ItemKind, ItemStatus, Role};
 use voxgate_protocol::id::ToolCallId;
-use voxgate_protocol::settings::{ResponseOptions, ServerVad, Tool, ToolChoice, TurnDetection};
+use voxgate_protocol::settings::{
+    ResponseOptions, ServerVad, TokenLimit, Tool, ToolChoice, Transcription, TurnDetection,
+};
 use voxgate_protocol::usage::{TokenUsage, TranscriptionUsage};
 
 use super::*;
@@ -29,7 +31,7 @@ fn settings() -> SessionSettings {
 }
 
 fn codec(turn_owner: TurnOwner) -> Codec {
-    Codec::new(OpenAiOptions { turn_owner, settings: settings() })
+    Codec::new(OpenAiOptions { turn_owner, settings: settings(), transcription_model: None })
 }
 
 fn ready(turn_owner: TurnOwner) -> Codec {
@@ -90,6 +92,41 @@ fn the_first_settings_are_sent_whole_when_the_session_exists() {
             "tracing": "auto",
         })
     );
+}
+
+#[test]
+fn words_the_client_does_not_want_to_see_are_recognised_for_the_gateway_only() {
+    let mut settings = settings();
+    let options = |settings: &SessionSettings| OpenAiOptions {
+        turn_owner: TurnOwner::Provider,
+        settings: settings.clone(),
+        transcription_model: Some("scribe".into()),
+    };
+    let transcription = |codec: &mut Codec| {
+        codec.decode(r#"{"type":"session.created"}"#);
+        let update: Value = serde_json::from_str(&codec.poll_transmit().unwrap()).unwrap();
+        update["session"]["audio"]["input"]["transcription"].clone()
+    };
+    let event = |step: &str| {
+        json!({"type": format!("conversation.item.input_audio_transcription.{step}"), "item_id": "u",
+            "transcript": "hello", "delta": "hel", "error": {"message": "Noise."}})
+    };
+    let mut silent = Codec::new(options(&settings));
+    assert_eq!(transcription(&mut silent), json!({"model": "scribe"}));
+    let unseen = BridgeEvent::InputWords { item_id: "u".into(), words: "hello".into() };
+    assert_eq!(tell(&mut silent, event("delta")), []);
+    assert_eq!(tell(&mut silent, event("completed")), [unseen]);
+    assert_eq!(tell(&mut silent, event("failed")), []);
+    assert_eq!(silent.ignored(), 0);
+
+    settings.input.transcription =
+        Some(Transcription { language: Some("de".into()), ..Transcription::default() });
+    let mut curious = Codec::new(options(&settings));
+    assert_eq!(transcription(&mut curious), json!({"model": "scribe", "language": "de"}));
+    assert!(matches!(tell(&mut curious, event("completed"))[..], [BridgeEvent::InputTranscriptDone { .. }]));
+    settings.input.transcription =
+        Some(Transcription { model: Some("own".into()), ..Transcription::default() });
+    assert_eq!(transcription(&mut Codec::new(options(&settings))), json!({"model": "own"}));
 }
 
 #[test]
@@ -274,7 +311,7 @@ fn an_answer_that_has_ended_is_not_cancelled() {
 fn the_gateways_name_of_a_turn_is_used_in_both_directions() {
     let mut codec = ready(TurnOwner::Gateway);
     let ours = ItemId::from("item_ours");
-    let commit = sent(codec.encode(&BridgeCommand::CommitInput { item_id: ours.clone() }));
+    let commit = sent(codec.encode(&BridgeCommand::CommitInput { item_id: ours.clone(), is_silence: false }));
     assert_eq!(commit["type"], "input_audio_buffer.commit");
     let committed = json!({"type": "input_audio_buffer.committed", "item_id": "item_vendors"});
     assert_eq!(tell(&mut codec, committed), [BridgeEvent::InputCommitted { item_id: ours.clone() }]);
@@ -286,15 +323,71 @@ fn the_gateways_name_of_a_turn_is_used_in_both_directions() {
         tell(&mut codec, done),
         [BridgeEvent::InputTranscriptDone { item_id: ours.clone(), transcript, usage }]
     );
+    let input = vec![InputItem::Reference(ours.clone()), InputItem::Reference("item_other".into())];
+    let options = ResponseOptions { input: Some(input), is_beside: true, ..ResponseOptions::default() };
+    let asked = sent(codec.encode(&BridgeCommand::CreateResponse(Box::new(options))));
+    let reference = |id: &str| json!({"type": "item_reference", "id": id});
+    assert_eq!(
+        asked["response"],
+        json!({"input": [reference("item_vendors"), reference("item_other")], "conversation": "none"})
+    );
     let delete = sent(codec.encode(&BridgeCommand::DeleteItem { item_id: ours }));
     assert_eq!(delete["item_id"], "item_vendors");
 }
 
 #[test]
+fn what_is_written_for_one_answer_only_has_no_name() {
+    let mut codec = ready(TurnOwner::Provider);
+    let kind = ItemKind::Message { role: Role::User, content: vec![Content::InputText("hi".into())] };
+    let options = ResponseOptions {
+        input: Some(vec![InputItem::New(kind)]),
+        max_output_tokens: Some(TokenLimit::Unlimited),
+        ..ResponseOptions::default()
+    };
+    let asked = sent(codec.encode(&BridgeCommand::CreateResponse(Box::new(options))));
+    let content = json!([{"type": "input_text", "text": "hi"}]);
+    let input = json!([{"type": "message", "role": "user", "content": content}]);
+    assert_eq!(asked["response"], json!({"input": input, "max_output_tokens": "inf"}));
+}
+
+#[test]
+fn what_names_a_turn_waits_until_the_vendor_has_named_it() {
+    let mut codec = ready(TurnOwner::Gateway);
+    let commit = |id: &str| BridgeCommand::CommitInput { item_id: id.into(), is_silence: false };
+    let named = |id: &str| {
+        let input = Some(vec![InputItem::Reference(id.into())]);
+        BridgeCommand::CreateResponse(Box::new(ResponseOptions { input, ..ResponseOptions::default() }))
+    };
+    sent(codec.encode(&commit("first")));
+    sent(codec.encode(&commit("second")));
+    assert!(codec.encode(&named("second")).is_empty());
+    assert!(codec.encode(&BridgeCommand::DeleteItem { item_id: "other".into() }).is_empty(), "in order");
+    assert!(codec.is_answering());
+    let committed = |id: &str| json!({"type": "input_audio_buffer.committed", "item_id": id});
+    tell(&mut codec, committed("v1"));
+    assert_eq!(codec.poll_transmit(), None);
+    tell(&mut codec, committed("v2"));
+    let asked: Value = serde_json::from_str(&codec.poll_transmit().unwrap()).unwrap();
+    assert_eq!(asked["response"]["input"][0]["id"], "v2");
+    let deleted: Value = serde_json::from_str(&codec.poll_transmit().unwrap()).unwrap();
+    assert_eq!(deleted["item_id"], "other");
+
+    let refused = sent(codec.encode(&commit("third")));
+    assert!(codec.encode(&named("third")).is_empty());
+    tell(
+        &mut codec,
+        json!({"type": "error", "error": {"type": "invalid_request_error",
+        "code": "input_audio_buffer_commit_empty", "message": "empty", "event_id": refused["event_id"]}}),
+    );
+    assert!(codec.poll_transmit().is_some(), "the vendor says what it thinks of it");
+}
+
+#[test]
 fn a_refused_commit_does_not_shift_the_names_of_later_turns() {
     let mut codec = ready(TurnOwner::Gateway);
-    let empty = sent(codec.encode(&BridgeCommand::CommitInput { item_id: ItemId::from("first") }));
-    codec.encode(&BridgeCommand::CommitInput { item_id: ItemId::from("second") });
+    let empty =
+        sent(codec.encode(&BridgeCommand::CommitInput { item_id: ItemId::from("first"), is_silence: false }));
+    codec.encode(&BridgeCommand::CommitInput { item_id: ItemId::from("second"), is_silence: false });
     let events = tell(
         &mut codec,
         json!({"type": "error", "error": {"type": "invalid_request_error",
@@ -394,7 +487,7 @@ fn items_answers_and_audio_are_written_in_the_vendors_words() {
             "content": [{"type": "output_text", "text": "said"}]})
     );
     let options = ResponseOptions {
-        max_output_tokens: Some(10),
+        max_output_tokens: Some(TokenLimit::Tokens(10)),
         metadata: json!({"client_event_id": "x"}).as_object().cloned(),
         ..ResponseOptions::default()
     };
@@ -406,6 +499,22 @@ fn items_answers_and_audio_are_written_in_the_vendors_words() {
         sent(codec.encode(&BridgeCommand::Audio(pcm))),
         json!({"type": "input_audio_buffer.append", "audio": STANDARD.encode([1, 0, 255, 255])})
     );
+}
+
+#[test]
+fn an_item_whose_name_is_too_long_for_the_vendor_has_a_short_one_there() {
+    let mut codec = ready(TurnOwner::Provider);
+    let ours = ItemId::from("3f0c9a52-7d5e-4f0f-9d43-0a6a51a3c2f1");
+    let kind = ItemKind::Message { role: Role::User, content: vec![Content::InputText("hi".into())] };
+    let item = |id: &ItemId| Item { id: id.clone(), status: ItemStatus::Completed, kind: kind.clone() };
+    let create = |item, position| BridgeCommand::CreateItem { item, position };
+    let created = sent(codec.encode(&create(item(&ours), Position::Last)));
+    let name = created["item"]["id"].as_str().unwrap().to_owned();
+    assert!(name.len() <= 32 && !name.is_empty(), "{name}");
+    let next = sent(codec.encode(&create(item(&"short".into()), Position::After(ours.clone()))));
+    assert_eq!((&next["item"]["id"], &next["previous_item_id"]), (&json!("short"), &json!(name)));
+    let delete = sent(codec.encode(&BridgeCommand::DeleteItem { item_id: ours }));
+    assert_eq!(delete["item_id"], json!(name));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod backchannel;
 mod ending;
+mod loudness;
 mod shape;
 
 pub use backchannel::Backchannels;
@@ -19,11 +20,19 @@ use voxgate_protocol::settings::{Eagerness, TurnDetection};
 
 use crate::voice::{VOICE_FRAME, VoiceFrame};
 
+use loudness::{Loudness, Sounds};
+
 /// Frames of speech that begin a turn, about 50 ms; a click is shorter.
 const START_FRAMES: usize = 3;
 
 /// The frames among which [`START_FRAMES`] have to lie.
 const START_WINDOW: usize = 4;
+
+/// Two frames in a row are enough if both stand out of the noise by so many dB and the second is louder than the first by so
+/// many and surer than the threshold: a voice grows, the sound of a knock or a key decays, a tone stays.
+const STANDS_OUT: f32 = 15.0;
+const GROWS: f32 = 1.0;
+const SURE: f32 = 0.05;
 
 /// How far below the threshold speech in progress may fall.
 const HYSTERESIS: f32 = 0.15;
@@ -161,14 +170,27 @@ struct Estimate {
     spoken: Duration,
 }
 
+/// A frame that may be the first of a turn.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    begin: SampleCount,
+    probability: f32,
+    is_speech: bool,
+    /// How far above the noise, in dB.
+    above_floor: f32,
+}
+
 /// Finds the turns of one stream of [`VoiceFrame`]s.
 #[derive(Debug)]
 pub struct TurnMachine {
     parameters: Parameters,
     rate: SampleRate,
     position: SampleCount,
-    /// The last frames before speech: where each began and whether it was speech.
-    window: VecDeque<(SampleCount, bool)>,
+    /// The last frames before speech.
+    window: VecDeque<Candidate>,
+    loudness: Loudness,
+    /// What the detector said of the last frame.
+    probability: f32,
     /// Where the last speech ended, while the caller speaks.
     last_speech: Option<SampleCount>,
     /// Speech since the turn began, and where it ended. Kept until the next turn begins.
@@ -189,6 +211,8 @@ impl TurnMachine {
             rate,
             position: SampleCount(0),
             window: VecDeque::with_capacity(START_WINDOW),
+            loudness: Loudness::new(),
+            probability: 0.0,
             last_speech: None,
             spoken: None,
             floor: SampleCount(0),
@@ -216,11 +240,13 @@ impl TurnMachine {
     pub fn push(&mut self, frame: VoiceFrame) {
         let begin = self.position;
         self.position = frame.end.max(begin);
+        self.loudness.hear(frame.halves);
         if self.last_speech.is_some() {
-            self.continue_speech(frame.probability);
+            self.continue_speech(begin, frame.probability);
         } else {
             self.look_for_speech(begin, frame.probability);
         }
+        self.probability = frame.probability;
     }
 
     /// Ends speech in progress because no more audio will come.
@@ -305,16 +331,20 @@ impl TurnMachine {
         if self.window.len() == START_WINDOW {
             self.window.pop_front();
         }
-        self.window.push_back((begin, probability >= self.parameters.threshold));
-        if self.window.iter().filter(|(_, speech)| *speech).count() < START_FRAMES {
+        let is_speech = probability >= self.parameters.threshold;
+        let above_floor = self.loudness.above_floor();
+        self.window.push_back(Candidate { begin, probability, is_speech, above_floor });
+        let speech = self.window.iter().filter(|frame| frame.is_speech).count();
+        if speech < START_FRAMES && !self.grows() {
             return;
         }
-        let onset = self.window.iter().find(|(_, speech)| *speech).map_or(begin, |(at, _)| *at);
+        let onset = self.window.iter().find(|frame| frame.is_speech).map_or(begin, |frame| frame.begin);
         let prefix = self.rate.samples_in(self.parameters.prefix);
         let at = SampleCount(onset.0.saturating_sub(prefix.0)).max(self.floor);
         self.window.clear();
+        self.loudness.voice_begins();
         self.last_speech = Some(self.position);
-        self.spoken = Some((VOICE_FRAME * START_FRAMES as u32, self.position));
+        self.spoken = Some((VOICE_FRAME * speech as u32, self.position));
         self.estimate = None;
         self.idle = None;
         self.events.push_back(TurnEvent::SpeechStarted {
@@ -323,23 +353,50 @@ impl TurnMachine {
         });
     }
 
-    fn continue_speech(&mut self, probability: f32) {
-        let Some(last_speech) = self.last_speech else { return };
-        if probability >= (self.parameters.threshold - HYSTERESIS).max(0.01) {
-            self.last_speech = Some(self.position);
-            self.spoken = self.spoken.map(|(spoken, _)| (spoken + VOICE_FRAME, self.position));
+    /// Whether the last two frames are the rising beginning of a voice.
+    fn grows(&self) -> bool {
+        let mut last = self.window.iter().rev();
+        let (Some(last), Some(before)) = (last.next(), last.next()) else { return false };
+        let stand_out = [last, before].iter().all(|frame| frame.is_speech && frame.above_floor >= STANDS_OUT);
+        let is_sure = last.probability >= self.parameters.threshold + SURE;
+        stand_out && is_sure && last.above_floor >= before.above_floor + GROWS
+    }
+
+    fn continue_speech(&mut self, begin: SampleCount, probability: f32) {
+        let Some(before) = self.last_speech else { return };
+        if probability >= self.parameters.threshold {
+            self.loudness.voice_goes_on();
+        }
+        if let Some(last_speech) = self.speech_in_frame(begin, probability) {
+            self.last_speech = Some(last_speech);
+            self.spoken = self.spoken.map(|(spoken, _)| (spoken + VOICE_FRAME, last_speech));
             self.estimate = self
                 .estimate
                 .map(|estimate| Estimate { spoken: estimate.spoken + VOICE_FRAME, ..estimate })
                 .filter(|estimate| estimate.spoken < ESTIMATE_OUTLIVES);
             return;
         }
-        let paused = SampleCount(self.position.0 - last_speech.0).duration_at(self.rate);
+        let paused = SampleCount(self.position.0 - before.0).duration_at(self.rate);
         // A pause shorter than a frame would end every turn at once.
         let complete = self.estimate.map(|estimate| estimate.complete);
         if paused >= self.parameters.rule.pause(complete).max(VOICE_FRAME) {
             self.last_speech = None;
-            self.stop(last_speech);
+            self.stop(before);
+        }
+    }
+
+    /// Where the speech in the frame just heard ends.
+    fn speech_in_frame(&self, begin: SampleCount, probability: f32) -> Option<SampleCount> {
+        if probability < (self.parameters.threshold - HYSTERESIS).max(0.01) {
+            return None;
+        }
+        match self.loudness.sounds() {
+            Sounds::ToItsEnd => Some(self.position),
+            Sounds::ToItsMiddle => Some(SampleCount(begin.0.midpoint(self.position.0))),
+            // A voice under the noise shows in the detector alone: it grows surer, and never does so after the end.
+            Sounds::Not => {
+                (self.loudness.is_masked() && probability > self.probability).then_some(self.position)
+            }
         }
     }
 
@@ -353,5 +410,9 @@ impl TurnMachine {
 
 #[cfg(test)]
 mod corpus;
+#[cfg(test)]
+mod lateness;
+#[cfg(test)]
+mod noise;
 #[cfg(test)]
 mod tests;

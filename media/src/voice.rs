@@ -1,4 +1,4 @@
-//! How likely the caller is speaking, sixteen milliseconds at a time.
+//! How likely the caller is speaking and how loud it is, sixteen milliseconds at a time.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,13 +16,42 @@ const RATE: SampleRate = SampleRate::HZ_16000;
 /// Samples of a frame at the detector's rate.
 const FRAME_SAMPLES: usize = 256;
 
+/// The pole of the filter before the levels: a corner at 150 Hz, above hum and rumble and below most of a voice.
+const POLE: f32 = 0.94;
+
+/// The level of digital silence, in dB relative to full scale.
+pub const SILENCE_DBFS: f32 = -100.0;
+
 /// The verdict on one frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VoiceFrame {
     /// Where the frame ends, in input samples from the start of the stream.
     pub end: SampleCount,
-    /// How likely it is speech, 0 to 1.
+    /// How likely it is speech, 0 to 1. Rises about 30 ms after a voice begins, and falls slowly for 150 ms after it ended.
     pub probability: f32,
+    /// The root mean square level of its first and its second half, hum and rumble left out, in dB relative to full scale,
+    /// [`SILENCE_DBFS`] at the least. Without delay.
+    pub halves: [f32; 2],
+}
+
+/// A first order high-pass filter.
+#[derive(Clone, Copy, Debug, Default)]
+struct HighPass {
+    input: f32,
+    output: f32,
+}
+
+impl HighPass {
+    fn level_dbfs(&mut self, samples: &[i16]) -> f32 {
+        let mut sum = 0.0;
+        for sample in samples {
+            let input = f32::from(*sample) / 32_768.0;
+            self.output = input - self.input + POLE * self.output;
+            self.input = input;
+            sum += self.output * self.output;
+        }
+        (10.0 * (sum / samples.len() as f32).log10()).max(SILENCE_DBFS)
+    }
 }
 
 /// The detector of one stream.
@@ -31,6 +60,7 @@ pub struct VoiceActivity {
     input_rate: SampleRate,
     resampler: Resampler,
     delay: u64,
+    filter: HighPass,
     waiting: Vec<i16>,
     frames: u64,
 }
@@ -54,7 +84,8 @@ impl VoiceActivity {
         let resampler = Resampler::new(input_rate, RATE)?;
         let delay = RATE.samples_in(resampler.delay()).0;
         let detector = earshot::Detector::default_boxed();
-        Ok(Self { detector, input_rate, resampler, delay, waiting: Vec::new(), frames: 0 })
+        let (filter, waiting) = (HighPass::default(), Vec::new());
+        Ok(Self { detector, input_rate, resampler, delay, filter, waiting, frames: 0 })
     }
 
     /// Hears samples and returns the verdict on each frame they complete.
@@ -67,7 +98,9 @@ impl VoiceActivity {
             let heard = (self.frames * FRAME_SAMPLES as u64).saturating_sub(self.delay);
             let end = heard * u64::from(self.input_rate.hz()) / u64::from(RATE.hz());
             let probability = self.detector.predict_i16(frame).clamp(0.0, 1.0);
-            verdicts.push(VoiceFrame { end: SampleCount(end), probability });
+            let (first, second) = frame.split_at(FRAME_SAMPLES / 2);
+            let halves = [first, second].map(|half| self.filter.level_dbfs(half));
+            verdicts.push(VoiceFrame { end: SampleCount(end), probability, halves });
         }
         self.waiting.drain(..complete);
         verdicts
@@ -109,6 +142,28 @@ mod tests {
         assert!(frames.windows(2).all(|pair| pair[1].end.0 - pair[0].end.0 == 384));
         assert!(frames.last().unwrap().end.0 <= 25_020);
         assert!(frames.last().unwrap().end.0 > 25_020 - 2 * 384);
+    }
+
+    #[test]
+    fn levels_follow_the_sound_at_once_and_leave_out_what_is_no_voice() {
+        let tone = |hz: f32, samples: usize| -> Vec<i16> {
+            let radians = std::f32::consts::TAU * hz / 16_000.0;
+            (0..samples).map(|index| (16_384.0 * (radians * index as f32).sin()) as i16).collect()
+        };
+        let levels = |samples: &[i16]| -> Vec<f32> {
+            let frames = VoiceActivity::new(SampleRate::HZ_16000).unwrap().push(samples);
+            frames.into_iter().flat_map(|frame| frame.halves).collect()
+        };
+        let mut sound = vec![0; 384];
+        sound.extend(tone(1_000.0, 768));
+        sound.extend([0; 1_408]);
+        let heard = levels(&sound);
+        let loud = |level: &f32| (-9.5..-8.5).contains(level);
+        assert!(heard[..3].iter().all(|level| *level == SILENCE_DBFS), "{heard:?}");
+        assert!(heard[3..9].iter().all(loud), "half of full scale is 6 dB, a sine 3 dB more: {heard:?}");
+        assert!(heard[9..].iter().all(|level| *level < -25.0), "{heard:?}");
+        assert!(levels(&tone(50.0, 4_096))[8..].iter().all(|level| *level < -17.0));
+        assert!(levels(&[i16::MAX; 4_096])[8..].iter().all(|level| *level < -60.0), "an offset is no sound");
     }
 
     #[test]

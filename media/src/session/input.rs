@@ -324,8 +324,8 @@ impl Input {
             let frames = self.voice.push(&pcm.samples);
             self.forward(pcm);
             if let Some(turn) = &mut self.turn {
-                for VoiceFrame { end, probability } in frames {
-                    turn.push(VoiceFrame { end: end + self.unheard, probability });
+                for frame in frames {
+                    turn.push(VoiceFrame { end: frame.end + self.unheard, ..frame });
                 }
             }
             self.take_turn_events();

@@ -7,6 +7,7 @@
 use voxgate_protocol::settings::{SemanticVad, ServerVad};
 
 use super::*;
+use crate::voice::SILENCE_DBFS;
 
 const TURNS: &str = "
 I'd like to book a table 700 for four people tomorrow evening
@@ -125,8 +126,8 @@ fn stops(detection: &TurnDetection, spoken: &Spoken) -> Vec<Duration> {
     while now < spoken.end + Duration::from_secs(9) {
         now += VOICE_FRAME;
         let is_speech = spoken.speech.iter().any(|range| range.contains(&(now - VOICE_FRAME)));
-        let probability = if is_speech { 0.9 } else { 0.0 };
-        machine.push(VoiceFrame { end: rate.samples_in(now), probability });
+        let (probability, level) = if is_speech { (0.9, -20.0) } else { (0.0, SILENCE_DBFS) };
+        machine.push(VoiceFrame { end: rate.samples_in(now), probability, halves: [level; 2] });
         let recognised = spoken.words.iter().take_while(|(at, _)| *at + RECOGNISER_LAG <= now).count();
         if recognised > known {
             known = recognised;

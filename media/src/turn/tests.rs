@@ -1,6 +1,7 @@
 use voxgate_protocol::settings::{SemanticVad, ServerVad};
 
 use super::*;
+use crate::voice::SILENCE_DBFS;
 
 const RATE: SampleRate = SampleRate::HZ_16000;
 
@@ -18,7 +19,8 @@ impl Speaker {
     fn say(&mut self, probability: f32, milliseconds: u64) {
         for _ in 0..milliseconds / 16 {
             self.end += 256;
-            self.machine.push(VoiceFrame { end: SampleCount(self.end), probability });
+            let halves = [if probability > 0.0 { -20.0 } else { SILENCE_DBFS }; 2];
+            self.machine.push(VoiceFrame { end: SampleCount(self.end), probability, halves });
         }
     }
 

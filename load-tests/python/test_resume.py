@@ -25,8 +25,7 @@ def gateway():
 
 @pytest.fixture
 def gateway_with_long_answers():
-    words = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
-    with gateway_at("--answer-ms", "60000", "--speed", "100", "--answer-text", words) as running:
+    with gateway_at("--answer-ms", "60000", "--speed", "100") as running:
         yield running
 
 

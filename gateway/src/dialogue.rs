@@ -117,12 +117,10 @@ impl Dialogue {
             allowed_events,
             seed: core_seed,
         };
-        // A log holds a session from its beginning; what an earlier one left behind is in no log.
-        let recorder = config.replay.filter(|_| resumed.is_none()).map(|log| log.record(&core_config));
-        let mut core = DialogueCore::new(core_config)?;
-        let mut used_token = None;
-        if let Some((parked, used)) = resumed.and_then(Resumed::go_on) {
-            used_token = Some(used);
+        let mut core = DialogueCore::new(core_config.clone())?;
+        let (parked, used_token) = resumed.and_then(Resumed::go_on).unzip();
+        let recorder = config.replay.map(|log| log.record(&core_config, parked.as_ref()));
+        if let Some(parked) = parked {
             core = core.resume(parked);
             provider.restore(core.context());
         }
@@ -391,6 +389,12 @@ impl Dialogue {
         let stats = self.core.stats();
         let metrics = &self.metrics;
         metrics.interruptions.inc_by(u64::from(stats.interruptions - self.counted.interruptions));
+        for (sound, now, before) in [
+            ("noise", stats.noises, self.counted.noises),
+            ("backchannel", stats.backchannels, self.counted.backchannels),
+        ] {
+            metrics.false_interruptions.with_label_values(&[sound]).inc_by(u64::from(now - before));
+        }
         metrics.concealed_frames.inc_by(stats.concealed_frames - self.counted.concealed_frames);
         metrics.playout_underruns.inc_by(stats.underruns - self.counted.underruns);
         self.counted = stats;

@@ -1,1 +1,31 @@
-//! voxgate gateway
+//! The rooms of the voxgate binary: configuration, sockets, loops, shutdown. [`run`] is all of it; the program only calls it.
+
+mod bridges;
+mod cli;
+mod config;
+mod control;
+mod data_dir;
+mod dialogue;
+#[doc(hidden)]
+pub mod fuzz;
+mod host;
+mod operations;
+mod pages;
+mod process;
+mod relay_figures;
+mod relay_role;
+mod replay;
+mod sealing;
+mod sideband;
+mod socket;
+mod standalone;
+mod tls;
+mod transceiver;
+
+use std::process::ExitCode;
+
+/// Does what the command line says, and gives the status to exit with.
+#[must_use]
+pub fn run() -> ExitCode {
+    cli::run()
+}

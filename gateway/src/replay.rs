@@ -12,7 +12,7 @@ mod recorder;
 mod writer;
 
 pub(crate) use entry::LogError;
-pub(crate) use player::{Outcome, Verdict, replay};
+pub(crate) use player::{Outcome, Verdict, is_well_formed, replay};
 pub(crate) use recorder::Recorder;
 pub(crate) use writer::{ReplayLog, Retention};
 

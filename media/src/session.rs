@@ -107,8 +107,10 @@ pub struct SessionStats {
     pub turns: u32,
     /// Answers the caller cut off.
     pub interruptions: u32,
-    /// Noises and backchannels after which an answer went on.
-    pub false_interruptions: u32,
+    /// Sounds without words, or of which none became known, after which an answer went on.
+    pub noises: u32,
+    /// Backchannels after which an answer went on.
+    pub backchannels: u32,
     /// Audio packets concealed because they did not arrive.
     pub concealed_frames: u64,
     /// Times the playout queue ran dry inside an answer.
@@ -136,7 +138,8 @@ pub struct Session {
     interruption: Option<InterruptionRule>,
     held: Option<Held>,
     interruptions: u32,
-    false_interruptions: u32,
+    noises: u32,
+    backchannels: u32,
     ended: bool,
     outputs: VecDeque<SessionOutput>,
 }
@@ -174,7 +177,8 @@ impl Session {
             interruption: config.interruption,
             held: None,
             interruptions: 0,
-            false_interruptions: 0,
+            noises: 0,
+            backchannels: 0,
             ended: false,
             outputs: VecDeque::new(),
         })
@@ -342,7 +346,8 @@ impl Session {
         SessionStats {
             turns: self.meter.turns(),
             interruptions: self.interruptions,
-            false_interruptions: self.false_interruptions,
+            noises: self.noises,
+            backchannels: self.backchannels,
             concealed_frames: self.input.concealed_frames(),
             underruns: self.answer.underruns(),
         }
@@ -420,7 +425,7 @@ impl Session {
         self.bridge(BridgeCommand::Audio(silence));
         self.bridge(BridgeCommand::CommitInput { item_id: item_id.clone(), is_silence: true });
         self.event(SessionEvent::InputCommitted { item_id });
-        self.ask(Box::default());
+        self.answer_turn();
     }
 
     /// The same where the provider has heard the silence itself, as part of everything. It says when the item is made.
@@ -431,7 +436,7 @@ impl Session {
         let to = self.input.position();
         self.event(SessionEvent::InputTimedOut { item_id: item_id.clone(), from, to });
         self.bridge(BridgeCommand::CommitInput { item_id, is_silence: true });
-        self.ask(Box::default());
+        self.answer_turn();
     }
 
     fn provider_heard_the_end(&mut self, arrived: Instant, item_id: ItemId, position: Duration) {
@@ -451,12 +456,18 @@ impl Session {
     }
 
     fn commit_by_hand(&mut self, now: Instant) {
+        // The end of a turn that was kept back is not told any more: the turn is the client's.
+        let kept = self.held.as_mut().and_then(|held| held.end.take());
+        let arrival = match (self.input.take_uncommitted(), kept.and_then(|end| end.arrival)) {
+            (Some(arrival), _) => arrival,
+            (None, Some(arrival)) => {
+                self.input.clear();
+                arrival
+            }
+            (None, None) => return self.event(SessionEvent::InputEmpty),
+        };
         self.idle.stop();
         self.confirm_held(now);
-        let Some(arrival) = self.input.take_uncommitted() else {
-            self.event(SessionEvent::InputEmpty);
-            return;
-        };
         self.meter.speech_ended(Some(arrival), now);
         let item_id = match self.user_item.take() {
             Some(item_id) => item_id,
@@ -474,11 +485,16 @@ impl Session {
         if is_final {
             self.close_answers(&fault.code, &fault.message);
         }
-        self.event(SessionEvent::Fault(fault));
+        let refused = if is_final { None } else { self.responses.refused(&fault.code) };
+        match refused {
+            Some(is_for_turn) => {
+                self.event(SessionEvent::ResponseRefused { fault, is_for_turn });
+                self.create_what_waited();
+            }
+            None => self.event(SessionEvent::Fault(fault)),
+        }
         if is_final {
             self.end(EndReason::ProviderFailed);
-        } else if self.responses.refused() {
-            self.create_what_waited();
         }
     }
 

@@ -186,6 +186,15 @@ pub enum SessionEvent {
     ResponseStarted {
         /// Its name.
         response_id: ResponseId,
+        /// The session itself asked for it, to answer a turn. False if the client did, or if nobody is known to have.
+        is_for_turn: bool,
+    },
+    /// The provider will not begin an answer it was asked for.
+    ResponseRefused {
+        /// Why.
+        fault: Fault,
+        /// The session itself had asked for it, to answer a turn.
+        is_for_turn: bool,
     },
     /// Part of an answer. Audio is included for every client; adapters of WebRTC clients leave it out, since
     /// it travels as RTP.

@@ -243,7 +243,12 @@ impl Adapter {
             SessionEvent::InputTranscriptFailed { item_id, message } => {
                 self.transcript_failed(&item_id, &message);
             }
-            SessionEvent::ResponseStarted { response_id } => self.response_started(response_id),
+            SessionEvent::ResponseStarted { response_id, is_for_turn } => {
+                self.response_started(response_id, is_for_turn);
+            }
+            SessionEvent::ResponseRefused { fault, is_for_turn } => {
+                self.response_refused(&fault, is_for_turn);
+            }
             SessionEvent::Output { response_id, item_id, part } => self.output(&response_id, item_id, part),
             SessionEvent::OutputItemDone { response_id, item_id, status } => {
                 self.output_item_done(&response_id, &item_id, status);
@@ -271,6 +276,12 @@ impl Adapter {
     /// Tells whoever asked; what answers nobody in particular concerns everybody.
     fn refuse(&mut self, asker: Option<Asker>, refusal: &ApiError) {
         let Asker { origin, event_id } = asker.unwrap_or(Asker { origin: Origin::Client, event_id: None });
+        if let Origin::Sideband(id) = origin
+            && !self.sidebands.contains(&id)
+        {
+            // Who asked is gone, and nobody else did.
+            return;
+        }
         let mut detail = refusal.detail();
         detail["event_id"] = json!(event_id);
         self.outbox.reply(origin, "error", json!({"error": detail}));

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use voxgate_protocol::conversation::{Content, Item, ItemKind, Position};
 use voxgate_protocol::id::ItemId;
 
@@ -18,6 +19,7 @@ const MOST_BYTES: usize = 32 * 1024 * 1024;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct PositionUnknown;
 
+#[derive(Clone, Serialize, Deserialize)]
 struct Entry {
     item: Item,
     /// What the caller said in it, if the client did not ask to see it.
@@ -33,10 +35,24 @@ impl Entry {
 }
 
 /// Items in order.
-#[derive(Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(from = "VecDeque<Entry>", into = "VecDeque<Entry>")]
 pub(crate) struct Conversation {
     entries: VecDeque<Entry>,
     bytes: usize,
+}
+
+impl From<VecDeque<Entry>> for Conversation {
+    fn from(entries: VecDeque<Entry>) -> Self {
+        let bytes = entries.iter().map(|entry| weight(&entry.item)).sum();
+        Self { entries, bytes }
+    }
+}
+
+impl From<Conversation> for VecDeque<Entry> {
+    fn from(conversation: Conversation) -> Self {
+        conversation.entries
+    }
 }
 
 impl Conversation {

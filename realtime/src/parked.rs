@@ -1,11 +1,14 @@
 //! A conversation whose client is gone and may come back.
 
+use serde::{Deserialize, Serialize};
 use voxgate_protocol::id::ConversationId;
 use voxgate_protocol::settings::SessionSettings;
 
 use crate::conversation::Conversation;
 
-/// What one session leaves to the next: settings, items with their names, transcripts and lengths.
+/// What one session leaves to the next: settings, items with their names, transcripts and lengths. It can be written
+/// down, for the log of the session that goes on with it.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct ParkedConversation {
     pub(crate) settings: SessionSettings,
     pub(crate) conversation_id: ConversationId,

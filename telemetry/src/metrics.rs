@@ -50,6 +50,8 @@ pub struct Metrics {
     pub turn_seconds: Histogram,
     /// Answers cut off by the caller.
     pub interruptions: IntCounter,
+    /// Sounds over an answer after which it went on, by what they were (`noise`, `backchannel`).
+    pub false_interruptions: IntCounterVec,
     /// Frames made up because no packet came.
     pub concealed_frames: IntCounter,
     /// Times an answer ran out of audio.
@@ -132,6 +134,11 @@ impl Metrics {
                 FELT_SECONDS,
             )?,
             interruptions: shelf.counter("voxgate_interruptions_total", "Answers cut off by the caller.")?,
+            false_interruptions: shelf.counters(
+                "voxgate_false_interruptions_total",
+                "Sounds of callers over an answer that was held and went on: noise, backchannel.",
+                &["sound"],
+            )?,
             concealed_frames: shelf.counter(
                 "voxgate_concealed_frames_total",
                 "20 ms frames of callers made up because no packet came.",

@@ -258,6 +258,11 @@ impl DialogueCore {
 
 #[cfg(test)]
 impl DialogueCore {
+    /// The settings in effect.
+    pub(super) const fn settings(&self) -> &SessionSettings {
+        self.adapter.settings()
+    }
+
     /// The conversation's items, in order.
     pub(super) fn item_ids(&self) -> impl Iterator<Item = &str> {
         self.adapter.item_ids().map(voxgate_protocol::id::ItemId::as_str)

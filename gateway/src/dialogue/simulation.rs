@@ -11,6 +11,7 @@ mod dice;
 mod judge;
 mod provider;
 mod schedule;
+mod sidebands;
 
 use std::collections::BTreeMap;
 
@@ -23,7 +24,7 @@ use schedule::{Figures, Kind, Trace};
 const SCHEDULES: u64 = 2_500;
 
 /// Lines of a failed schedule that are printed; what went wrong is at their end.
-const LINES: usize = 80;
+const LINES: usize = 200;
 
 fn every_schedule_keeps_its_promises(kind: Kind) -> Figures {
     let wanted = std::env::var("VOXGATE_SIMULATION_SEED").ok().map(|seed| seed.parse().unwrap());
@@ -62,6 +63,13 @@ fn enough_happened(kind: Kind, figures: &Figures) {
     if kind.leg == Leg::Rtp {
         assert!(figures.interruptions > SCHEDULES / 25, "{figures:?}");
         assert!(figures.packets > SCHEDULES * 5, "{figures:?}");
+        assert!(figures.sidebands > SCHEDULES / 10, "{figures:?}");
+        assert!(figures.sideband_events > SCHEDULES / 2, "{figures:?}");
+    }
+    if kind.leg == Leg::Rtp && kind.owner == TurnOwner::Gateway {
+        assert!(figures.held > SCHEDULES / 25, "{figures:?}");
+        assert!(figures.resumed > SCHEDULES / 50, "{figures:?}");
+        assert!(figures.held_and_told > SCHEDULES / 50, "{figures:?}");
     }
     for (name, count) in [
         ("turns", figures.turns),

@@ -13,15 +13,15 @@ use voxgate_protocol::bridge::{BridgeEvent, BridgeTraits, OutputPart, ResponseSt
 use voxgate_protocol::id::SessionId;
 use voxgate_protocol::session::{EndReason, SessionCommand};
 use voxgate_protocol::settings::SessionSettings;
-use voxgate_realtime::{AllowedEvents, SidebandId};
+use voxgate_realtime::{AllowedEvents, ParkedConversation, SidebandId};
 
 use crate::dialogue::core::{CoreConfig, CoreInput};
 
 /// The form of the log; another number cannot be read.
 pub(crate) const VERSION: u32 = 1;
 
-/// The longest line: an `input_audio_buffer.append` of the longest message, escaped.
-const LONGEST_LINE: u64 = 48 * 1024 * 1024;
+/// The longest line: a header with the longest conversation there is to go on with (32 MiB), escaped.
+const LONGEST_LINE: u64 = 96 * 1024 * 1024;
 
 /// The most inputs of a log: a day of packets and timeouts at 20 ms each.
 const MOST_INPUTS: u64 = 20_000_000;
@@ -75,10 +75,18 @@ pub(crate) struct Header {
     pub(crate) max_session: Duration,
     pub(crate) allowed_events: Option<AllowedEvents>,
     pub(crate) seed: u64,
+    /// The conversation of an earlier session this one went on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resumed: Option<ParkedConversation>,
 }
 
 impl Header {
-    pub(crate) fn new(config: &CoreConfig, started: Duration, has_audio: bool) -> Self {
+    pub(crate) fn new(
+        config: &CoreConfig,
+        resumed: Option<&ParkedConversation>,
+        started: Duration,
+        has_audio: bool,
+    ) -> Self {
         let EncoderConfig { bitrate, complexity, fec, expected_loss_percent } = config.encoder;
         Self {
             voxgate_replay: VERSION,
@@ -98,7 +106,13 @@ impl Header {
             max_session: config.max_session,
             allowed_events: config.allowed_events.clone(),
             seed: config.seed,
+            resumed: resumed.cloned(),
         }
+    }
+
+    /// Roughly what it takes in memory, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        self.resumed.as_ref().map_or(0, ParkedConversation::bytes)
     }
 
     /// What the core is made of again.
@@ -198,6 +212,12 @@ pub(crate) enum LoggedInput {
     },
     Attach(u64),
     Sideband(u64, String),
+    /// [`LoggedInput::SilentText`] of a sideband connection.
+    SilentSideband {
+        sideband: u64,
+        text: String,
+        bytes: Option<u32>,
+    },
     Detach(u64),
     Rtp {
         sequence: u16,
@@ -226,7 +246,10 @@ impl LoggedInput {
     /// Roughly what it takes in memory, in bytes.
     pub(crate) fn weight(&self) -> usize {
         match self {
-            Self::Text(text) | Self::SilentText { text, .. } | Self::Sideband(_, text) => text.len(),
+            Self::Text(text)
+            | Self::SilentText { text, .. }
+            | Self::Sideband(_, text)
+            | Self::SilentSideband { text, .. } => text.len(),
             Self::Rtp { payload, .. } => payload.len(),
             Self::Bridge { event: BridgeEvent::Output { part: OutputPart::Audio(pcm), .. }, .. } => {
                 pcm.samples.len() * 2
@@ -242,7 +265,9 @@ impl LoggedInput {
             Self::Opened => "the client's channel opens".to_owned(),
             Self::Text(text) | Self::SilentText { text, .. } => format!("client {}", event_name(text)),
             Self::Attach(sideband) => format!("sideband {sideband} attaches"),
-            Self::Sideband(sideband, text) => format!("sideband {sideband} {}", event_name(text)),
+            Self::Sideband(sideband, text) | Self::SilentSideband { sideband, text, .. } => {
+                format!("sideband {sideband} {}", event_name(text))
+            }
             Self::Detach(sideband) => format!("sideband {sideband} leaves"),
             Self::Rtp { sequence, payload, .. } => format!("rtp {sequence}, {} bytes", payload.len()),
             Self::Bridge { event, .. } => describe_event(event),
@@ -261,7 +286,9 @@ impl LoggedInput {
             // A message without its audio was completed when it was read.
             Self::Text(text) | Self::SilentText { text, .. } => CoreInput::Text(text),
             Self::Attach(sideband) => CoreInput::Attach(SidebandId(*sideband)),
-            Self::Sideband(sideband, text) => CoreInput::Sideband(SidebandId(*sideband), text),
+            Self::Sideband(sideband, text) | Self::SilentSideband { sideband, text, .. } => {
+                CoreInput::Sideband(SidebandId(*sideband), text)
+            }
             Self::Detach(sideband) => CoreInput::Detach(SidebandId(*sideband)),
             Self::Rtp { sequence, timestamp, marker, arrived, payload } => CoreInput::Rtp(RtpAudio {
                 sequence: *sequence,
@@ -286,7 +313,9 @@ impl LoggedInput {
     /// Puts silence where audio was left out.
     fn complete(&mut self) -> Result<(), String> {
         const MOST: u32 = 16 * 1024 * 1024;
-        let Self::SilentText { text, bytes } = self else { return Ok(()) };
+        let (Self::SilentText { text, bytes } | Self::SilentSideband { text, bytes, .. }) = self else {
+            return Ok(());
+        };
         let mut message: serde_json::Value =
             serde_json::from_str(text).map_err(|_| "the message is not JSON".to_owned())?;
         let audio = match bytes {

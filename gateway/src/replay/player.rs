@@ -55,7 +55,13 @@ pub(crate) fn replay(source: impl BufRead, mut show: impl FnMut(&str)) -> Result
     let (header, mut log) = Reader::open(source)?;
     let far = Instant::now().checked_add(BEFORE);
     let start = far.ok_or_else(|| log.malformed("this machine's clock leaves no room"))?;
-    let made = unwound(|| DialogueCore::new(header.config()));
+    let made = unwound(|| {
+        let core = DialogueCore::new(header.config())?;
+        Ok(match header.resumed.clone() {
+            Some(parked) => core.resume(parked),
+            None => core,
+        })
+    });
     let core =
         made.unwrap_or_else(|| Err(voxgate_media::session::SessionError::Audio("it panicked".to_owned())));
     let mut core = core.map_err(|error| LogError::Core(error.to_string()))?;
@@ -90,6 +96,18 @@ pub(crate) fn replay(source: impl BufRead, mut show: impl FnMut(&str)) -> Result
     }
     outcome.is_whole = log.is_whole();
     Ok(outcome)
+}
+
+/// Whether every line is understood and none is missing.
+pub(crate) fn is_well_formed(source: impl BufRead) -> bool {
+    let Ok((_, mut log)) = Reader::open(source) else { return false };
+    loop {
+        match log.next() {
+            Ok(Some(_)) => {}
+            Ok(None) => return log.is_whole(),
+            Err(_) => return false,
+        }
+    }
 }
 
 /// Feeds one input and fingerprints what comes of it. A core that panics is a finding, not the end of the tool.

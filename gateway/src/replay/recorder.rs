@@ -41,8 +41,15 @@ struct Pending {
 }
 
 impl Recorder {
-    pub(super) fn new(queue: Arc<Queue>, session: u64, start: Instant, keeps_audio: bool) -> Self {
-        Self { queue, session, start, keeps_audio, pending: None, inputs: 0, is_whole: true }
+    /// `is_whole` tells whether the header is on its way.
+    pub(super) const fn new(
+        queue: Arc<Queue>,
+        session: u64,
+        start: Instant,
+        keeps_audio: bool,
+        is_whole: bool,
+    ) -> Self {
+        Self { queue, session, start, keeps_audio, pending: None, inputs: 0, is_whole }
     }
 
     /// When the session began: times in the log count from here.
@@ -83,7 +90,7 @@ impl Recorder {
             CoreInput::Sideband(sideband, text) if self.keeps_audio => {
                 LoggedInput::Sideband(sideband.0, (*text).to_owned())
             }
-            CoreInput::Sideband(sideband, text) => LoggedInput::Sideband(sideband.0, refused_audio(text)),
+            CoreInput::Sideband(sideband, text) => of_sideband(sideband.0, without_audio(text)),
             CoreInput::Detach(sideband) => LoggedInput::Detach(sideband.0),
             CoreInput::Rtp(packet) => LoggedInput::Rtp {
                 sequence: packet.sequence,
@@ -176,22 +183,29 @@ fn without_audio(text: &str) -> LoggedInput {
     if message.get("type").and_then(Value::as_str) != Some("input_audio_buffer.append") {
         return LoggedInput::Text(text.to_owned());
     }
-    let Some(Value::String(audio)) = message.remove("audio") else {
-        return LoggedInput::Text(Value::Object(message).to_string());
+    let audio = match message.get_mut("audio").map(Value::take) {
+        Some(Value::String(audio)) => audio,
+        Some(other) => {
+            // Refused for its kind, whatever is in it.
+            message["audio"] = match other {
+                Value::Array(_) => Value::Array(Vec::new()),
+                Value::Object(_) => Value::Object(serde_json::Map::new()),
+                small => small,
+            };
+            return LoggedInput::Text(Value::Object(message).to_string());
+        }
+        None => return LoggedInput::Text(text.to_owned()),
     };
+    message.remove("audio");
     let bytes = BASE64.decode(audio).ok().and_then(|bytes| u32::try_from(bytes.len()).ok());
     LoggedInput::SilentText { text: Value::Object(message).to_string(), bytes }
 }
 
-/// A message of a sideband without audio. The core refuses audio there whatever it is.
-fn refused_audio(text: &str) -> String {
-    match without_audio(text) {
-        LoggedInput::SilentText { text, .. } => {
-            let mut message: Value = serde_json::from_str(&text).unwrap_or_default();
-            message["audio"] = Value::String(String::new());
-            message.to_string()
-        }
-        LoggedInput::Text(text) => text,
-        _ => String::new(),
+/// The same message, from a sideband connection.
+fn of_sideband(sideband: u64, message: LoggedInput) -> LoggedInput {
+    match message {
+        LoggedInput::SilentText { text, bytes } => LoggedInput::SilentSideband { sideband, text, bytes },
+        LoggedInput::Text(text) => LoggedInput::Sideband(sideband, text),
+        other => other,
     }
 }

@@ -2,14 +2,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use voxgate_media::encode::{Encoder, EncoderConfig};
-use voxgate_media::session::Leg;
+use voxgate_media::session::{InterruptionRule, Leg};
+use voxgate_media::turn::Backchannels;
 use voxgate_media::uplink::RtpAudio;
 use voxgate_protocol::audio::{Pcm, SampleRate};
 use voxgate_protocol::bridge::{BridgeEvent, BridgeTraits, OutputPart, TurnOwner};
 use voxgate_protocol::id::{IdSource, ItemId, ResponseId, SessionId};
 use voxgate_protocol::session::EndReason;
 use voxgate_protocol::settings::{InputSettings, ServerVad, SessionSettings, TurnDetection};
+use voxgate_realtime::ParkedConversation;
 
+use super::writer::Bounds;
 use super::*;
 use crate::dialogue::core::{CoreConfig, CoreInput, CoreOutput, DialogueCore};
 
@@ -49,31 +52,38 @@ struct Call {
     cleared: usize,
 }
 
+fn config(owner: TurnOwner) -> CoreConfig {
+    let detection = TurnDetection::ServerVad(ServerVad::default());
+    let input = InputSettings { turn_detection: Some(detection), ..InputSettings::default() };
+    CoreConfig {
+        session_id: SessionId::from("sess_recorded"),
+        settings: SessionSettings { input, ..SessionSettings::default() },
+        traits: BridgeTraits {
+            input_rate: SampleRate::HZ_16000,
+            output_rate: SampleRate::HZ_24000,
+            turn_owner: owner,
+            truncates: true,
+            transcribes: false,
+        },
+        leg: Leg::Rtp,
+        encoder: EncoderConfig::default(),
+        interruption: None,
+        expires_at_unix: 1_800_000_000,
+        max_session: Duration::from_secs(3_600),
+        allowed_events: None,
+        seed: 77,
+    }
+}
+
 impl Call {
-    fn new(log: &ReplayLog, owner: TurnOwner) -> Self {
-        let detection = TurnDetection::ServerVad(ServerVad::default());
-        let input = InputSettings { turn_detection: Some(detection), ..InputSettings::default() };
-        let config = CoreConfig {
-            session_id: SessionId::from("sess_recorded"),
-            settings: SessionSettings { input, ..SessionSettings::default() },
-            traits: BridgeTraits {
-                input_rate: SampleRate::HZ_16000,
-                output_rate: SampleRate::HZ_24000,
-                turn_owner: owner,
-                truncates: true,
-                transcribes: false,
-            },
-            leg: Leg::Rtp,
-            encoder: EncoderConfig::default(),
-            interruption: None,
-            expires_at_unix: 1_800_000_000,
-            max_session: Duration::from_secs(3_600),
-            allowed_events: None,
-            seed: 77,
-        };
-        let recorder = log.record(&config);
+    fn new(log: &ReplayLog, config: CoreConfig, resumed: Option<ParkedConversation>) -> Self {
+        let recorder = log.record(&config, resumed.as_ref());
+        let core = DialogueCore::new(config).unwrap();
         Self {
-            core: DialogueCore::new(config).unwrap(),
+            core: match resumed {
+                Some(parked) => core.resume(parked),
+                None => core,
+            },
             recorder,
             now: Instant::now(),
             encoder: Encoder::new(SampleRate::HZ_16000, EncoderConfig::default()).unwrap(),
@@ -127,10 +137,19 @@ impl Call {
 
     /// A question, an answer, and a caller who speaks over it.
     fn run(mut self) -> usize {
-        let mut reader = hound::WavReader::new(SENTENCE).unwrap();
-        let sentence: Vec<i16> = reader.samples::<i16>().map(Result::unwrap).collect();
+        self.answer_a_question();
+        self.take(CoreInput::Text(r#"{"type":"session.update","session":{"instructions":"Be brief."}}"#));
+        if self.cleared == 0 {
+            sentence().chunks_exact(320).for_each(|frame| self.hear(frame));
+        }
+        self.take(CoreInput::End(EndReason::HungUp));
+        self.cleared
+    }
+
+    /// A question, and the first 400 ms of its answer.
+    fn answer_a_question(&mut self) {
         self.take(CoreInput::Opened);
-        sentence.chunks_exact(320).for_each(|frame| self.hear(frame));
+        sentence().chunks_exact(320).for_each(|frame| self.hear(frame));
         (0..45).for_each(|_| self.hear(&[0; 320]));
         let response_id = ResponseId::from("resp_1");
         self.bridge(BridgeEvent::ResponseStarted { response_id: response_id.clone() });
@@ -147,25 +166,46 @@ impl Call {
             self.bridge(BridgeEvent::Output { response_id, item_id, part });
         }
         (0..20).for_each(|_| self.hear(&[0; 320]));
-        self.take(CoreInput::Text(r#"{"type":"session.update","session":{"instructions":"Be brief."}}"#));
-        if self.cleared == 0 {
-            sentence.chunks_exact(320).for_each(|frame| self.hear(frame));
-        }
-        self.take(CoreInput::End(EndReason::HungUp));
-        self.cleared
     }
+}
+
+fn sentence() -> Vec<i16> {
+    let mut reader = hound::WavReader::new(SENTENCE).unwrap();
+    reader.samples::<i16>().map(Result::unwrap).collect()
 }
 
 /// Records a call and hands over its log once the writer is through with it.
 fn recorded(folder: &Folder, audio: bool, owner: TurnOwner) -> (Vec<u8>, usize) {
+    written(folder, audio, Bounds::default(), |log| Call::new(log, config(owner), None).run())
+}
+
+/// The log of whatever is done with it.
+fn written<T>(
+    folder: &Folder,
+    audio: bool,
+    bounds: Bounds,
+    record: impl FnOnce(&ReplayLog) -> T,
+) -> (Vec<u8>, T) {
     let retention = Retention { dir: folder.0.clone(), audio, keep: Duration::from_secs(3_600) };
-    let (log, writer) = ReplayLog::start_joinable(retention).unwrap();
-    let cleared = Call::new(&log, owner).run();
+    let (log, writer) = ReplayLog::start_joinable(retention, bounds).unwrap();
+    let result = record(&log);
     drop(log);
     writer.join().unwrap();
     let files = folder.logs();
     assert_eq!(files.len(), 1);
-    (std::fs::read(&files[0]).unwrap(), cleared)
+    (std::fs::read(&files[0]).unwrap(), result)
+}
+
+/// A conversation a lost client left behind.
+fn parked() -> ParkedConversation {
+    let mut core = DialogueCore::new(config(TurnOwner::Provider)).unwrap();
+    let now = Instant::now();
+    core.handle(now, CoreInput::Opened);
+    let item = r#"{"type":"message","id":"item_old","role":"user","content":[{"type":"input_text","text":"marmalade"}]}"#;
+    let create = format!(r#"{{"type":"conversation.item.create","item":{item}}}"#);
+    core.handle(now, CoreInput::Text(&create));
+    core.handle(now, CoreInput::End(EndReason::ClientLost));
+    core.park()
 }
 
 fn verdict(log: &[u8]) -> Outcome {
@@ -222,6 +262,117 @@ fn a_log_without_audio_says_that_turns_found_here_are_not_found_again() {
 }
 
 #[test]
+fn a_held_answer_goes_on_in_the_replay_too() {
+    let folder = Folder::new("held");
+    let rule = InterruptionRule {
+        minimum_speech: Duration::from_millis(500),
+        resume_after: Duration::from_secs(1),
+        backchannels: Backchannels::new(["yeah"]),
+    };
+    let (log, resumed) = written(&folder, true, Bounds::default(), |log| {
+        let config = CoreConfig { interruption: Some(rule), ..config(TurnOwner::Gateway) };
+        let mut call = Call::new(log, config, None);
+        call.answer_a_question();
+        for frame in sentence().chunks_exact(320).take(20) {
+            call.hear(frame);
+        }
+        call.bridge(BridgeEvent::InterimTranscript { words: "yeah".to_owned() });
+        (0..50).for_each(|_| call.hear(&[0; 320]));
+        let backchannels = call.core.stats().backchannels;
+        call.take(CoreInput::End(EndReason::HungUp));
+        (backchannels, call.core.stats().interruptions)
+    });
+    assert_eq!(resumed, (1, 0), "the answer was held and went on");
+    let outcome = verdict(&log);
+    assert_eq!(outcome.verdict, Verdict::Identical);
+    assert!(outcome.is_whole);
+}
+
+#[test]
+fn a_session_that_goes_on_with_a_conversation_is_replayed_with_it() {
+    let folder = Folder::new("resumed");
+    let (log, ()) = written(&folder, false, Bounds::default(), |log| {
+        let mut call = Call::new(log, config(TurnOwner::Provider), Some(parked()));
+        call.take(CoreInput::Opened);
+        call.take(CoreInput::Text(r#"{"type":"conversation.item.retrieve","item_id":"item_old"}"#));
+        call.take(CoreInput::Text(r#"{"type":"conversation.item.delete","item_id":"item_old"}"#));
+        call.take(CoreInput::End(EndReason::HungUp));
+    });
+    let mut shown = Vec::new();
+    let outcome = replay(log.as_slice(), |line| shown.push(line.to_owned())).unwrap();
+    assert_eq!(outcome.verdict, Verdict::Identical);
+    assert!(outcome.is_whole);
+    assert!(shown.iter().any(|line| line.contains("conversation.item.retrieved")));
+    assert!(!shown.iter().any(|line| line.contains("marmalade")), "no words in the timeline");
+
+    // Without the old conversation the first question about it has another answer.
+    let text = String::from_utf8(log).unwrap();
+    let (header, steps) = text.split_once('\n').unwrap();
+    let mut header: serde_json::Value = serde_json::from_str(header).unwrap();
+    assert!(header.as_object_mut().unwrap().remove("resumed").is_some());
+    let Verdict::Different { input, .. } = verdict(format!("{header}\n{steps}").as_bytes()).verdict else {
+        panic!("nobody noticed")
+    };
+    assert_eq!(input, "client conversation.item.retrieve");
+}
+
+#[test]
+fn what_a_sideband_sends_is_refused_alike_in_a_replay_without_audio() {
+    let folder = Folder::new("sideband");
+    let (log, ()) = written(&folder, false, Bounds::default(), |log| {
+        let mut call = Call::new(log, config(TurnOwner::Provider), None);
+        let sideband = voxgate_realtime::SidebandId(1);
+        call.take(CoreInput::Opened);
+        call.take(CoreInput::Attach(sideband));
+        for audio in [r#""!not base64!""#, r#""AAAA""#, r#""""#, "7", "null", "[7]", r#"{"a":7}"#] {
+            let append = format!(r#"{{"type":"input_audio_buffer.append","event_id":"e","audio":{audio}}}"#);
+            call.take(CoreInput::Sideband(sideband, &append));
+            call.take(CoreInput::Text(&append));
+        }
+        call.take(CoreInput::End(EndReason::HungUp));
+    });
+    assert!(!String::from_utf8_lossy(&log).contains("AAAA"), "audio was kept");
+    let outcome = verdict(&log);
+    assert_eq!(outcome.verdict, Verdict::Identical);
+    assert!(outcome.is_whole && outcome.outputs > 10, "{outcome:?}");
+}
+
+#[test]
+fn a_log_that_grows_too_long_ends_and_says_so() {
+    const LONGEST: u64 = 30_000;
+    let folder = Folder::new("long");
+    let bounds = Bounds { log_bytes: LONGEST, ..Bounds::default() };
+    let (log, _) =
+        written(&folder, true, bounds, |log| Call::new(log, config(TurnOwner::Provider), None).run());
+    let length = log.len() as u64;
+    let longest_line = log.split(|byte| *byte == b'\n').map(<[u8]>::len).max().unwrap() as u64;
+    assert!(length > LONGEST && length <= LONGEST + longest_line + 1, "{length} bytes");
+    let outcome = verdict(&log);
+    assert_eq!((outcome.verdict, outcome.is_whole), (Verdict::Identical, false));
+}
+
+#[test]
+fn what_finds_no_room_in_front_of_the_disk_ends_the_log_and_nothing_follows() {
+    let folder = Folder::new("full");
+    // Room for the header, and for what is small.
+    let bounds = Bounds { waiting_bytes: 1_000, ..Bounds::default() };
+    let (log, answered) = written(&folder, true, bounds, |log| {
+        let mut call = Call::new(log, config(TurnOwner::Provider), None);
+        // `session.created` is longer than that.
+        call.take(CoreInput::Opened);
+        for _ in 0..10 {
+            call.take(CoreInput::Timeout);
+        }
+        let before = call.core.stats();
+        call.take(CoreInput::End(EndReason::HungUp));
+        before == call.core.stats() && call.core.ended() == Some(EndReason::HungUp)
+    });
+    assert!(answered, "the call itself went on");
+    let outcome = verdict(&log);
+    assert_eq!((outcome.inputs, outcome.is_whole), (0, false));
+}
+
+#[test]
 fn a_log_that_ends_early_is_no_whole_log() {
     let folder = Folder::new("early");
     let (log, _) = recorded(&folder, true, TurnOwner::Provider);
@@ -260,6 +411,24 @@ fn logs_are_private_and_old_ones_are_removed() {
     let retention = Retention { dir: folder.0.clone(), audio: false, keep: Duration::from_secs(3_600) };
     drop(ReplayLog::start(retention).unwrap());
     assert_eq!(folder.logs(), [folder.0.join("notes.txt")]);
+}
+
+#[test]
+fn the_corpus_of_logs_is_understood_or_refused_and_never_stops_the_tool() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/replay-log");
+    let mut replayed = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let bytes = std::fs::read(&path).unwrap();
+        let is_understood = crate::fuzz::replay_log(&bytes);
+        // What a fuzzer finds is named by its digest and promises nothing.
+        if ["valid-", "hostile-"].iter().any(|kind| name.starts_with(kind)) {
+            assert_eq!(is_understood, name.starts_with("valid-"), "{name}");
+            replayed += 1;
+        }
+    }
+    assert!(replayed >= 20, "the corpus has only {replayed} seeds");
 }
 
 fn is_log(path: &&PathBuf) -> bool {

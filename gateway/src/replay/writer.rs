@@ -11,6 +11,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use voxgate_realtime::ParkedConversation;
+
 use super::entry::{Header, Line, LoggedInput, Offset, Step};
 use super::fingerprint::fingerprint;
 use super::recorder::Recorder;
@@ -22,7 +24,7 @@ const MOST_WAITING: usize = 16_384;
 /// Bytes that may wait for the disk.
 const MOST_WAITING_BYTES: usize = 64 * 1024 * 1024;
 
-/// The longest log. What comes after is missing, and the log says so.
+/// The longest log.
 const LONGEST_LOG: u64 = 1024 * 1024 * 1024;
 
 /// How long the end of the process waits for the disk.
@@ -45,7 +47,8 @@ impl Note {
         const LEAST: usize = 256;
         LEAST
             + match self {
-                Self::Begin { .. } | Self::Over { .. } | Self::Finish { .. } => 0,
+                Self::Begin { header, .. } => header.weight(),
+                Self::Over { .. } | Self::Finish { .. } => 0,
                 Self::Step { input, outputs, .. } => {
                     input.weight() + outputs.iter().map(output_weight).sum::<usize>()
                 }
@@ -65,19 +68,37 @@ fn output_weight(output: &CoreOutput) -> usize {
 pub(super) struct Queue {
     notes: SyncSender<Note>,
     waiting_bytes: Arc<AtomicUsize>,
+    most_bytes: usize,
 }
 
 impl Queue {
     /// False if there is no room.
     pub(super) fn offer(&self, note: Note) -> bool {
         let weight = note.weight();
-        if self.waiting_bytes.fetch_add(weight, Ordering::Relaxed) + weight <= MOST_WAITING_BYTES
+        if self.waiting_bytes.fetch_add(weight, Ordering::Relaxed) + weight <= self.most_bytes
             && self.notes.try_send(note).is_ok()
         {
             return true;
         }
         self.waiting_bytes.fetch_sub(weight, Ordering::Relaxed);
         false
+    }
+}
+
+/// What may wait for the disk, and how long a log may grow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Notes that may wait.
+    pub(super) waiting: usize,
+    /// Bytes that may wait.
+    pub(super) waiting_bytes: usize,
+    /// Bytes of the longest log. What comes after is missing, and the log says so.
+    pub(super) log_bytes: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { waiting: MOST_WAITING, waiting_bytes: MOST_WAITING_BYTES, log_bytes: LONGEST_LOG }
     }
 }
 
@@ -105,18 +126,22 @@ impl ReplayLog {
     /// # Errors
     /// The folder cannot be made or read.
     pub(crate) fn start(retention: Retention) -> io::Result<Self> {
-        Self::start_joinable(retention).map(|(log, _)| log)
+        Self::start_joinable(retention, Bounds::default()).map(|(log, _)| log)
     }
 
     /// The same, and the thread.
-    pub(super) fn start_joinable(retention: Retention) -> io::Result<(Self, JoinHandle<()>)> {
+    pub(super) fn start_joinable(retention: Retention, bounds: Bounds) -> io::Result<(Self, JoinHandle<()>)> {
         make_private(&retention.dir)?;
         remove_old(&retention)?;
-        let (notes, receiver) = sync_channel(MOST_WAITING);
+        let (notes, receiver) = sync_channel(bounds.waiting);
         let waiting_bytes = Arc::new(AtomicUsize::new(0));
-        let queue = Arc::new(Queue { notes, waiting_bytes: Arc::clone(&waiting_bytes) });
+        let queue = Arc::new(Queue {
+            notes,
+            waiting_bytes: Arc::clone(&waiting_bytes),
+            most_bytes: bounds.waiting_bytes,
+        });
         let keeps_audio = retention.audio;
-        let writer = Writer { retention, waiting_bytes, logs: BTreeMap::new() };
+        let writer = Writer { retention, waiting_bytes, longest: bounds.log_bytes, logs: BTreeMap::new() };
         let named = std::thread::Builder::new().name("replay-log".to_owned());
         let thread = named.spawn(move || writer.run(&receiver))?;
         Ok((Self { queue, sessions: AtomicU64::new(0), keeps_audio }, thread))
@@ -130,20 +155,20 @@ impl ReplayLog {
         }
     }
 
-    /// Begins the log of a session.
-    pub(crate) fn record(&self, config: &CoreConfig) -> Recorder {
+    /// Begins the log of a session, which may go on with the conversation of an earlier one.
+    pub(crate) fn record(&self, config: &CoreConfig, resumed: Option<&ParkedConversation>) -> Recorder {
         let session = self.sessions.fetch_add(1, Ordering::Relaxed);
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let header = Header::new(config, started, self.keeps_audio);
-        let recorder = Recorder::new(Arc::clone(&self.queue), session, Instant::now(), self.keeps_audio);
-        self.queue.offer(Note::Begin { session, header: Box::new(header) });
-        recorder
+        let header = Header::new(config, resumed, started, self.keeps_audio);
+        let has_begun = self.queue.offer(Note::Begin { session, header: Box::new(header) });
+        Recorder::new(Arc::clone(&self.queue), session, Instant::now(), self.keeps_audio, has_begun)
     }
 }
 
 struct Writer {
     retention: Retention,
     waiting_bytes: Arc<AtomicUsize>,
+    longest: u64,
     logs: BTreeMap<u64, Log>,
 }
 
@@ -176,7 +201,7 @@ impl Writer {
                 let Some(log) = self.logs.get_mut(&session) else { return Ok(()) };
                 let outputs = outputs.iter().map(|output| fingerprint(output, start)).collect();
                 let written = log.write(&Line::Step(Step { at, input, outputs }));
-                if written.is_err() || log.bytes > LONGEST_LOG {
+                if written.is_err() || log.bytes > self.longest {
                     self.logs.remove(&session);
                 }
                 written

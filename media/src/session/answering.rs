@@ -10,6 +10,7 @@ use voxgate_protocol::settings::ResponseOptions;
 use voxgate_protocol::usage::TokenUsage;
 
 use super::Session;
+use super::responses::Started;
 
 impl Session {
     pub(super) fn create_response(&mut self, now: Instant, options: Box<ResponseOptions>) {
@@ -19,12 +20,16 @@ impl Session {
             return self.event(SessionEvent::Fault(already_answering()));
         }
         self.meter.asked(now);
-        self.ask(options);
+        self.idle.stop();
+        self.responses.asked(&options, false);
+        self.bridge(BridgeCommand::CreateResponse(options));
     }
 
-    pub(super) fn ask(&mut self, options: Box<ResponseOptions>) {
+    /// Answers the caller's turn.
+    pub(super) fn answer_turn(&mut self) {
         self.idle.stop();
-        self.responses.asked(&options);
+        let options = Box::default();
+        self.responses.asked(&options, true);
         self.bridge(BridgeCommand::CreateResponse(options));
     }
 
@@ -32,16 +37,18 @@ impl Session {
     pub(super) fn create_what_waited(&mut self) {
         if self.create_when_done && !self.responses.is_busy() {
             self.create_when_done = false;
-            self.ask(Box::default());
+            self.answer_turn();
         }
     }
 
     pub(super) fn response_started(&mut self, at: Instant, response_id: ResponseId) {
         self.idle.stop();
-        let was_cancelled = self.responses.started(&response_id);
+        let Some(Started { is_for_turn, is_cancelled }) = self.responses.started(&response_id) else {
+            return;
+        };
         self.meter.response_started(at);
-        self.event(SessionEvent::ResponseStarted { response_id: response_id.clone() });
-        if was_cancelled {
+        self.event(SessionEvent::ResponseStarted { response_id: response_id.clone(), is_for_turn });
+        if is_cancelled {
             self.bridge(BridgeCommand::CancelResponse { response_id: Some(response_id) });
         }
     }

@@ -82,6 +82,11 @@ impl Held {
         };
     }
 
+    /// Whether its words say only that somebody listens.
+    pub(super) fn is_backchannel(&self) -> bool {
+        self.words == Words::Backchannels
+    }
+
     /// Decides after this much speech, and this long after it.
     pub(super) fn judge(&self, rule: &InterruptionRule, spoken: Duration, quiet: Duration) -> Verdict {
         let is_long = match self.words {

@@ -79,8 +79,9 @@ impl Session {
 
     /// It was none: the answer goes on, and the sound never was.
     fn resume_held(&mut self, now: Instant) {
-        self.held = None;
-        self.false_interruptions += 1;
+        let is_backchannel = self.held.take().is_some_and(|held| held.is_backchannel());
+        let count = if is_backchannel { &mut self.backchannels } else { &mut self.noises };
+        *count += 1;
         self.input.clear();
         self.words.clear();
         self.bridge(BridgeCommand::ClearInput);
@@ -93,6 +94,10 @@ impl Session {
         let Some(held) = self.held.take() else { return };
         self.answer.resume();
         self.announce_speech(held.item_id, held.at);
+        if self.speech_interrupts() {
+            // An answer nobody hears can be under way all the same.
+            self.interrupt(now, now);
+        }
         self.make_up_for(now, held.end);
     }
 
@@ -142,11 +147,13 @@ impl Session {
         self.cut_playback(now, silent_since);
     }
 
-    /// The client takes back what it has not heard.
+    /// The client takes back what it has not heard. Whatever sound an answer was held for, it has interrupted then.
     pub(super) fn clear_output(&mut self, now: Instant) {
-        let silent_since = self.held.as_ref().map_or(now, |held| held.since);
-        self.cut_playback(now, silent_since);
-        self.let_go(now);
+        if self.held.is_some() {
+            self.confirm_held(now);
+        } else {
+            self.cut_playback(now, now);
+        }
     }
 
     /// The answers become what the client can have heard of them.

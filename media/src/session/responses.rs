@@ -15,9 +15,13 @@ const MOST_OPEN: usize = 64;
 /// Cancelled answers whose late pieces are still expected.
 const MOST_CANCELLED: usize = 16;
 
+/// What a provider complains of that is no request for an answer (OpenAI's Realtime API, `error` events).
+const OTHER_COMPLAINTS: [&str; 2] = ["response_cancel_not_active", "input_audio_buffer_commit_empty"];
+
 #[derive(Debug)]
 struct Asked {
     is_beside: bool,
+    is_for_turn: bool,
     cancelled: Option<ResponseStatus>,
 }
 
@@ -25,6 +29,15 @@ struct Asked {
 struct Open {
     id: ResponseId,
     is_beside: bool,
+}
+
+/// How an answer begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Started {
+    /// No client asked for it.
+    pub(super) is_for_turn: bool,
+    /// It was cancelled before it had a name: the provider has to be told.
+    pub(super) is_cancelled: bool,
 }
 
 /// The answers of one session.
@@ -37,24 +50,37 @@ pub(super) struct Responses {
 }
 
 impl Responses {
-    pub(super) fn asked(&mut self, options: &ResponseOptions) {
-        push(&mut self.asked, Asked { is_beside: options.is_beside, cancelled: None }, MOST_OPEN);
+    /// `is_for_turn` tells that no client asked for it.
+    pub(super) fn asked(&mut self, options: &ResponseOptions, is_for_turn: bool) {
+        let asked = Asked { is_beside: options.is_beside, is_for_turn, cancelled: None };
+        push(&mut self.asked, asked, MOST_OPEN);
     }
 
-    /// The provider began an answer. True if it was cancelled before it had a name: the provider has to be told.
-    pub(super) fn started(&mut self, id: &ResponseId) -> bool {
+    /// The provider began an answer; nothing if it said so before.
+    pub(super) fn started(&mut self, id: &ResponseId) -> Option<Started> {
+        if self.open.iter().any(|open| open.id == *id) {
+            return None;
+        }
         let asked = self.asked.pop_front();
         let is_beside = asked.as_ref().is_some_and(|asked| asked.is_beside);
+        let is_for_turn = asked.as_ref().is_some_and(|asked| asked.is_for_turn);
         push(&mut self.open, Open { id: id.clone(), is_beside }, MOST_OPEN);
-        match asked.and_then(|asked| asked.cancelled) {
+        let is_cancelled = match asked.and_then(|asked| asked.cancelled) {
             Some(status) => self.cancel(id, status),
             None => false,
-        }
+        };
+        Some(Started { is_for_turn, is_cancelled })
     }
 
-    /// The provider refused what it was asked for. True if that was an answer.
-    pub(super) fn refused(&mut self) -> bool {
-        self.current().is_none() && self.asked.pop_front().is_some()
+    /// The provider complains. If that refuses an answer it was asked for: whether it was to answer a turn.
+    pub(super) fn refused(&mut self, complaint: &str) -> Option<bool> {
+        let is_beside = self.asked.front()?.is_beside;
+        // Of an answer being written a provider complains when it ends it.
+        let is_refusal = self.current().is_none() || is_beside;
+        if !is_refusal || OTHER_COMPLAINTS.contains(&complaint) {
+            return None;
+        }
+        self.asked.pop_front().map(|asked| asked.is_for_turn)
     }
 
     /// Whether the conversation has an answer that is not over; a second one would be refused.

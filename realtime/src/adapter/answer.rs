@@ -32,7 +32,7 @@ struct Place {
 }
 
 impl Adapter {
-    pub(super) fn response_started(&mut self, response_id: ResponseId) {
+    pub(super) fn response_started(&mut self, response_id: ResponseId, is_for_turn: bool) {
         if self.answers.index(&response_id).is_some() || self.answers.has_finished(&response_id) {
             return;
         }
@@ -40,7 +40,9 @@ impl Adapter {
             // A provider that answers although it was told not to.
             return self.outbox.command(SessionCommand::CancelResponse { response_id: Some(response_id) });
         }
-        let request = self.answers.requests.pop_front().unwrap_or_default();
+        // What the client asked for has not begun yet if this answers a turn.
+        let request = if is_for_turn { None } else { self.answers.requests.pop_front() };
+        let request = request.unwrap_or_default();
         let superseded = if request.is_out_of_band { None } else { self.answers.active() };
         let superseded = superseded.or_else(|| self.answers.live.first().filter(|_| self.is_full()));
         if let Some(id) = superseded.map(|response| response.id.clone()) {
@@ -279,7 +281,7 @@ impl Adapter {
             if self.answers.requests.is_empty() || self.answers.has_finished(&response_id) {
                 return;
             }
-            self.response_started(response_id.clone());
+            self.response_started(response_id.clone(), false);
         }
         let Some(index) = self.answers.index(&response_id) else { return };
         let item_status = match status {

@@ -36,6 +36,17 @@ impl Adapter {
         self.refuse(asker, &refusal(fault));
     }
 
+    /// An answer will not begin: the oldest the client asked for, or one to a turn, of which the client did not ask.
+    pub(super) fn response_refused(&mut self, fault: &Fault, is_for_turn: bool) {
+        if !is_for_turn {
+            let asker = self.answers.requests.pop_front().and_then(|request| request.asker);
+            return self.refuse(asker, &refusal(fault));
+        }
+        if fault.code != "conversation_already_has_active_response" {
+            self.refuse(None, &refusal(fault));
+        }
+    }
+
     /// The request of the client that lost the race: one that has not begun, or one that took the name of an answer
     /// to the caller's turn.
     fn refused_request(&mut self) -> Option<Asker> {

@@ -122,7 +122,7 @@ impl Wire {
     }
 
     pub(crate) fn start(&mut self, response: &str) {
-        self.core(SessionEvent::ResponseStarted { response_id: response.into() });
+        self.core(SessionEvent::ResponseStarted { response_id: response.into(), is_for_turn: false });
     }
 
     pub(crate) fn part(&mut self, response: &str, item: &str, part: OutputPart) {

@@ -72,7 +72,7 @@ fn response_step() -> impl Strategy<Value = SessionEvent> {
         Just(ResponseStatus::Failed { code: "broken".to_owned(), message: "Broken.".to_owned() }),
     ];
     prop_oneof![
-        1 => name("resp").prop_map(|id| SessionEvent::ResponseStarted { response_id: id.into() }),
+        1 => name("resp").prop_map(|id| SessionEvent::ResponseStarted { response_id: id.into(), is_for_turn: false }),
         4 => (name("resp"), name("item"), part()).prop_map(|(response, item, part)| SessionEvent::Output {
             response_id: response.into(),
             item_id: item.into(),

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use voxgate_media::encode::{Encoder, EncoderConfig, FRAME};
 use voxgate_media::resample::Resampler;
-use voxgate_media::session::Leg;
+use voxgate_media::session::{InterruptionRule, Leg};
 use voxgate_protocol::audio::{Pcm, SampleRate};
 
 use super::dice::Dice;
@@ -17,7 +17,10 @@ use super::dice::Dice;
 const SENTENCE: &[u8] = include_bytes!("../../../../media/tests/data/speech-16khz.wav");
 
 /// Frames of the sentence that are used: the first words.
-const SPOKEN_FRAMES: usize = 50;
+const SPOKEN_FRAMES: usize = 100;
+
+/// The longest row of backchannels that is still one.
+const LONGEST_BACKCHANNEL: Duration = Duration::from_millis(1_500);
 
 /// Frames of one message of a WebSocket client.
 const FRAMES_OF_MESSAGE: usize = 5;
@@ -91,16 +94,22 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    pub(super) fn new(leg: Leg, start: Instant, length: Duration, dice: &mut Dice) -> Self {
+    pub(super) fn new(
+        leg: Leg,
+        rule: Option<&InterruptionRule>,
+        start: Instant,
+        length: Duration,
+        dice: &mut Dice,
+    ) -> Self {
         let mut frames = Vec::new();
         let mut at = start + dice.millis(0, 800);
         let mut stream = Stream { sequence: 65_500, start };
         while at < start + length {
             at = match leg {
-                Leg::Rtp => stream.speak(at, dice, &mut frames),
+                Leg::Rtp => stream.speak(at, spoken_frames(rule, dice), dice, &mut frames),
                 Leg::Pcm => send_messages(at, dice, &mut frames),
             };
-            at += dice.millis(100, 2_500);
+            at += dice.millis(100, if rule.is_some() { 1_500 } else { 2_500 });
         }
         frames.sort_by_key(|frame| frame.at);
         Self { frames: frames.into() }
@@ -122,8 +131,7 @@ struct Stream {
 
 impl Stream {
     /// An utterance of some frames and what follows: silence, or nothing at all (muted, DTX, a replaced track).
-    fn speak(&mut self, begin: Instant, dice: &mut Dice, frames: &mut Vec<Frame>) -> Instant {
-        let spoken = dice.between(2, 30) as usize;
+    fn speak(&mut self, begin: Instant, spoken: usize, dice: &mut Dice, frames: &mut Vec<Frame>) -> Instant {
         let silent = if dice.chance(50) { dice.between(1, 40) as usize } else { 0 };
         let mut at = begin;
         for index in 0..spoken + silent {
@@ -149,6 +157,15 @@ impl Stream {
         }
         at
     }
+}
+
+/// Where a rule judges by length, utterances end around its borders.
+fn spoken_frames(rule: Option<&InterruptionRule>, dice: &mut Dice) -> usize {
+    const AROUND: Duration = Duration::from_millis(200);
+    let Some(rule) = rule else { return dice.between(2, 30) as usize };
+    let border = if dice.chance(15) { LONGEST_BACKCHANNEL } else { rule.minimum_speech };
+    let length = (border + dice.millis(0, 400)).saturating_sub(AROUND);
+    (length.as_millis() / FRAME.as_millis()).max(2) as usize
 }
 
 /// Clients that send PCM send it in pieces, and what is recorded already as fast as they can.

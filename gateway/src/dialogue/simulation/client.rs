@@ -17,6 +17,8 @@ pub(super) enum Expected {
     Event(&'static str),
     /// It depends.
     Anything,
+    /// Nothing at all: nobody hears it.
+    Silence,
 }
 
 /// One event of the client.
@@ -32,6 +34,8 @@ struct Known {
 }
 
 pub(super) struct Client {
+    /// What its events are called by.
+    name: String,
     leg: Leg,
     dice: Dice,
     next_at: Option<Instant>,
@@ -43,9 +47,10 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(leg: Leg, start: Instant, length: Duration, mut dice: Dice) -> Self {
+    pub(super) fn new(name: String, leg: Leg, start: Instant, length: Duration, mut dice: Dice) -> Self {
         let next_at = dice.chance(85).then(|| start + dice.millis(0, 700));
         Self {
+            name,
             leg,
             dice,
             next_at,
@@ -92,8 +97,11 @@ impl Client {
             }
             "conversation.item.truncated" if self.dice.chance(60) => {
                 let id = text(&event["item_id"]);
-                self.plan_retrieval(&id);
-                self.soon(now);
+                // Who came later does not know every item.
+                if self.knows(&id) {
+                    self.plan_retrieval(&id);
+                    self.soon(now);
+                }
             }
             _ => {}
         }
@@ -113,7 +121,7 @@ impl Client {
             _ => expected,
         };
         self.written += 1;
-        let event_id = format!("client_{}", self.written);
+        let event_id = format!("{}_{}", self.name, self.written);
         event["event_id"] = json!(event_id);
         Asked { text: event.to_string(), event_id, expected }
     }
@@ -209,7 +217,7 @@ impl Client {
         };
         let mut expected = expected;
         match (self.dice.below(4), known) {
-            (0, _) => item["id"] = json!(format!("item_c{}", self.written)),
+            (0, _) => item["id"] = json!(format!("item_{}_{}", self.name, self.written)),
             (1, Some(id)) => {
                 item["id"] = json!(id);
                 expected = Expected::Error;

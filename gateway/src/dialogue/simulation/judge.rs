@@ -2,22 +2,31 @@
 
 mod answers;
 mod ear;
+mod hold;
 mod items;
+mod refusal;
+mod sidebands;
 
 use std::collections::BTreeSet;
 use std::time::Instant;
 
 use serde_json::Value;
-use voxgate_media::session::Leg;
-use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, Fault, OutputPart};
+use voxgate_media::encode::DTX_FRAME;
+use voxgate_media::session::{InterruptionRule, Leg};
+use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, Fault, OutputPart, TurnOwner};
+use voxgate_protocol::session::SessionCommand;
 use voxgate_protocol::settings::SessionSettings;
+use voxgate_realtime::SidebandId;
 
 use super::client::{Asked, Expected};
-use super::schedule::Figures;
+use super::schedule::{Figures, Kind};
 use crate::dialogue::core::{CoreInput, DialogueCore};
 use answers::Answers;
 use ear::Ear;
+use hold::{Change, Holds};
 use items::Items;
+use refusal::Asking;
+use sidebands::Sidebands;
 
 pub(super) type Verdict = Result<(), String>;
 
@@ -43,42 +52,90 @@ pub(super) struct Judge {
     interrupts: bool,
     names: BTreeSet<String>,
     asked: BTreeSet<String>,
-    awaited: Option<(String, Expected)>,
+    awaited: Option<Awaited>,
+    asking: Option<Asking>,
     answers: Answers,
     items: Items,
     ear: Ear,
+    /// Where voxgate finds the turns and the client reads everything as it happens.
+    holds: Option<Holds>,
+    sidebands: Sidebands,
     has_read: bool,
     has_conversation_changed: bool,
     /// How often the end was told.
     ends: u32,
     is_opening: bool,
+    is_open: bool,
     figures: Figures,
 }
 
+/// What has to be answered in this step, and to whom.
+struct Awaited {
+    event_id: String,
+    expected: Expected,
+    asker: Option<SidebandId>,
+}
+
 impl Judge {
-    pub(super) fn new(leg: Leg, settings: &SessionSettings, is_prompt: bool, listens: bool) -> Self {
+    pub(super) fn new(
+        kind: Kind,
+        settings: &SessionSettings,
+        rule: Option<InterruptionRule>,
+        is_prompt: bool,
+        listens: bool,
+    ) -> Self {
+        let detection = settings.input.turn_detection.as_ref();
+        let finds_turns = kind.owner == TurnOwner::Gateway && is_prompt;
+        let leg = kind.leg;
         Self {
             leg,
             is_prompt,
-            interrupts: settings.input.turn_detection.as_ref().is_some_and(|turn| turn.interrupts_response()),
+            interrupts: detection.is_some_and(|turn| turn.interrupts_response()),
             names: BTreeSet::new(),
             asked: BTreeSet::new(),
             awaited: None,
+            asking: None,
             answers: Answers::default(),
             items: Items::default(),
             ear: Ear::new(listens && leg == Leg::Rtp),
+            holds: finds_turns.then(|| Holds::new(rule, detection.is_some())),
+            sidebands: Sidebands::default(),
             has_read: false,
             has_conversation_changed: false,
             ends: 0,
             is_opening: false,
+            is_open: false,
             figures: Figures { schedules: 1, ..Figures::default() },
         }
     }
 
-    /// The client is about to send an event.
-    pub(super) fn asks(&mut self, asked: &Asked) {
-        self.asked.insert(asked.event_id.clone());
-        self.awaited = Some((asked.event_id.clone(), asked.expected));
+    /// The client, or a sideband connection, is about to send an event.
+    pub(super) fn asks(&mut self, asker: Option<SidebandId>, asked: &Asked, core: &DialogueCore) {
+        let event_id = asked.event_id.clone();
+        let mut expected = asked.expected;
+        match asker {
+            None => drop(self.asked.insert(event_id.clone())),
+            Some(id) if self.sidebands.has(id) && self.ends == 0 => {
+                self.figures.sideband_events += 1;
+                self.sidebands.asks(id, &event_id);
+            }
+            Some(_) => expected = Expected::Silence,
+        }
+        self.awaited = Some(Awaited { event_id, expected, asker });
+        let mut asking = Asking::new(core);
+        if expected == Expected::Silence {
+            asking.answered("not to be heard");
+        }
+        self.asking = Some(asking);
+    }
+
+    pub(super) fn attaches(&mut self, id: SidebandId, is_taken: bool) -> Verdict {
+        self.figures.sidebands += u64::from(is_taken);
+        self.sidebands.attach(id, is_taken, self.ends > 0)
+    }
+
+    pub(super) fn leaves(&mut self, id: SidebandId) {
+        self.sidebands.leave(id);
     }
 
     /// The channel opens with the next input.
@@ -87,8 +144,9 @@ impl Judge {
     }
 
     /// The core is about to take an input.
-    pub(super) fn takes(&mut self, input: &CoreInput<'_>) {
+    pub(super) fn takes(&mut self, now: Instant, input: &CoreInput<'_>) {
         self.answers.begin_step(self.ear.packets());
+        self.watch_holding(now, input);
         match input {
             CoreInput::Text(text) if text.contains("client_late") => {
                 self.asked.insert("client_late".to_owned());
@@ -111,19 +169,87 @@ impl Judge {
         }
     }
 
-    /// An event to the client.
-    pub(super) fn event(&mut self, event: &Value) -> Verdict {
+    /// What concerns answers that may be held.
+    fn watch_holding(&mut self, now: Instant, input: &CoreInput<'_>) {
+        let Some(holds) = &mut self.holds else { return };
+        match input {
+            CoreInput::Rtp(_) => holds.caller(now),
+            CoreInput::Text(_) | CoreInput::Sideband(..) => holds.clients_doing(),
+            CoreInput::Network(times) => holds.network(*times),
+            CoreInput::Command(SessionCommand::ReportClient(report)) => holds.report(*report),
+            CoreInput::Bridge { event: BridgeEvent::InterimTranscript { words }, .. } => holds.words(words),
+            _ => {}
+        }
+    }
+
+    /// An event to all sideband connections.
+    pub(super) fn sidebands_told(&mut self, written: &str) -> Verdict {
+        self.sidebands.told(written)?;
+        if self.asking.is_some() {
+            let event: Value = serde_json::from_str(written).map_err(|error| error.to_string())?;
+            self.note_answer(None, &event);
+        }
+        Ok(())
+    }
+
+    /// An event to one sideband connection.
+    pub(super) fn sideband_told(&mut self, id: SidebandId, event: &Value) -> Verdict {
         let kind = text(event, "type");
+        promise!(self.ends == 0, "{kind} for {id:?} after the end");
+        let is_new = self.names.insert(text(event, "event_id").to_owned());
+        promise!(is_new, "two events have one event_id");
+        self.sidebands.reply(id, event)?;
+        self.figures.refusals += u64::from(kind == "error");
+        self.note_answer(Some(id), event);
+        Ok(())
+    }
+
+    /// Whether an event answers what was just asked; `to` is whom alone it was told.
+    fn note_answer(&mut self, to: Option<SidebandId>, event: &Value) {
+        let kind = text(event, "type");
+        let Some(asking) = &mut self.asking else { return };
+        // What is played is played on meanwhile.
+        if kind.starts_with("output_audio_buffer.st") {
+            return;
+        }
+        let Some(Awaited { event_id, expected, asker }) = &self.awaited else {
+            return asking.other(kind);
+        };
+        let is_refusal = kind == "error" && event["error"]["event_id"] == event_id.as_str();
+        let is_retrieval = kind == "conversation.item.retrieved";
+        let is_private = is_refusal || is_retrieval;
+        if is_private && to == *asker {
+            asking.answered(if is_refusal { "refused" } else { "a question" });
+        } else {
+            asking.other(kind);
+        }
+        let is_expected = match expected {
+            Expected::Error => is_refusal,
+            Expected::Event(expected) => kind == *expected,
+            Expected::Silence | Expected::Anything => false,
+        };
+        if is_expected && (!is_private || to == *asker) {
+            self.awaited =
+                Some(Awaited { event_id: event_id.clone(), expected: Expected::Anything, asker: *asker });
+        }
+    }
+
+    /// An event to the client, also as it was written.
+    pub(super) fn event(&mut self, event: &Value, written: &str) -> Verdict {
+        let kind = text(event, "type");
+        self.sidebands.client_told(kind, written, self.is_open)?;
+        self.note_answer(None, event);
+        if let Some(holds) = &mut self.holds {
+            holds.event(kind, event);
+            if kind == "output_audio_buffer.started" {
+                holds.started();
+            }
+        }
         promise!(self.ends == 0 || self.is_opening, "{kind} after the end");
         let is_new = self.names.insert(text(event, "event_id").to_owned());
         promise!(is_new, "two events have one event_id");
         let is_first = !std::mem::replace(&mut self.has_read, true);
         promise!(is_first == (kind == "session.created"), "{kind} where session.created belongs");
-        if let Some((_, Expected::Event(expected))) = &self.awaited
-            && kind == *expected
-        {
-            self.awaited = None;
-        }
         self.has_conversation_changed |= kind.starts_with("conversation.item.");
         match kind {
             "error" => self.error(event),
@@ -164,11 +290,6 @@ impl Judge {
         let Some(named) = event["error"]["event_id"].as_str() else { return Ok(()) };
         self.figures.refusals += 1;
         promise!(self.asked.contains(named), "an error names {named}, which the client never sent");
-        if let Some((asked, Expected::Error)) = &self.awaited
-            && asked == named
-        {
-            self.awaited = None;
-        }
         Ok(())
     }
 
@@ -184,8 +305,19 @@ impl Judge {
     /// A command to the provider.
     pub(super) fn command(&mut self, command: &BridgeCommand) -> Verdict {
         promise!(self.ends == 0, "{command:?} after the end");
+        if let Some(asking) = &mut self.asking {
+            asking.other(&format!("{command:?}"));
+        }
+        if let Some(holds) = &mut self.holds {
+            match command {
+                BridgeCommand::Audio(pcm) => holds.audio(pcm.duration()),
+                BridgeCommand::CommitInput { .. } => holds.turn_is_over(false),
+                BridgeCommand::ClearInput => holds.turn_is_over(true),
+                _ => {}
+            }
+        }
         match command {
-            BridgeCommand::CancelResponse { response_id } if self.is_prompt => {
+            BridgeCommand::CancelResponse { response_id } if self.is_prompt || self.is_open => {
                 self.answers.cancelled(response_id.as_ref().map(|id| id.as_str()));
             }
             BridgeCommand::Truncate { item_id, heard, .. } => {
@@ -209,6 +341,9 @@ impl Judge {
         promise!(self.ends == 0, "a packet after the end");
         promise!(self.leg == Leg::Rtp, "a packet to a client without RTP");
         self.figures.packets += 1;
+        if let Some(holds) = self.holds.as_mut().filter(|_| payload != DTX_FRAME) {
+            holds.packet(now);
+        }
         self.ear.packet(now, payload, timestamp)
     }
 
@@ -231,14 +366,34 @@ impl Judge {
     }
 
     /// The input is carried to its end.
-    pub(super) fn settled(&mut self, core: &DialogueCore) -> Verdict {
-        self.is_opening = false;
-        if let Some((event_id, expected)) = self.awaited.take() {
-            promise!(expected == Expected::Anything, "{event_id} should have been answered by {expected:?}");
+    pub(super) fn settled(&mut self, now: Instant, core: &DialogueCore) -> Verdict {
+        self.is_open |= std::mem::take(&mut self.is_opening);
+        if let Some(Awaited { event_id, expected, .. }) = self.awaited.take() {
+            let is_answered = matches!(expected, Expected::Anything | Expected::Silence);
+            promise!(is_answered, "{event_id} should have been answered by {expected:?}");
         }
+        if let Some(asking) = self.asking.take() {
+            asking.settled(core)?;
+        }
+        self.sidebands.settled(self.is_open)?;
         let audible = self.is_prompt.then(|| self.answers.audible());
         self.ear.settled(audible)?;
+        if self.is_prompt {
+            self.answers.settled(self.ear.packets(), core.stats().underruns, &self.items)?;
+        }
+        self.holding_settled(now)?;
         self.compare(core)
+    }
+
+    fn holding_settled(&mut self, now: Instant) -> Verdict {
+        let Some(holds) = self.holds.as_mut().filter(|_| self.ends == 0) else { return Ok(()) };
+        match holds.settled(now, self.answers.audible().len(), self.answers.playing())? {
+            Some(Change::Held) => self.figures.held += 1,
+            Some(Change::Resumed) => self.figures.resumed += 1,
+            Some(Change::Told) => self.figures.held_and_told += 1,
+            None => {}
+        }
+        Ok(())
     }
 
     /// The books of the whole call.

@@ -24,6 +24,12 @@ pub(super) const TONES: [u32; 4] = [400, 800, 1_300, 2_000];
 /// Words of an answer, of different lengths and scripts.
 const WORDS: [&str; 6] = ["well ", "naïve ", "I ", "understand ", "你好 ", "so, "];
 
+/// What a recogniser takes listening for.
+const BACKCHANNELS: [&str; 4] = ["yeah", "Uh-huh.", "uh huh yeah", "okay"];
+
+/// What it takes for a meaning, some of it behind a backchannel.
+const MEANINGS: [&str; 3] = ["stop", "okay but wait", "yeah no"];
+
 /// The tone of the answer with a number.
 pub(super) fn tone_of(response_id: &str) -> Option<usize> {
     response_id.rsplit('_').next()?.parse::<usize>().ok().map(|number| number % TONES.len())
@@ -59,6 +65,55 @@ struct Answer {
     is_beside: bool,
 }
 
+/// What a recogniser will make of the audio since the last commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Utterance {
+    /// It says nothing before the turn ends.
+    Unrecognised,
+    /// Sound without words.
+    Noise,
+    Backchannel,
+    /// Sometimes a backchannel first.
+    Meaning,
+}
+
+/// Tells the words of a turn while it is spoken.
+struct Recogniser {
+    utterance: Utterance,
+    /// Audio since the last commit.
+    heard: Duration,
+    /// How much of it has to be there for the next words.
+    next: Duration,
+}
+
+impl Recogniser {
+    fn new(dice: &mut Dice) -> Self {
+        let utterance = match dice.below(10) {
+            0..=2 => Utterance::Unrecognised,
+            3 => Utterance::Noise,
+            4..=7 => Utterance::Backchannel,
+            _ => Utterance::Meaning,
+        };
+        Self { utterance, heard: Duration::ZERO, next: dice.millis(60, 400) }
+    }
+
+    /// The words so far, if there is something new to say.
+    fn hear(&mut self, length: Duration, dice: &mut Dice) -> Option<&'static str> {
+        self.heard += length;
+        if self.heard < self.next {
+            return None;
+        }
+        self.next = self.heard + dice.millis(100, 400);
+        let words: &[&str] = match self.utterance {
+            Utterance::Unrecognised => return None,
+            Utterance::Noise => &["", " "],
+            Utterance::Meaning if dice.chance(60) => &MEANINGS,
+            Utterance::Meaning | Utterance::Backchannel => &BACKCHANNELS,
+        };
+        dice.pick(words).copied()
+    }
+}
+
 /// A provider with a conversation of its own.
 pub(super) struct Provider {
     owner: TurnOwner,
@@ -73,6 +128,7 @@ pub(super) struct Provider {
     active: Vec<Answer>,
     heard: Duration,
     speaking: Option<ItemId>,
+    recogniser: Option<Recogniser>,
     is_gone: bool,
 }
 
@@ -83,6 +139,7 @@ impl Provider {
         settings: SessionSettings,
         start: Instant,
         length: Duration,
+        recognises: bool,
         mut dice: Dice,
     ) -> Self {
         let is_good = dice.chance(40);
@@ -95,6 +152,7 @@ impl Provider {
             refusal: percent(8),
             unasked: percent(5),
         };
+        let recogniser = recognises.then(|| Recogniser::new(&mut dice));
         let mut provider = Self {
             owner,
             rate,
@@ -108,6 +166,7 @@ impl Provider {
             active: Vec::new(),
             heard: Duration::ZERO,
             speaking: None,
+            recogniser,
             is_gone: false,
         };
         let ready_at = start + provider_delay(&mut provider.dice);
@@ -159,15 +218,37 @@ impl Provider {
         let at = now + provider_delay(&mut self.dice);
         match command {
             BridgeCommand::Configure(settings) => self.settings = (**settings).clone(),
-            BridgeCommand::Audio(pcm) => self.heard += pcm.duration(),
-            BridgeCommand::CommitInput { item_id, .. } => self.commit(at, item_id),
+            BridgeCommand::Audio(pcm) => self.hear_audio(at, pcm.duration()),
+            BridgeCommand::CommitInput { item_id, .. } => {
+                self.begin_utterance(at);
+                self.commit(at, item_id);
+            }
+            BridgeCommand::ClearInput => self.begin_utterance(at),
             BridgeCommand::CreateResponse(options) => self.asked(at, options),
             BridgeCommand::CancelResponse { response_id } => self.cancelled(now, at, response_id.as_ref()),
-            BridgeCommand::ClearInput
-            | BridgeCommand::CreateItem { .. }
+            BridgeCommand::CreateItem { .. }
             | BridgeCommand::RestoreItem { .. }
             | BridgeCommand::DeleteItem { .. }
             | BridgeCommand::Truncate { .. } => {}
+        }
+    }
+
+    fn hear_audio(&mut self, at: Instant, length: Duration) {
+        self.heard += length;
+        let words = self.recogniser.as_mut().and_then(|recogniser| recogniser.hear(length, &mut self.dice));
+        if let Some(words) = words {
+            let at = at + self.dice.millis(0, 150);
+            self.say(at, BridgeEvent::InterimTranscript { words: words.to_owned() });
+        }
+    }
+
+    /// What was heard so far belongs to a turn that is over; words of it that are on their way still come.
+    fn begin_utterance(&mut self, at: Instant) {
+        if self.recogniser.is_some() {
+            self.recogniser = Some(Recogniser::new(&mut self.dice));
+            self.agenda.retain(|(when, _), (_, event)| {
+                *when <= at || !matches!(event, BridgeEvent::InterimTranscript { .. })
+            });
         }
     }
 
@@ -323,7 +404,9 @@ impl Provider {
         let tone = &tones(self.rate)[tone_of(id.as_str()).unwrap_or(0)];
         let mut at = begin;
         let mut position = 0;
-        for _ in 0..self.dice.between(1, 8) {
+        // Answers of the length callers listen to, where it matters whether they are listened to.
+        let most = if self.recogniser.is_some() { 24 } else { 8 };
+        for _ in 0..self.dice.between(1, most) {
             let words: String =
                 (0..self.dice.between(1, 3)).filter_map(|_| self.dice.pick(&WORDS).copied()).collect();
             let words = if is_text { OutputPart::Text(words) } else { OutputPart::Transcript(words) };

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use voxgate_media::encode::EncoderConfig;
-use voxgate_media::session::{Leg, NetworkTimes};
+use voxgate_media::session::{InterruptionRule, Leg, NetworkTimes};
+use voxgate_media::turn::Backchannels;
 use voxgate_media::uplink::RtpAudio;
 use voxgate_protocol::audio::SampleRate;
 use voxgate_protocol::bridge::{BridgeEvent, BridgeTraits, TurnOwner};
@@ -18,6 +19,7 @@ use super::client::Client;
 use super::dice::Dice;
 use super::judge::Judge;
 use super::provider::Provider;
+use super::sidebands::{Act, Sidebands};
 use crate::dialogue::core::{CoreConfig, CoreInput, CoreOutput, DialogueCore};
 
 /// Steps after which a schedule is taken to run for ever.
@@ -42,6 +44,14 @@ pub(super) struct Figures {
     pub(super) refusals: u64,
     pub(super) provider_failures: u64,
     pub(super) packets: u64,
+    /// Answers that fell silent until it was known whether the caller interrupts, those that went on, and those the
+    /// client was told about.
+    pub(super) held: u64,
+    pub(super) resumed: u64,
+    pub(super) held_and_told: u64,
+    /// Sideband connections, and the events they sent.
+    pub(super) sidebands: u64,
+    pub(super) sideband_events: u64,
 }
 
 impl AddAssign for Figures {
@@ -55,6 +65,11 @@ impl AddAssign for Figures {
         self.refusals += other.refusals;
         self.provider_failures += other.provider_failures;
         self.packets += other.packets;
+        self.held += other.held;
+        self.resumed += other.resumed;
+        self.held_and_told += other.held_and_told;
+        self.sidebands += other.sidebands;
+        self.sideband_events += other.sideband_events;
     }
 }
 
@@ -92,6 +107,7 @@ struct Call<'a> {
     core: DialogueCore,
     caller: Caller,
     client: Client,
+    sidebands: Sidebands,
     provider: Provider,
     judge: Judge,
     dice: Dice,
@@ -106,6 +122,7 @@ enum Due {
     Caller,
     Client,
     Opening,
+    Sideband,
     End,
 }
 
@@ -113,8 +130,10 @@ impl<'a> Call<'a> {
     fn new(kind: Kind, seed: u64, trace: &'a mut Trace) -> Self {
         let mut dice = Dice::new(seed);
         let start = Instant::now();
-        let length = dice.millis(400, 3_500);
         let settings = settings(&mut dice);
+        let rule = interruption(kind, &mut dice);
+        // Long enough to fall silent and to go on.
+        let length = if rule.is_some() { dice.millis(1_000, 4_500) } else { dice.millis(400, 3_500) };
         let rate = if dice.chance(15) { SampleRate::HZ_16000 } else { SampleRate::HZ_24000 };
         let traits = BridgeTraits {
             input_rate: if dice.chance(15) { SampleRate::HZ_24000 } else { SampleRate::HZ_16000 },
@@ -131,7 +150,7 @@ impl<'a> Call<'a> {
             traits,
             leg: kind.leg,
             encoder,
-            interruption: None,
+            interruption: rule.clone(),
             expires_at_unix: 1_800_000_000,
             max_session: Duration::from_secs(3_600),
             allowed_events: None,
@@ -140,16 +159,30 @@ impl<'a> Call<'a> {
         let opens_late = kind.leg == Leg::Rtp && dice.chance(12);
         let opens_at = if opens_late { start + dice.millis(1, 1_500) } else { start };
         let provider_dice = Dice::new(dice.seed());
+        let has_sidebands = kind.leg == Leg::Rtp && dice.chance(25);
         Self {
             start,
             now: start,
             opens_at: Some(opens_at),
             ends_at: start + length,
             core: DialogueCore::new(config).unwrap(),
-            caller: Caller::new(kind.leg, start, length, &mut dice),
-            client: Client::new(kind.leg, start, length, Dice::new(dice.seed())),
-            provider: Provider::new(kind.owner, rate, settings.clone(), start, length, provider_dice),
-            judge: Judge::new(kind.leg, &settings, !opens_late, dice.chance(12)),
+            caller: Caller::new(kind.leg, rule.as_ref(), start, length, &mut dice),
+            client: Client::new("client".to_owned(), kind.leg, start, length, Dice::new(dice.seed())),
+            sidebands: if has_sidebands {
+                Sidebands::new(start, length, &mut dice)
+            } else {
+                Sidebands::none()
+            },
+            provider: Provider::new(
+                kind.owner,
+                rate,
+                settings.clone(),
+                start,
+                length,
+                rule.is_some(),
+                provider_dice,
+            ),
+            judge: Judge::new(kind, &settings, rule, !opens_late, dice.chance(12)),
             dice,
             trace,
         }
@@ -177,6 +210,7 @@ impl<'a> Call<'a> {
             (self.caller.next_at(), Due::Caller),
             (self.client.next_at().filter(|_| self.opens_at.is_none()), Due::Client),
             (self.opens_at, Due::Opening),
+            (self.sidebands.next_at(), Due::Sideband),
         ];
         let due = all.into_iter().filter_map(|(at, due)| Some((at?, due)));
         due.fold((self.ends_at, Due::End), |first, next| if next.0 < first.0 { next } else { first })
@@ -196,6 +230,7 @@ impl<'a> Call<'a> {
                 self.judge.opened();
                 self.feed(CoreInput::Opened)
             }
+            Due::Sideband => self.sideband_acts(),
             Due::End => {
                 let reasons = [
                     EndReason::ClientClosed,
@@ -252,8 +287,29 @@ impl<'a> Call<'a> {
 
     fn client_asks(&mut self) -> Result<(), String> {
         let asked = self.client.ask(self.now);
-        self.judge.asks(&asked);
+        self.judge.asks(None, &asked, &self.core);
         self.feed(CoreInput::Text(&asked.text))
+    }
+
+    fn sideband_acts(&mut self) -> Result<(), String> {
+        match self.sidebands.act(self.now) {
+            Some(Act::Attach(id)) => {
+                let is_taken = self.core.may_attach().is_ok();
+                self.judge.attaches(id, is_taken)?;
+                self.feed(CoreInput::Attach(id))
+            }
+            Some(Act::Leave(id)) => {
+                self.judge.leaves(id);
+                self.feed(CoreInput::Detach(id))
+            }
+            // A supervisor may end the call.
+            Some(Act::Ask(..)) if self.dice.chance(1) => self.feed(CoreInput::End(EndReason::HungUp)),
+            Some(Act::Ask(id, asked)) => {
+                self.judge.asks(Some(id), &asked, &self.core);
+                self.feed(CoreInput::Sideband(id, &asked.text))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Nothing may come of what is still under way when the session is over.
@@ -265,11 +321,12 @@ impl<'a> Call<'a> {
         }
         for _ in 0..4 {
             self.now += self.dice.millis(0, 50);
-            match self.dice.below(5) {
+            match self.dice.below(6) {
                 0 => self.step(Due::Provider)?,
                 1 => self.step(Due::Caller)?,
                 2 => self.feed(CoreInput::Text(r#"{"type":"response.create","event_id":"client_late"}"#))?,
                 3 => self.feed(CoreInput::Sent)?,
+                4 => self.sideband_acts()?,
                 _ => self.feed(CoreInput::Timeout)?,
             }
         }
@@ -280,7 +337,7 @@ impl<'a> Call<'a> {
     fn feed(&mut self, input: CoreInput<'_>) -> Result<(), String> {
         let since = self.now.duration_since(self.start);
         self.trace.line(since, || format!("> {}", describe_input(&input)));
-        self.judge.takes(&input);
+        self.judge.takes(self.now, &input);
         self.core.handle(self.now, input);
         let mut begins_answer = false;
         while let Some(output) = self.core.poll_output() {
@@ -288,8 +345,18 @@ impl<'a> Call<'a> {
             match &output {
                 CoreOutput::Text(text) => {
                     let event: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-                    self.judge.event(&event)?;
+                    self.judge.event(&event, text)?;
                     self.client.read(self.now, &event);
+                }
+                CoreOutput::Sidebands(text) => {
+                    self.judge.sidebands_told(text)?;
+                    let event: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+                    self.sidebands.read(self.now, None, &event);
+                }
+                CoreOutput::Sideband(id, text) => {
+                    let event: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+                    self.judge.sideband_told(*id, &event)?;
+                    self.sidebands.read(self.now, Some(*id), &event);
                 }
                 CoreOutput::Bridge(command) => {
                     self.judge.command(command)?;
@@ -299,19 +366,29 @@ impl<'a> Call<'a> {
                     begins_answer |= first_received.is_some();
                     self.judge.packet(self.now, payload, *timestamp)?;
                 }
-                CoreOutput::Sidebands(_) | CoreOutput::Sideband(..) => {
-                    return Err("a message for a sideband that never attached".to_owned());
-                }
                 CoreOutput::Turn(_) => self.judge.turn()?,
                 CoreOutput::Ended(_) => self.judge.ended()?,
             }
         }
-        self.judge.settled(&self.core)?;
+        self.judge.settled(self.now, &self.core)?;
         if begins_answer {
             self.feed(CoreInput::Sent)?;
         }
         Ok(())
     }
+}
+
+/// A rule for some of the calls in which it counts; its times are those the configuration allows.
+fn interruption(kind: Kind, dice: &mut Dice) -> Option<InterruptionRule> {
+    let may_hold = kind.leg == Leg::Rtp && kind.owner == TurnOwner::Gateway;
+    (may_hold && dice.chance(30)).then(|| {
+        let backchannels: &[&str] = if dice.chance(85) { &["uh-huh", "yeah", "okay"] } else { &[] };
+        InterruptionRule {
+            minimum_speech: dice.millis(100, 800),
+            resume_after: dice.millis(500, 1_500),
+            backchannels: Backchannels::new(backchannels.iter().copied()),
+        }
+    })
 }
 
 fn settings(dice: &mut Dice) -> SessionSettings {
@@ -343,7 +420,8 @@ fn settings(dice: &mut Dice) -> SessionSettings {
 fn describe_input(input: &CoreInput<'_>) -> String {
     match input {
         CoreInput::Opened => "the channel opens".to_owned(),
-        CoreInput::Text(text) | CoreInput::Sideband(_, text) => shortened(text),
+        CoreInput::Text(text) => shortened(text),
+        CoreInput::Sideband(sideband, text) => format!("{sideband:?}: {}", shortened(text)),
         CoreInput::Attach(sideband) => format!("{sideband:?} attaches"),
         CoreInput::Detach(sideband) => format!("{sideband:?} leaves"),
         CoreInput::Rtp(packet) => format!("{packet:?}"),
@@ -358,9 +436,9 @@ fn describe_input(input: &CoreInput<'_>) -> String {
 
 fn describe_output(output: &CoreOutput) -> String {
     match output {
-        CoreOutput::Text(text) | CoreOutput::Sidebands(text) | CoreOutput::Sideband(_, text) => {
-            shortened(text)
-        }
+        CoreOutput::Text(text) => shortened(text),
+        CoreOutput::Sidebands(text) => format!("to all sidebands: {}", shortened(text)),
+        CoreOutput::Sideband(sideband, text) => format!("to {sideband:?}: {}", shortened(text)),
         CoreOutput::Audio { payload, timestamp, marker, .. } => {
             format!("packet of {} bytes at {timestamp}, marker {marker}", payload.len())
         }

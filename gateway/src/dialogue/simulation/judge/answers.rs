@@ -3,14 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use voxgate_media::encode::FRAME;
 
+use super::items::Items;
 use super::{Verdict, promise, text};
+
+/// Frames an answer that runs out of audio can have besides: one that is not full, and ten of silence.
+const FRAMES_OF_UNDERRUN: u64 = 11;
 
 struct Answer {
     is_in_conversation: bool,
     is_done: bool,
     /// Packets that had left when playback began.
     packets_before: Option<u64>,
+    /// Packets in which it alone was audible, and whether there were others.
+    packets: u64,
+    is_shared: bool,
+    /// Times an answer had run out of audio when playback began.
+    underruns_before: u64,
 }
 
 #[derive(Default)]
@@ -25,6 +35,9 @@ pub(super) struct Answers {
     step: u64,
     /// Packets that had left before this step.
     packets_at_step: u64,
+    /// Played to their end in this step.
+    stopped: Vec<String>,
+    underruns: u64,
 }
 
 impl Answers {
@@ -33,6 +46,35 @@ impl Answers {
         self.step += 1;
         self.packets_at_step = packets;
         self.audible.clone_from(&self.playing);
+        self.stopped.clear();
+    }
+
+    pub(super) fn playing(&self) -> usize {
+        self.playing.len()
+    }
+
+    /// The input is carried to its end; `packets` have left so far, `underruns` is how often an answer ran out of audio.
+    pub(super) fn settled(&mut self, packets: u64, underruns: u64, items: &Items) -> Verdict {
+        let sent = packets - self.packets_at_step;
+        for id in &self.audible {
+            let Some(answer) = self.answers.get_mut(id) else { continue };
+            answer.is_shared |= sent > 0 && self.audible.len() > 1;
+            answer.packets += sent;
+        }
+        self.underruns = underruns;
+        self.stopped.iter().try_for_each(|id| self.was_whole(id, items))
+    }
+
+    /// An answer that was played to its end was played once and whole, whatever interrupted it.
+    fn was_whole(&self, id: &str, items: &Items) -> Verdict {
+        let Some(answer) = self.answers.get(id).filter(|answer| !answer.is_shared) else { return Ok(()) };
+        let (taken, received) = items.audio_of(id);
+        let played = FRAME * answer.packets as u32;
+        promise!(played >= taken, "{id} was played for {played:?}, but {taken:?} of it were taken");
+        let more = 1 + FRAMES_OF_UNDERRUN * (self.underruns - answer.underruns_before);
+        let most = received + FRAME * more as u32;
+        promise!(played <= most, "{id} was played for {played:?}, but only {received:?} of it came");
+        Ok(())
     }
 
     pub(super) fn audible(&self) -> &[String] {
@@ -90,7 +132,14 @@ impl Answers {
                 other.map(|o| o.0)
             );
         }
-        let answer = Answer { is_in_conversation, is_done: false, packets_before: None };
+        let answer = Answer {
+            is_in_conversation,
+            is_done: false,
+            packets_before: None,
+            packets: 0,
+            is_shared: false,
+            underruns_before: 0,
+        };
         promise!(self.answers.insert(id.to_owned(), answer).is_none(), "{id} begins twice");
         Ok(())
     }
@@ -114,6 +163,7 @@ impl Answers {
             promise!(place.is_none() && !self.played.contains(id), "{id} is started twice");
             if let Some(answer) = self.answers.get_mut(id) {
                 answer.packets_before = Some(self.packets_at_step);
+                answer.underruns_before = self.underruns;
             }
             self.playing.push(id.to_owned());
             self.audible.push(id.to_owned());
@@ -121,6 +171,9 @@ impl Answers {
         }
         let Some(place) = place else { return Err(format!("{kind} of {id}, which is not played")) };
         self.playing.remove(place);
+        if kind == "output_audio_buffer.stopped" {
+            self.stopped.push(id.to_owned());
+        }
         self.played.insert(id.to_owned());
         let is_done = self.answers.get(id).is_some_and(|answer| answer.is_done);
         promise!(is_done || kind != "output_audio_buffer.stopped", "{id} stopped before it was done");

@@ -53,6 +53,14 @@ impl Items {
         self.books.get(id).map_or(Duration::ZERO, |book| book.received)
     }
 
+    /// Audio of an answer that surely was taken, and all that came.
+    pub(super) fn audio_of(&self, response_id: &str) -> (Duration, Duration) {
+        let books = self.books.values().filter(|book| book.response_id.as_deref() == Some(response_id));
+        books.fold((Duration::ZERO, Duration::ZERO), |(taken, received), book| {
+            (taken + book.taken, received + book.received)
+        })
+    }
+
     pub(super) fn response_of(&self, id: &str) -> Option<&str> {
         self.books.get(id)?.response_id.as_deref()
     }

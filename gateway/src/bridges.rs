@@ -18,11 +18,13 @@ use voxgate_providers::openai_realtime::{self, OpenAiTarget, TargetError};
 use voxgate_realtime::ApiError;
 
 use crate::config::{Provider, ProviderKind};
+use crate::end_of_turn::{Ear, Listener};
 
 /// Every configured provider, ready to be called. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Bridges {
     providers: Arc<BTreeMap<String, Ready>>,
+    listener: Option<Listener>,
 }
 
 enum Ready {
@@ -58,7 +60,12 @@ impl Bridges {
     /// Sets every provider up. Local models load in the background.
     pub(crate) fn start(providers: &BTreeMap<String, Provider>) -> Result<Self, BridgesError> {
         let ready = providers.iter().map(|(name, provider)| Ok((name.clone(), start(name, &provider.kind)?)));
-        Ok(Self { providers: Arc::new(ready.collect::<Result<_, BridgesError>>()?) })
+        Ok(Self { providers: Arc::new(ready.collect::<Result<_, BridgesError>>()?), listener: None })
+    }
+
+    /// With a listener every session may ask about its turns.
+    pub(crate) fn heard_by(self, listener: Option<Listener>) -> Self {
+        Self { listener, ..self }
     }
 
     /// Opens a bridge that calls `ring` when it has something to say. Returns at once; connecting happens behind it.
@@ -72,6 +79,7 @@ impl Bridges {
         let ring: Ring = Arc::new(ring);
         let last_turn = LastTurn::default();
         let line = self.open_line(route, settings, seed, &ring, last_turn.clone())?;
+        let ear = self.listener.as_ref().map(|listener| listener.ear(Arc::clone(&ring)));
         let successors = self.max_connection(route).map(|max_age| Successors {
             bridges: self.clone(),
             route: route.clone(),
@@ -79,7 +87,7 @@ impl Bridges {
             runtime: Handle::current(),
             max_age,
         });
-        Ok(Connected { line, last_turn, successors })
+        Ok(Connected { line, last_turn, successors, ear })
     }
 
     fn open_line(
@@ -178,6 +186,8 @@ pub(crate) struct Connected {
     pub(crate) last_turn: LastTurn,
     /// Where the next one comes from; `None` for a provider whose connections last.
     pub(crate) successors: Option<Successors>,
+    /// Who judges the sound of the session's turns, if anybody does.
+    pub(crate) ear: Option<Ear>,
 }
 
 /// Opens further bridges for a session.

@@ -123,7 +123,7 @@ pub(crate) fn run() -> ExitCode {
             start_logging();
             raise_open_files();
             match settings.load() {
-                Ok(checked) => exit_code(standalone::run(checked)),
+                Ok(checked) => exit_code(standalone::run(checked, Box::new(move || settings.load()))),
                 Err(error) => complain(&error.to_string(), EXIT_CONFIG),
             }
         }

@@ -1,11 +1,15 @@
 //! The configuration: YAML as written, then checked, every problem reported at once.
 
 mod checked;
+mod guardrails;
+mod organisations;
+mod policies;
 mod relay_file;
 mod relays;
 mod written;
 
 pub(crate) use checked::{Checked, Provider, ProviderKind, check};
+pub(crate) use organisations::first_and;
 pub(crate) use relay_file::{CheckedRelay, RelayFile, Stream, ThreadCount, Wait, check_relay};
 pub(crate) use written::{RelayPlace, Written};
 

@@ -5,6 +5,7 @@
 //! client's connection.
 
 pub(crate) mod core;
+mod guard;
 mod provider;
 mod rotation;
 
@@ -14,8 +15,11 @@ use std::time::{Duration, Instant};
 
 use voxgate_media::encode::EncoderConfig;
 use voxgate_media::session::{InterruptionRule, Leg, NetworkTimes, SessionError, SessionStats};
+use voxgate_media::turn::Question;
 use voxgate_media::uplink::RtpAudio;
+use voxgate_policy::guardrail::RuleSet;
 use voxgate_policy::key::KeyIndex;
+use voxgate_protocol::audio::Pcm;
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, FaultOwner};
 use voxgate_protocol::id::IdSource;
 use voxgate_protocol::session::{EndReason, SessionCommand};
@@ -30,9 +34,11 @@ use voxgate_telemetry::metrics::Metrics;
 use tokio::sync::mpsc;
 
 use crate::bridges::Connected;
+use crate::end_of_turn::{Ear, Verdict};
 use crate::replay::{Recorder, ReplayLog};
 
 use self::core::{CoreConfig, CoreInput, CoreOutput, DialogueCore};
+use self::guard::{Guard, Judgement};
 use self::provider::{Provider, Untold};
 use self::rotation::Step;
 
@@ -65,6 +71,8 @@ pub(crate) struct DialogueConfig {
     pub(crate) max_session: Duration,
     pub(crate) seed: u64,
     pub(crate) metrics: Arc<Metrics>,
+    /// What may be said.
+    pub(crate) guardrails: Arc<RuleSet>,
     /// Where what happens is written down, if it is.
     pub(crate) replay: Option<Arc<ReplayLog>>,
 }
@@ -72,10 +80,12 @@ pub(crate) struct DialogueConfig {
 /// A session, its provider and its client protocol.
 pub(crate) struct Dialogue {
     core: DialogueCore,
+    guard: Guard,
     /// What the core wants done, oldest first.
     waiting: VecDeque<CoreOutput>,
     recorder: Option<Recorder>,
     provider: Provider,
+    ear: Option<Ear>,
     metrics: Arc<Metrics>,
     has_more_events: bool,
     counted: SessionStats,
@@ -92,13 +102,14 @@ pub(crate) struct Dialogue {
 impl Dialogue {
     pub(crate) fn new(
         request: SessionRequest,
-        connected: Connected,
+        mut connected: Connected,
         config: DialogueConfig,
     ) -> Result<Self, SessionError> {
         let SessionRequest { session_id, settings, permit, ticket, resumed, allowed_events, .. } = request;
         let mut seeds = IdSource::new(config.seed);
         let core_seed = seeds.next_seed();
         let metrics = Arc::clone(&config.metrics);
+        let ear = connected.ear.take();
         let mut provider =
             Provider::new(Instant::now(), connected, settings.clone(), seeds.next_seed(), metrics);
         let leg_name = match config.leg {
@@ -112,6 +123,7 @@ impl Dialogue {
             leg: config.leg,
             encoder: config.encoder,
             interruption: config.interruption,
+            listening: ear.as_ref().map(Ear::rule),
             expires_at_unix: config.expires_at_unix,
             max_session: config.max_session,
             allowed_events,
@@ -128,9 +140,11 @@ impl Dialogue {
         config.metrics.sessions_started.with_label_values(&[leg_name]).inc();
         Ok(Self {
             core,
+            guard: Guard::new(config.guardrails),
             waiting: VecDeque::new(),
             recorder,
             provider,
+            ear,
             metrics: config.metrics,
             has_more_events: false,
             counted: SessionStats::default(),
@@ -192,11 +206,27 @@ impl Dialogue {
         }
         self.has_more_events = false;
         self.provider.answered();
+        self.hear_verdicts(now);
         for _ in 0..EVENTS_AT_ONCE {
             let Some(StampedEvent { at, event }) = self.provider.hear(now) else { return };
+            let judgement = self.guard.hear(&event);
+            self.obey(now, at, judgement);
             self.take(now, CoreInput::Bridge { at, event });
         }
         self.has_more_events = true;
+    }
+
+    fn hear_verdicts(&mut self, now: Instant) {
+        while let Some(Verdict { question, probability }) = self.ear.as_mut().and_then(Ear::hear) {
+            self.take(now, CoreInput::TurnJudged { question, probability });
+        }
+    }
+
+    fn judge_turn(&mut self, now: Instant, question: Question, speech: Pcm) {
+        let is_asked = self.ear.as_ref().is_some_and(|ear| ear.ask(now, question, speech));
+        if !is_asked {
+            self.take(now, CoreInput::TurnJudged { question, probability: None });
+        }
     }
 
     /// Time passed.
@@ -300,6 +330,7 @@ impl Dialogue {
                 Metrics::observe(&self.metrics.pacing_late_seconds, lateness);
                 outputs.push(DialogueOutput::Audio { payload, timestamp, marker, first_received });
             }
+            CoreOutput::JudgeTurn { question, speech } => self.judge_turn(now, question, speech),
             CoreOutput::Bridge(command) => self.tell_provider(now, arrived, command),
             CoreOutput::Turn(timeline) => {
                 self.metrics.turn_measured(&timeline);
@@ -310,7 +341,28 @@ impl Dialogue {
         }
     }
 
+    /// Does what the rules ask for.
+    fn obey(&mut self, now: Instant, arrived: Instant, judgement: Judgement) {
+        for note in &judgement.notes {
+            self.metrics.guardrail_matched(&note.rule, note.direction, note.act);
+            tracing::info!(
+                rule = note.rule,
+                direction = note.direction,
+                act = note.act,
+                "a guardrail matched"
+            );
+        }
+        if let Some(command) = judgement.command {
+            self.take(now, CoreInput::Command(command));
+            Metrics::observe(&self.metrics.guardrail_stop_seconds, arrived.elapsed());
+        }
+        if let Some(reason) = judgement.end {
+            self.end(now, reason);
+        }
+    }
+
     fn tell_provider(&mut self, now: Instant, arrived: Option<Instant>, command: BridgeCommand) {
+        let judgement = self.guard.read(&command);
         let is_audio = matches!(command, BridgeCommand::Audio(_));
         match self.provider.tell(now, command) {
             Ok(()) => {}
@@ -331,6 +383,7 @@ impl Dialogue {
         if let (true, Some(arrived)) = (is_audio, arrived) {
             Metrics::observe(&self.metrics.ingress_seconds, arrived.elapsed());
         }
+        self.obey(now, now, judgement);
     }
 
     /// Looks after the connections to the provider, now that every command was told. True if the core was told
@@ -396,6 +449,12 @@ impl Dialogue {
             metrics.false_interruptions.with_label_values(&[sound]).inc_by(u64::from(now - before));
         }
         metrics.concealed_frames.inc_by(stats.concealed_frames - self.counted.concealed_frames);
+        for (outcome, now, before) in [
+            ("used", stats.verdicts_used, self.counted.verdicts_used),
+            ("late", stats.verdicts_late, self.counted.verdicts_late),
+        ] {
+            metrics.end_of_turn_verdicts.with_label_values(&[outcome]).inc_by(u64::from(now - before));
+        }
         metrics.playout_underruns.inc_by(stats.underruns - self.counted.underruns);
         self.counted = stats;
     }

@@ -8,9 +8,12 @@ use axum::extract::ws::WebSocket;
 use futures_util::future::BoxFuture;
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
 use voxgate_media::encode::EncoderConfig;
+use voxgate_policy::decision::{Act, Decision};
+use voxgate_policy::guardrail::RuleSet;
 use voxgate_policy::key::KeyIndex;
 use voxgate_protocol::id::{CallId, IdSource};
 use voxgate_realtime::{ApiError, SidebandId};
+use voxgate_signaling::directory::Revoked;
 use voxgate_signaling::host::{ServeSideband, SessionHost, SessionRequest};
 use voxgate_telemetry::metrics::Metrics;
 
@@ -29,9 +32,12 @@ pub(crate) struct LocalHost {
     pub(crate) encoder: EncoderConfig,
     pub(crate) max_session: Duration,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) guardrails: Arc<RuleSet>,
     pub(crate) replay: Option<Arc<ReplayLog>>,
     /// Turns to the time at which sessions have to end, once the process shuts down.
     pub(crate) drain: watch::Receiver<Option<Instant>>,
+    /// The keys whose sessions have to end.
+    pub(crate) revoked: watch::Receiver<Revoked>,
     /// Held for reading by every WebSocket session; whoever gets it for writing knows that all have ended.
     pub(crate) sockets: Arc<RwLock<()>>,
     /// Names calls and sideband connections.
@@ -46,6 +52,7 @@ impl LocalHost {
         request: SessionRequest,
     ) -> Result<String, ApiError> {
         let began = Instant::now();
+        let max_session = self.longest(&request);
         let slot = self.slots.fetch_add(1, Ordering::Relaxed);
         let mut seeds = IdSource::new(random_word()?);
         let transceiver = self.transceiver.clone();
@@ -65,11 +72,11 @@ impl LocalHost {
             offer,
             request,
             bridge,
-            expires_at_unix: self.expires_at_unix(),
-            ends_at: began + self.max_session,
-            max_session: self.max_session,
+            expires_at_unix: expires_at_unix(max_session),
+            ends_at: began + max_session,
+            max_session,
             seed: seeds.next_seed(),
-            ufrag: self.seal_ufrag(tag)?,
+            ufrag: self.seal_ufrag(tag, max_session)?,
             tag,
             password: password()?,
             reply,
@@ -112,13 +119,14 @@ impl LocalHost {
         }))
     }
 
-    fn expires_at_unix(&self) -> u64 {
-        (since_unix_epoch() + self.max_session).as_secs()
+    /// How long the session may last: as the configuration says, or shorter where a policy demands it.
+    fn longest(&self, request: &SessionRequest) -> Duration {
+        request.obligations.max_session.map_or(self.max_session, |most| most.min(self.max_session))
     }
 
-    fn seal_ufrag(&self, tag: u32) -> Result<String, ApiError> {
+    fn seal_ufrag(&self, tag: u32, max_session: Duration) -> Result<String, ApiError> {
         self.sealing
-            .seal(tag, 0, since_unix_epoch() + self.max_session)
+            .seal(tag, 0, since_unix_epoch() + max_session)
             .map_err(|_| ApiError::server_error("The gateway could not name the call; report this."))
     }
 }
@@ -160,14 +168,23 @@ impl SessionHost for LocalHost {
         self.metrics.sessions_refused.with_label_values(&[code]).inc();
     }
 
+    fn decided(&self, act: Act, decision: &Decision, took: Duration) {
+        let labels = [act.as_str(), decision.effect.as_str()];
+        self.metrics.policy_decisions.with_label_values(&labels).inc();
+        Metrics::observe(&self.metrics.policy_seconds, took);
+    }
+
     fn serve_socket(&self, socket: WebSocket, request: SessionRequest) -> BoxFuture<'static, ()> {
+        let max_session = self.longest(&request);
         let config = socket::SocketConfig {
             encoder: self.encoder,
-            expires_at_unix: self.expires_at_unix(),
-            max_session: self.max_session,
+            expires_at_unix: expires_at_unix(max_session),
+            max_session,
             metrics: Arc::clone(&self.metrics),
+            guardrails: Arc::clone(&self.guardrails),
             replay: self.replay.clone(),
             drain: self.drain.clone(),
+            revoked: self.revoked.clone(),
         };
         let ringing = Arc::new(tokio::sync::Notify::new());
         let shared = Arc::clone(&ringing);
@@ -200,6 +217,10 @@ fn shutting_down() -> ApiError {
 
 pub(crate) fn since_unix_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn expires_at_unix(max_session: Duration) -> u64 {
+    (since_unix_epoch() + max_session).as_secs()
 }
 
 fn random_word() -> Result<u64, ApiError> {

@@ -6,6 +6,7 @@ mod config;
 mod control;
 mod data_dir;
 mod dialogue;
+mod end_of_turn;
 #[doc(hidden)]
 pub mod fuzz;
 mod host;

@@ -88,6 +88,24 @@ pub(crate) fn listen_tcp(
     listen().map_err(|source| StartError::Listen { what, address, source, flag })
 }
 
+/// What asks the process to read its configuration again.
+pub(crate) struct ReloadSignals {
+    hangup: Signal,
+}
+
+impl ReloadSignals {
+    /// Listens from now on; a signal before would kill the process.
+    pub(crate) fn listen() -> Result<Self, StartError> {
+        let hangup = signal(SignalKind::hangup()).map_err(StartError::system("signal handling"))?;
+        Ok(Self { hangup })
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        self.hangup.recv().await;
+    }
+}
+
 /// What asks the process to stop.
 pub(crate) struct StopSignals {
     terminate: Signal,

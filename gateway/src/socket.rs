@@ -10,8 +10,10 @@ use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use tokio::sync::{Notify, watch};
 use voxgate_media::encode::EncoderConfig;
 use voxgate_media::session::Leg;
+use voxgate_policy::guardrail::RuleSet;
 use voxgate_protocol::session::EndReason;
 use voxgate_realtime::{ApiError, maximum_duration_reached};
+use voxgate_signaling::directory::Revoked;
 use voxgate_signaling::host::SessionRequest;
 use voxgate_telemetry::metrics::Metrics;
 
@@ -41,8 +43,11 @@ pub(crate) struct SocketConfig {
     pub(crate) expires_at_unix: u64,
     pub(crate) max_session: Duration,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) guardrails: Arc<RuleSet>,
     pub(crate) replay: Option<Arc<ReplayLog>>,
     pub(crate) drain: watch::Receiver<Option<Instant>>,
+    /// The keys whose sessions have to end.
+    pub(crate) revoked: watch::Receiver<Revoked>,
 }
 
 /// Tells a client why its session cannot start, and closes.
@@ -88,6 +93,7 @@ pub(crate) async fn serve(
             max_session: config.max_session,
             seed,
             metrics: config.metrics,
+            guardrails: config.guardrails,
             replay: config.replay,
         },
     );
@@ -101,6 +107,7 @@ pub(crate) async fn serve(
                 max_session: config.max_session,
                 last_heard: now,
                 drain: config.drain,
+                revoked: config.revoked,
             };
             if AssertUnwindSafe(Box::pin(session.run(socket, ringing))).catch_unwind().await.is_err() {
                 metrics.session_panics.inc();
@@ -119,6 +126,7 @@ struct SocketSession {
     max_session: Duration,
     last_heard: Instant,
     drain: watch::Receiver<Option<Instant>>,
+    revoked: watch::Receiver<Revoked>,
 }
 
 impl SocketSession {
@@ -127,6 +135,8 @@ impl SocketSession {
         let mut pings = tokio::time::interval(PING_EVERY);
         let mut outputs = Vec::new();
         self.dialogue.open(Instant::now());
+        // The key may have gone between the request and now.
+        self.end_if_revoked();
         loop {
             self.dialogue.drain(Instant::now(), None, &mut outputs);
             for output in outputs.drain(..) {
@@ -168,6 +178,8 @@ impl SocketSession {
                         self.dialogue.end(Instant::now(), EndReason::Drained);
                     }
                 }
+                // Without a directory nothing is revoked any more.
+                Ok(()) = self.revoked.changed() => self.end_if_revoked(),
                 _ = pings.tick() => {
                     let ping = to_client.send(Message::Ping(Vec::new().into()));
                     let is_sent = matches!(tokio::time::timeout(SEND_TIMEOUT, ping).await, Ok(Ok(())));
@@ -176,6 +188,13 @@ impl SocketSession {
                     }
                 }
             }
+        }
+    }
+
+    fn end_if_revoked(&mut self) {
+        let is_revoked = self.revoked.borrow_and_update().contains(&self.dialogue.key());
+        if is_revoked {
+            self.dialogue.end(Instant::now(), EndReason::KeyRevoked);
         }
     }
 
@@ -230,7 +249,9 @@ fn close_frame(reason: EndReason, max_session: Duration) -> Message {
         EndReason::MaximumDuration => (close_code::AWAY, expired.as_str()),
         EndReason::Drained => (close_code::AWAY, "The gateway is shutting down."),
         EndReason::ProviderFailed => (close_code::ERROR, "The speech provider ended the session."),
+        EndReason::KeyRevoked => (close_code::POLICY, "The key of the session was revoked."),
         EndReason::SetupTimeout => (close_code::POLICY, "The session was not set up in time."),
+        EndReason::Guardrail => (close_code::POLICY, "Something was said that this gateway does not allow."),
     };
     Message::Close(Some(CloseFrame { code, reason: text.into() }))
 }

@@ -1,6 +1,7 @@
 //! `voxgate standalone`: every role in one process, over the same paths as a cluster, UDP relay and tunnel included.
 
 mod edge;
+mod keys;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -14,8 +15,9 @@ use rustls::ServerConfig;
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use voxgate_policy::admission::Admission;
-use voxgate_policy::key::KeyRing as ApiKeys;
+use voxgate_policy::directory::Directory as KeyTree;
 use voxgate_signaling::api::{self, ClientApi};
+use voxgate_signaling::directory::SharedDirectory;
 use voxgate_signaling::identity::Identity as Credentials;
 use voxgate_signaling::permit::Places;
 use voxgate_signaling::resume::Resumptions;
@@ -23,13 +25,14 @@ use voxgate_telemetry::metrics::Metrics;
 
 use crate::bridges::Bridges;
 use crate::cli::say;
-use crate::config::Checked;
+use crate::config::{self, Checked};
 use crate::control;
 use crate::data_dir::{DataDir, FirstKey};
+use crate::end_of_turn::Listener;
 use crate::host::LocalHost;
 use crate::operations::{self, Operations};
 use crate::pages;
-use crate::process::{StartError, StopSignals, listen_tcp};
+use crate::process::{ReloadSignals, StartError, StopSignals, listen_tcp};
 use crate::relay_figures;
 use crate::replay::ReplayLog;
 use crate::tls;
@@ -38,18 +41,23 @@ use crate::transceiver::Command;
 /// Time between the deadline of a drain and the end of the process, for farewells.
 const AFTER_DEADLINE: Duration = Duration::from_secs(2);
 
+pub(crate) use keys::Reload;
+
 /// Runs until SIGTERM or SIGINT, then drains.
-pub(crate) fn run(config: Checked) -> Result<(), StartError> {
+///
+/// `reload` reads the configuration again; SIGHUP asks for it.
+pub(crate) fn run(config: Checked, reload: Reload) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(StartError::system("threads"))?;
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, reload))
 }
 
-async fn serve(config: Checked) -> Result<(), StartError> {
+async fn serve(mut config: Checked, reload: Reload) -> Result<(), StartError> {
     // First, so that a signal during the start is not lost and does not kill.
     let mut stop = StopSignals::listen()?;
+    let asked_to_reload = ReloadSignals::listen()?;
     let data = DataDir::open(&config.data_dir)?;
     let listeners = Listeners::open(&config)?;
     let metrics = Arc::new(Metrics::new().map_err(StartError::internal)?);
@@ -64,22 +72,33 @@ async fn serve(config: Checked) -> Result<(), StartError> {
     }
     let first_key = data.first_key(chosen_key(std::env::var("VOXGATE_ADMIN_KEY").ok()).as_deref())?;
     let tls = tls::server_config(&data, config.https)?;
+    let keys = config::first_and(first_key.hash, &config.key_hashes, &config.keys);
+    let directory = SharedDirectory::new(KeyTree::new(keys).map_err(StartError::internal)?);
+    tokio::spawn(keys::follow_file(asked_to_reload, reload, first_key.hash, directory.clone()));
+    tokio::spawn(keys::tell_calls(directory.watch_revoked(), edge.commands.clone()));
     let places = Places::new(Admission::new(config.sessions));
     let (drain, drained) = watch::channel(None);
     let sockets = Arc::new(RwLock::new(()));
+    let listener = config
+        .end_of_turn
+        .take()
+        .map(|end_of_turn| Listener::start(end_of_turn.model, end_of_turn.rule, Arc::clone(&metrics)));
+    let listener = listener.transpose().map_err(StartError::system("the thread of the end of turns"))?;
     let host = LocalHost {
-        bridges: Bridges::start(&config.providers)?,
+        bridges: Bridges::start(&config.providers)?.heard_by(listener),
         transceiver: edge.commands.clone(),
         sealing: edge.control.sealing(),
         encoder: config.encoder,
         max_session: config.limits.session_duration,
         metrics: Arc::clone(&metrics),
+        guardrails: Arc::clone(&config.guardrails),
         replay: replay.clone(),
         drain: drained,
+        revoked: directory.watch_revoked(),
         sockets: Arc::clone(&sockets),
         slots: AtomicU64::new(1),
     };
-    let service = router(&config, &first_key, host, places.clone(), metrics);
+    let service = router(&config, directory, host, places.clone(), metrics);
     let addresses = listeners.addresses(&config, edge.public, edge.streams);
     let control =
         config.control.as_ref().map(|control| control::server::router(edge.control, &control.token));
@@ -157,15 +176,15 @@ fn chosen_key(variable: Option<String>) -> Option<String> {
 
 fn router(
     config: &Checked,
-    first_key: &FirstKey,
+    directory: SharedDirectory,
     host: LocalHost,
     places: Places,
     metrics: Arc<Metrics>,
 ) -> Router {
-    let mut hashes = vec![first_key.hash];
-    hashes.extend(&config.key_hashes);
     let client_api = ClientApi {
-        identity: Arc::new(Credentials::new(ApiKeys::new(hashes))),
+        identity: Arc::new(Credentials::new(directory)),
+        authorizer: Arc::clone(&config.authorizer),
+        regions: Arc::new(config.regions.clone()),
         routes: Arc::new(config.routes.clone()),
         places: places.clone(),
         default_model: config.default_model.as_str().into(),

@@ -22,10 +22,12 @@ use tokio::sync::{mpsc, oneshot};
 use voxgate_media::encode::EncoderConfig;
 use voxgate_media::session::InterruptionRule;
 use voxgate_media::transport::Identity;
+use voxgate_policy::guardrail::RuleSet;
 use voxgate_policy::key::KeyIndex;
 use voxgate_protocol::id::CallId;
 use voxgate_realtime::{ApiError, SidebandId};
 use voxgate_relay::tunnel::MAX_FRAME;
+use voxgate_signaling::directory::Revoked;
 use voxgate_signaling::host::SessionRequest;
 use voxgate_telemetry::metrics::Metrics;
 
@@ -61,6 +63,8 @@ pub(crate) enum Command {
     Sideband(Slot, SidebandId, SidebandNews),
     /// End a call of a key; the answer says whether there was one.
     HangUp { call_id: CallId, key: KeyIndex, reply: oneshot::Sender<bool> },
+    /// End every call of these keys, those too that were on their way here.
+    Revoke(Revoked),
     /// End every call at a deadline; the answer comes when the last has ended.
     Drain(Instant, oneshot::Sender<()>),
 }
@@ -110,6 +114,8 @@ pub(crate) struct TransceiverConfig {
     pub(crate) setup_timeout: Duration,
     pub(crate) silence_timeout: Duration,
     pub(crate) metrics: Arc<Metrics>,
+    /// What may be said.
+    pub(crate) guardrails: Arc<RuleSet>,
     /// Where what happens in calls is written down, if it is.
     pub(crate) replay: Option<Arc<ReplayLog>>,
 }

@@ -8,10 +8,9 @@ import { Gateway, KEY } from "../browser/gateway.js";
 import { startSimulator } from "../browser/simulator.js";
 import { startSite } from "../browser/site.js";
 import { speech, writeWav } from "../browser/voice.js";
+import { error, MODEL_DELAY_MS, own, quantile } from "./figures.js";
 
 const RATE = 48_000;
-const PAUSE_MS = 500;
-const MODEL_DELAY_MS = 200;
 const ANSWER_RATE = 24_000;
 const ANSWER = ["All our relays remember where your old earring lay on a rainy day, and they are willing to rely on you."];
 const SENTENCES = ["stop please stop it now", "what time is it", "no wait a moment"];
@@ -22,18 +21,6 @@ const FIGURES = [
   ["truncation: distance between `audio_end_ms` and the recording", (cycle) => Math.abs(error(cycle))],
   ["first audio after the last word, without pause and provider", own],
 ];
-
-const error = (cycle) => cycle.audio_end_ms - cycle.heard_ms;
-
-function own(cycle) {
-  return cycle.first_audio_ms - PAUSE_MS - MODEL_DELAY_MS;
-}
-
-/** Nearest rank. */
-function quantile(values, share) {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.max(1, Math.ceil(share * sorted.length)) - 1];
-}
 
 function markdown(cycles) {
   const rows = FIGURES.map(([what, value]) => {

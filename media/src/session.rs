@@ -13,21 +13,24 @@ mod idle;
 mod input;
 mod interrupting;
 mod meter;
+mod recent;
 mod responses;
 #[cfg(test)]
 mod tests;
+mod withdrawing;
 mod words;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use voxgate_protocol::audio::Pcm;
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, BridgeTraits, Fault, FaultOwner, TurnOwner};
 use voxgate_protocol::id::{IdSource, ItemId};
 use voxgate_protocol::session::{EndReason, SessionCommand, SessionEvent};
 use voxgate_protocol::settings::SessionSettings;
 
 use crate::encode::EncoderConfig;
-use crate::turn::{EndOfTurn, TranscriptShape, TurnSoFar};
+use crate::turn::{EndOfTurn, ListeningRule, Question, TranscriptShape, TurnSoFar};
 use crate::uplink::RtpAudio;
 
 use answer::{Answer, Packet, Spoken};
@@ -38,6 +41,7 @@ use input::{Input, InputEvent};
 pub use meter::NetworkTimes;
 use meter::TurnMeter;
 use responses::Responses;
+use withdrawing::Withdrawal;
 use words::TurnWords;
 
 /// Removed items that are remembered: more than can wait for playout at once.
@@ -66,6 +70,9 @@ pub struct SessionConfig {
     /// Whether speech over an answer is first judged, for callers over RTP with the gateway as owner of turns. `None`, the
     /// way of the Realtime API: all speech interrupts at once.
     pub interruption: Option<InterruptionRule>,
+    /// Whether the shell has a [`TurnListener`](crate::turn::TurnListener) that can be asked with
+    /// [`SessionOutput::JudgeTurn`]. Asked with `semantic_vad` and the gateway as owner of turns.
+    pub listening: Option<ListeningRule>,
     /// Names and RTP start values follow from it.
     pub seed: u64,
 }
@@ -77,6 +84,13 @@ pub enum SessionOutput {
     Bridge(BridgeCommand),
     /// Tell the client protocol.
     Event(SessionEvent),
+    /// Ask the listener about the turn; its verdict goes to [`Session::handle_verdict`].
+    JudgeTurn {
+        /// The question.
+        question: Question,
+        /// The end of the turn so far, at the rate the provider hears.
+        speech: Pcm,
+    },
     /// Send one RTP packet.
     Audio {
         /// Opus.
@@ -111,6 +125,10 @@ pub struct SessionStats {
     pub noises: u32,
     /// Backchannels after which an answer went on.
     pub backchannels: u32,
+    /// Verdicts of the listener that decided about a pause.
+    pub verdicts_used: u32,
+    /// Verdicts of the listener that came when the turn was over or the caller had spoken on.
+    pub verdicts_late: u32,
     /// Audio packets concealed because they did not arrive.
     pub concealed_frames: u64,
     /// Times the playout queue ran dry inside an answer.
@@ -135,11 +153,14 @@ pub struct Session {
     create_when_done: bool,
     /// Where the provider finds the turns; where the gateway does, its turn machine looks after this.
     idle: IdleClock,
+    withdrawal: Withdrawal,
     interruption: Option<InterruptionRule>,
     held: Option<Held>,
     interruptions: u32,
     noises: u32,
     backchannels: u32,
+    verdicts_used: u32,
+    verdicts_late: u32,
     ended: bool,
     outputs: VecDeque<SessionOutput>,
 }
@@ -153,7 +174,7 @@ impl Session {
         let mut ids = IdSource::new(config.seed);
         let rtp_start = ids.next_bits() as u32;
         let resume_after = config.interruption.as_ref().map_or(Duration::ZERO, |rule| rule.resume_after);
-        let mut input = Input::new(config.leg, config.traits, resume_after)?;
+        let mut input = Input::new(config.leg, config.traits, resume_after, config.listening)?;
         input.configure(config.settings.input.turn_detection.as_ref());
         let mut idle = IdleClock::default();
         if config.traits.turn_owner == TurnOwner::Provider {
@@ -174,11 +195,14 @@ impl Session {
             end_of_turn: Box::new(TranscriptShape),
             create_when_done: false,
             idle,
+            withdrawal: Withdrawal::default(),
             interruption: config.interruption,
             held: None,
             interruptions: 0,
             noises: 0,
             backchannels: 0,
+            verdicts_used: 0,
+            verdicts_late: 0,
             ended: false,
             outputs: VecDeque::new(),
         })
@@ -231,6 +255,9 @@ impl Session {
             SessionCommand::CancelResponse { response_id } => self.cancel(response_id),
             SessionCommand::ClearOutput => self.clear_output(now),
             SessionCommand::LoseClient { silent_for } => self.lose_client(now, silent_for),
+            SessionCommand::WithdrawAnswer { response_id, instead } => {
+                self.withdraw(now, response_id, instead);
+            }
             SessionCommand::ReportClient(report) => self.meter.report(report),
         }
         self.drain_playout(now);
@@ -285,6 +312,21 @@ impl Session {
             BridgeEvent::Closed { reason } => self.fault(provider_closed(reason)),
         }
         self.drain_playout(now);
+    }
+
+    /// The listener's verdict on a question of [`SessionOutput::JudgeTurn`]: how likely the caller is done, 0 to 1, or `None`
+    /// if it could not tell or was not asked after all. It decides about the pause with the next audio; a verdict that never
+    /// comes holds a turn up for no longer than [`ListeningRule::patience`].
+    pub fn handle_verdict(&mut self, question: Question, probability: Option<f32>) {
+        if self.ended {
+            return;
+        }
+        let is_used = self.input.hear_verdict(question, probability);
+        match (probability, is_used) {
+            (None, _) => {}
+            (Some(_), true) => self.verdicts_used += 1,
+            (Some(_), false) => self.verdicts_late += 1,
+        }
     }
 
     /// Time passed.
@@ -348,6 +390,8 @@ impl Session {
             interruptions: self.interruptions,
             noises: self.noises,
             backchannels: self.backchannels,
+            verdicts_used: self.verdicts_used,
+            verdicts_late: self.verdicts_late,
             concealed_frames: self.input.concealed_frames(),
             underruns: self.answer.underruns(),
         }
@@ -380,6 +424,9 @@ impl Session {
             match event {
                 InputEvent::Audio(pcm) => self.bridge(BridgeCommand::Audio(pcm)),
                 InputEvent::SpeechStarted { at } => self.gateway_heard_the_beginning(now, at),
+                InputEvent::Paused { question, speech } => {
+                    self.outputs.push_back(SessionOutput::JudgeTurn { question, speech });
+                }
                 InputEvent::SpeechStopped { at, arrival } if self.keep_end(End { at, arrival }) => {}
                 InputEvent::SpeechStopped { at, arrival } => {
                     self.meter.speech_ended(arrival, now);

@@ -5,11 +5,15 @@
 
 mod backchannel;
 mod ending;
+mod listening;
+mod log_mel;
 mod loudness;
 mod shape;
 
 pub use backchannel::Backchannels;
 pub use ending::{EndOfTurn, TurnSoFar};
+pub use listening::{ListeningRule, Question, TurnListener};
+pub use log_mel::{LOG_MEL_BANDS, LOG_MEL_HOP, LOG_MEL_RATE, LogMel};
 pub use shape::TranscriptShape;
 
 use std::collections::VecDeque;
@@ -20,6 +24,7 @@ use voxgate_protocol::settings::{Eagerness, TurnDetection};
 
 use crate::voice::{VOICE_FRAME, VoiceFrame};
 
+use listening::Listening;
 use loudness::{Loudness, Sounds};
 
 /// Frames of speech that begin a turn, about 50 ms; a click is shorter.
@@ -27,12 +32,6 @@ const START_FRAMES: usize = 3;
 
 /// The frames among which [`START_FRAMES`] have to lie.
 const START_WINDOW: usize = 4;
-
-/// Two frames in a row are enough if both stand out of the noise by so many dB and the second is louder than the first by so
-/// many and surer than the threshold: a voice grows, the sound of a knock or a key decays, a tone stays.
-const STANDS_OUT: f32 = 15.0;
-const GROWS: f32 = 1.0;
-const SURE: f32 = 0.05;
 
 /// How far below the threshold speech in progress may fall.
 const HYSTERESIS: f32 = 0.15;
@@ -59,6 +58,13 @@ pub enum TurnEvent {
         at: Duration,
         /// How far the input had been heard when this was decided.
         detected_at: SampleCount,
+    },
+    /// The caller fell silent: the listener is asked whether that ends the turn.
+    Paused {
+        /// The question.
+        question: Question,
+        /// Where the turn's audio begins.
+        begin: SampleCount,
     },
     /// The caller's turn is over.
     SpeechStopped {
@@ -170,24 +176,14 @@ struct Estimate {
     spoken: Duration,
 }
 
-/// A frame that may be the first of a turn.
-#[derive(Clone, Copy, Debug)]
-struct Candidate {
-    begin: SampleCount,
-    probability: f32,
-    is_speech: bool,
-    /// How far above the noise, in dB.
-    above_floor: f32,
-}
-
 /// Finds the turns of one stream of [`VoiceFrame`]s.
 #[derive(Debug)]
 pub struct TurnMachine {
     parameters: Parameters,
     rate: SampleRate,
     position: SampleCount,
-    /// The last frames before speech.
-    window: VecDeque<Candidate>,
+    /// The last frames before speech: where each began and whether it was speech.
+    window: VecDeque<(SampleCount, bool)>,
     loudness: Loudness,
     /// What the detector said of the last frame.
     probability: f32,
@@ -197,7 +193,10 @@ pub struct TurnMachine {
     spoken: Option<(Duration, SampleCount)>,
     /// Where the turn before ended: the next cannot begin earlier.
     floor: SampleCount,
+    /// Where the turn's audio begins, while the caller speaks.
+    begin: SampleCount,
     estimate: Option<Estimate>,
+    listening: Option<Listening>,
     idle: Option<(Instant, SampleCount)>,
     events: VecDeque<TurnEvent>,
 }
@@ -216,7 +215,9 @@ impl TurnMachine {
             last_speech: None,
             spoken: None,
             floor: SampleCount(0),
+            begin: SampleCount(0),
             estimate: None,
+            listening: None,
             idle: None,
             events: VecDeque::new(),
         }
@@ -226,6 +227,12 @@ impl TurnMachine {
     #[must_use]
     pub fn starting_at(position: SampleCount, detection: &TurnDetection, rate: SampleRate) -> Self {
         Self { position, floor: position, ..Self::new(detection, rate) }
+    }
+
+    /// With a listener, who is asked in the pauses of turns under [`PauseRule::Adaptive`].
+    #[must_use]
+    pub fn heard_by(self, rule: Option<ListeningRule>) -> Self {
+        Self { listening: rule.map(Listening::new), ..self }
     }
 
     /// Changes the rules from the next frame on. Speech in progress goes on under the new ones.
@@ -260,9 +267,15 @@ impl TurnMachine {
     /// Forgets speech in progress without an event: the client took the turn into its own hands.
     pub fn discard(&mut self) {
         self.last_speech = None;
-        self.estimate = None;
+        self.forget_estimates();
         self.window.clear();
         self.floor = self.position;
+    }
+
+    /// Takes the listener's verdict on a question: how likely the caller is done, 0 to 1, or `None` if that cannot be told.
+    /// It outranks the words until the caller speaks on. False if it came too late to count.
+    pub fn hear_verdict(&mut self, question: Question, probability: Option<f32>) -> bool {
+        self.listening.as_mut().is_some_and(|listening| listening.hear(question, probability))
     }
 
     /// Tells how likely the words heard so far are a whole turn, 0 to 1; `None` if nobody can tell. Valid until the
@@ -331,35 +344,24 @@ impl TurnMachine {
         if self.window.len() == START_WINDOW {
             self.window.pop_front();
         }
-        let is_speech = probability >= self.parameters.threshold;
-        let above_floor = self.loudness.above_floor();
-        self.window.push_back(Candidate { begin, probability, is_speech, above_floor });
-        let speech = self.window.iter().filter(|frame| frame.is_speech).count();
-        if speech < START_FRAMES && !self.grows() {
+        self.window.push_back((begin, probability >= self.parameters.threshold));
+        if self.window.iter().filter(|(_, speech)| *speech).count() < START_FRAMES {
             return;
         }
-        let onset = self.window.iter().find(|frame| frame.is_speech).map_or(begin, |frame| frame.begin);
+        let onset = self.window.iter().find(|(_, speech)| *speech).map_or(begin, |(at, _)| *at);
         let prefix = self.rate.samples_in(self.parameters.prefix);
         let at = SampleCount(onset.0.saturating_sub(prefix.0)).max(self.floor);
         self.window.clear();
         self.loudness.voice_begins();
         self.last_speech = Some(self.position);
-        self.spoken = Some((VOICE_FRAME * speech as u32, self.position));
-        self.estimate = None;
+        self.spoken = Some((VOICE_FRAME * START_FRAMES as u32, self.position));
+        self.begin = at;
+        self.forget_estimates();
         self.idle = None;
         self.events.push_back(TurnEvent::SpeechStarted {
             at: at.duration_at(self.rate),
             detected_at: self.position,
         });
-    }
-
-    /// Whether the last two frames are the rising beginning of a voice.
-    fn grows(&self) -> bool {
-        let mut last = self.window.iter().rev();
-        let (Some(last), Some(before)) = (last.next(), last.next()) else { return false };
-        let stand_out = [last, before].iter().all(|frame| frame.is_speech && frame.above_floor >= STANDS_OUT);
-        let is_sure = last.probability >= self.parameters.threshold + SURE;
-        stand_out && is_sure && last.above_floor >= before.above_floor + GROWS
     }
 
     fn continue_speech(&mut self, begin: SampleCount, probability: f32) {
@@ -374,11 +376,18 @@ impl TurnMachine {
                 .estimate
                 .map(|estimate| Estimate { spoken: estimate.spoken + VOICE_FRAME, ..estimate })
                 .filter(|estimate| estimate.spoken < ESTIMATE_OUTLIVES);
+            if let Some(listening) = &mut self.listening {
+                listening.speech(VOICE_FRAME);
+            }
             return;
         }
         let paused = SampleCount(self.position.0 - before.0).duration_at(self.rate);
+        if self.waits_for_listener(paused) {
+            return;
+        }
+        let heard = self.listening.as_ref().and_then(Listening::verdict);
+        let complete = heard.or_else(|| self.estimate.map(|estimate| estimate.complete));
         // A pause shorter than a frame would end every turn at once.
-        let complete = self.estimate.map(|estimate| estimate.complete);
         if paused >= self.parameters.rule.pause(complete).max(VOICE_FRAME) {
             self.last_speech = None;
             self.stop(before);
@@ -400,9 +409,26 @@ impl TurnMachine {
         }
     }
 
+    /// Asks the listener, if it is time to, and says whether the pause has to go on for the verdict.
+    fn waits_for_listener(&mut self, paused: Duration) -> bool {
+        let PauseRule::Adaptive { .. } = self.parameters.rule else { return false };
+        let Some(listening) = &mut self.listening else { return false };
+        if let Some(question) = listening.pause(paused) {
+            self.events.push_back(TurnEvent::Paused { question, begin: self.begin });
+        }
+        listening.waits(paused)
+    }
+
+    fn forget_estimates(&mut self) {
+        self.estimate = None;
+        if let Some(listening) = &mut self.listening {
+            listening.forget();
+        }
+    }
+
     fn stop(&mut self, last_speech: SampleCount) {
         self.floor = self.position;
-        self.estimate = None;
+        self.forget_estimates();
         let at = self.position.duration_at(self.rate);
         self.events.push_back(TurnEvent::SpeechStopped { at, last_speech });
     }
@@ -411,7 +437,7 @@ impl TurnMachine {
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
-mod lateness;
+mod lateness_tests;
 #[cfg(test)]
 mod noise;
 #[cfg(test)]

@@ -69,6 +69,12 @@ pub enum KeyError {
     /// No key hashes to this.
     #[error("the API key is not known")]
     Unknown,
+    /// The key's time is over.
+    #[error("the API key has expired")]
+    Expired,
+    /// The key was taken back.
+    #[error("the API key was revoked")]
+    Revoked,
 }
 
 /// The keys that may call.
@@ -82,6 +88,12 @@ impl KeyRing {
     #[must_use]
     pub const fn new(hashes: Vec<KeyHash>) -> Self {
         Self { hashes }
+    }
+
+    /// Adds a key behind the others and gives its place.
+    pub fn add(&mut self, hash: KeyHash) -> KeyIndex {
+        self.hashes.push(hash);
+        KeyIndex((self.hashes.len() - 1) as u32)
     }
 
     /// Finds the key. Takes the same time wherever in the ring it stands, and whether it is there at all.

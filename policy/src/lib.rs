@@ -3,11 +3,27 @@
 //! Pure decisions: no clock, no socket, no store. The shell hands in the time and keeps what must survive.
 //!
 //! - [`key`]: API keys, kept as hashes, compared in constant time.
+//! - [`approval`]: a held act and the person who decides about it.
+//! - [`decision`]: allow, deny or ask a person, by Cedar policies.
+//! - [`directory`]: whose keys they are, what they are for, until when.
+//! - [`failure`]: how many wrong credentials are answered.
 //! - [`admission`]: how many sessions may run, overall and per key.
+//! - [`guardrail`]: what may be said.
 //! - [`money`]: prices, meters, the ledger, budgets and leases.
+//! - [`permission`]: the gate between a model and the tools of a session.
+//! - [`token`]: tokens of identity providers.
+//! - [`tool`]: which tools an agent may call, with what.
 //! - [`routing`]: model names to provider targets.
 
 pub mod admission;
+pub mod approval;
+pub mod decision;
+pub mod directory;
+pub mod failure;
+pub mod guardrail;
 pub mod key;
 pub mod money;
+pub mod permission;
 pub mod routing;
+pub mod token;
+pub mod tool;

@@ -63,6 +63,13 @@ pub enum SessionCommand {
         /// Since the last sign of life.
         silent_for: Duration,
     },
+    /// Policy takes an answer back: it ends as one a filter stopped, and what has not been played is forgotten.
+    WithdrawAnswer {
+        /// Which; `None` is the one in progress, or else the one that is about to begin.
+        response_id: Option<ResponseId>,
+        /// What is asked for in its place, once it is over. Speech of the caller makes it needless.
+        instead: Option<Box<ResponseOptions>>,
+    },
     /// Latency figures only the client can measure.
     ReportClient(ClientReport),
 }
@@ -98,6 +105,10 @@ pub enum EndReason {
     Drained,
     /// The connection was never completed.
     SetupTimeout,
+    /// The key of the session was taken back.
+    KeyRevoked,
+    /// Something was said that a guardrail ends calls for.
+    Guardrail,
 }
 
 impl EndReason {
@@ -112,6 +123,8 @@ impl EndReason {
             Self::MaximumDuration => "maximum_duration",
             Self::Drained => "drained",
             Self::SetupTimeout => "setup_timeout",
+            Self::KeyRevoked => "key_revoked",
+            Self::Guardrail => "guardrail",
         }
     }
 }

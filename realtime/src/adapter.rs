@@ -312,6 +312,12 @@ impl Adapter {
                 let message = "The server is shutting down; connect again.";
                 Some(ApiError::new(503, ErrorKind::Server, "server_shutting_down", message))
             }
+            EndReason::KeyRevoked => Some(ApiError::account_deactivated()),
+            EndReason::Guardrail => {
+                let message =
+                    "The call was ended because something was said that this gateway does not allow.";
+                Some(ApiError::new(400, ErrorKind::InvalidRequest, "content_policy_violation", message))
+            }
             _ => None,
         };
         if let Some(refusal) = refusal {

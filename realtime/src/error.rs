@@ -85,6 +85,12 @@ impl ApiError {
         Self::invalid_request(401, "account_deactivated", "The account of this API key is deactivated.")
     }
 
+    /// 403: the key is known, and may not do this.
+    #[must_use]
+    pub fn permission_denied(message: impl Into<String>) -> Self {
+        Self::invalid_request(403, "permission_denied", message)
+    }
+
     /// 404: no live call has this id.
     #[must_use]
     pub fn call_id_not_found() -> Self {

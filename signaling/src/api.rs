@@ -1,5 +1,6 @@
 //! The router: the OpenAI Realtime GA paths.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,12 +13,15 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, he
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, patch, post};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
+use voxgate_policy::decision::Authorizer;
+use voxgate_policy::directory::Scope;
 use voxgate_policy::routing::RouteTable;
 use voxgate_protocol::id::{CallId, SessionId};
 use voxgate_protocol::settings::{Purpose, SessionSettings};
 use voxgate_realtime::request;
 use voxgate_realtime::{ApiError, ErrorKind};
 
+use crate::decision::{self, Transport};
 use crate::host::{SessionHost, SessionRequest};
 use crate::identity::{Binding, Identity, Principal};
 use crate::permit::Places;
@@ -54,6 +58,10 @@ const RESUME_TOKEN: &str = "voxgate-resume-token";
 pub struct ClientApi {
     /// Keys and secrets.
     pub identity: Arc<Identity>,
+    /// What the policies allow.
+    pub authorizer: Arc<Authorizer>,
+    /// Where providers work, by the name of the provider, as far as the configuration says so.
+    pub regions: Arc<BTreeMap<String, String>>,
     /// Model names to providers.
     pub routes: Arc<RouteTable>,
     /// Running sessions.
@@ -140,7 +148,7 @@ async fn create_client_secret(
     body: Body,
 ) -> Result<Response, ErrorReply> {
     let now = unix_now();
-    let principal = api.identity.authenticate(bearer(&headers), now)?;
+    let principal = api.identity.authenticate(bearer(&headers), now, Scope::ClientSecrets)?;
     if principal.is_client_secret {
         let mut error = ApiError::invalid_api_key();
         error.message = "A client secret cannot make another one. Use an API key.".to_owned();
@@ -151,7 +159,10 @@ async fn create_client_secret(
     if settings.model.is_empty() {
         settings.model = api.default_model.to_string();
     }
-    api.routes.resolve(&settings.model).map_err(|_| ApiError::model_not_found(&settings.model))?;
+    let route =
+        api.routes.resolve(&settings.model).map_err(|_| ApiError::model_not_found(&settings.model))?;
+    // A secret for a session nobody may begin would only be refused later, in the hands of somebody who cannot help it.
+    decision::may_use(&api, &principal.caller, &settings, route)?;
     let session_id = SessionId::from_random(random_bits()?);
     let (secret, expires_at) = api.identity.grant(
         principal.key,
@@ -179,7 +190,7 @@ async fn create_call(
 }
 
 async fn start_call(api: &ClientApi, query: AskedQuery, request: Request) -> Result<Response, ErrorReply> {
-    let principal = api.identity.authenticate(bearer(request.headers()), unix_now())?;
+    let principal = api.identity.authenticate(bearer(request.headers()), unix_now(), Scope::Calls)?;
     let query = read_query(query)?;
     let (offer, session) = read_offer(request).await?;
     let allowed = principal.binding.as_ref().and_then(|binding| binding.allowed_events.as_ref());
@@ -188,7 +199,8 @@ async fn start_call(api: &ClientApi, query: AskedQuery, request: Request) -> Res
         return Err(ApiError::event_not_allowed("session.update").with_param("session").into());
     }
     let call_id = CallId::from_random(random_bits()?);
-    let (request, token) = admit_or_resume(api, principal, query.resume, query.model, session).await?;
+    let asked = Asked { resume: query.resume, model: query.model, session, transport: Transport::WebRtc };
+    let (request, token) = admit_or_resume(api, principal, asked).await?;
     let answer = api.host.answer(call_id.clone(), offer, request).await?;
     let location = format!("/v1/realtime/calls/{call_id}");
     let headers = [(header::CONTENT_TYPE, SDP.to_owned()), (header::LOCATION, location)];
@@ -202,7 +214,7 @@ async fn restart_ice(
     call_id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, ErrorReply> {
-    let principal = api.identity.authenticate(bearer(request.headers()), unix_now())?;
+    let principal = api.identity.authenticate(bearer(request.headers()), unix_now(), Scope::Calls)?;
     let Path(call_id) = call_id.map_err(|_| ApiError::call_id_not_found())?;
     if !content_type(request.headers()).starts_with(SDP) {
         return Err(unsupported_content_type("Send the offer as application/sdp.").into());
@@ -220,7 +232,7 @@ async fn hang_up(
     headers: HeaderMap,
     call_id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ErrorReply> {
-    let principal = api.identity.authenticate(bearer(&headers), unix_now())?;
+    let principal = api.identity.authenticate(bearer(&headers), unix_now(), Scope::Calls)?;
     let Path(call_id) = call_id.map_err(|_| ApiError::call_id_not_found())?;
     if api.host.hang_up(CallId::from(call_id), principal.key).await {
         Ok(StatusCode::OK.into_response())
@@ -245,7 +257,10 @@ async fn start_socket(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ErrorReply> {
     let credential = bearer(headers).or_else(|| subprotocol_key(headers));
-    let principal = api.identity.authenticate(credential, unix_now())?;
+    // Which of the two it is for, the query says; a query that cannot be read is refused after the key.
+    let is_sideband = query.as_ref().is_ok_and(|query| query.call_id.is_some());
+    let scope = if is_sideband { Scope::Sidebands } else { Scope::Calls };
+    let principal = api.identity.authenticate(credential, unix_now(), scope)?;
     let query = read_query(query)?;
     let upgrade = upgrade.map_err(|_| {
         let message = "This address is for WebSockets; WebRTC calls begin with POST /v1/realtime/calls.";
@@ -255,7 +270,8 @@ async fn start_socket(
         return attach(api, principal, call_id.into(), upgrade).await;
     }
     let session = intended(query.intent.as_deref(), &principal)?;
-    let (request, token) = admit_or_resume(api, principal, query.resume, query.model, session).await?;
+    let asked = Asked { resume: query.resume, model: query.model, session, transport: Transport::WebSocket };
+    let (request, token) = admit_or_resume(api, principal, asked).await?;
     let host = Arc::clone(&api.host);
     let upgraded = upgrade
         .protocols([SUBPROTOCOL])
@@ -271,22 +287,29 @@ fn resume_header(token: Option<String>) -> HeaderMap {
     value.into_iter().map(|value| (HeaderName::from_static(RESUME_TOKEN), value)).collect()
 }
 
+/// What a client asks for that begins a session.
+struct Asked {
+    resume: Option<String>,
+    model: Option<String>,
+    session: Option<SessionSettings>,
+    transport: Transport,
+}
+
 /// A session that begins, or one that goes on with the conversation of a token. Gives the session's own token with it.
 async fn admit_or_resume(
     api: &ClientApi,
     principal: Principal,
-    resume: Option<String>,
-    model: Option<String>,
-    session: Option<SessionSettings>,
+    asked: Asked,
 ) -> Result<(SessionRequest, Option<String>), ErrorReply> {
     let key = principal.key;
+    let Asked { resume, model, session, transport } = asked;
     // Whatever fails from here on, the client may try again with the same token.
     let resumed = match &resume {
         Some(token) => Some(api.resumptions.take(token, key).await?),
         None => None,
     };
     let settings = session.or_else(|| resumed.as_ref().and_then(Resumed::settings).cloned());
-    let request = admit(api, principal, model, settings)?;
+    let request = admit(api, principal, model, settings, transport)?;
     let issued = api.resumptions.issue(key, random_bytes()?);
     let (token, ticket) = issued.map_or((None, None), |(token, ticket)| (Some(token), Some(ticket)));
     Ok((SessionRequest { resumed, ticket, ..request }, token))
@@ -343,6 +366,7 @@ fn admit(
     principal: Principal,
     model: Option<String>,
     session: Option<SessionSettings>,
+    transport: Transport,
 ) -> Result<SessionRequest, ErrorReply> {
     let (bound, allowed_events) =
         principal.binding.map_or((None, None), |binding| (Some(binding.settings), binding.allowed_events));
@@ -352,9 +376,20 @@ fn admit(
     }
     let route =
         api.routes.resolve(&settings.model).map_err(|_| ApiError::model_not_found(&settings.model))?.clone();
+    let obligations = decision::may_begin(api, &principal.caller, transport, &settings, &route)?;
     let permit = api.places.take(principal.key)?;
     let session_id = SessionId::from_random(random_bits()?);
-    Ok(SessionRequest { session_id, settings, route, permit, allowed_events, ticket: None, resumed: None })
+    Ok(SessionRequest {
+        session_id,
+        settings,
+        route,
+        permit,
+        allowed_events,
+        ticket: None,
+        resumed: None,
+        caller: principal.caller,
+        obligations,
+    })
 }
 
 /// The offer, and the session of the multipart form.

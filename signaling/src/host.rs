@@ -1,7 +1,11 @@
 //! The seam to the nodes that run sessions.
 
+use std::time::Duration;
+
 use axum::extract::ws::WebSocket;
 use futures_util::future::BoxFuture;
+use voxgate_policy::decision::{Act, Decision, Obligations};
+use voxgate_policy::directory::Caller;
 use voxgate_policy::key::KeyIndex;
 use voxgate_policy::routing::Route;
 use voxgate_protocol::id::{CallId, SessionId};
@@ -28,6 +32,10 @@ pub struct SessionRequest {
     pub resumed: Option<Resumed>,
     /// The client events its client may send; `None` means all.
     pub allowed_events: Option<AllowedEvents>,
+    /// Who asks.
+    pub caller: Caller,
+    /// What the policies that let the session begin demand of it.
+    pub obligations: Obligations,
 }
 
 /// Serves the WebSocket of a sideband connection until it or its call ends. Dropping it uncalled detaches.
@@ -62,6 +70,9 @@ pub trait SessionHost: Send + Sync + 'static {
 
     /// A session was refused before it started; for the count of them.
     fn refused(&self, error: &ApiError);
+
+    /// The policies decided, in this time; for the count of decisions.
+    fn decided(&self, act: Act, decision: &Decision, took: Duration);
 
     /// Runs a session on a client's WebSocket until it ends.
     fn serve_socket(&self, socket: WebSocket, request: SessionRequest) -> BoxFuture<'static, ()>;

@@ -2,11 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use voxgate_policy::key::{KeyHash, KeyIndex, KeyRing};
+use voxgate_policy::directory::{Caller, Scope};
+use voxgate_policy::failure::FailureLimit;
+use voxgate_policy::key::{KeyError, KeyHash, KeyIndex};
 use voxgate_protocol::settings::SessionSettings;
 use voxgate_realtime::AllowedEvents;
+
+use crate::directory::SharedDirectory;
 
 /// Secrets kept at once. A secret weighs about a kilobyte with its settings; beyond this the oldest go first.
 const MAX_SECRETS: usize = 100_000;
@@ -16,6 +20,8 @@ const MAX_SECRETS: usize = 100_000;
 pub struct Principal {
     /// The API key, or the one a client secret was made with.
     pub key: KeyIndex,
+    /// Whose key it is.
+    pub caller: Caller,
     /// What a client secret was made for.
     pub binding: Option<Binding>,
     /// Whether a client secret was presented. It may start and end sessions, nothing else.
@@ -45,8 +51,26 @@ pub enum Rejection {
     Missing,
     /// Not known.
     Unknown,
-    /// Known, but its time is over.
+    /// A client secret whose time is over.
     Expired,
+    /// A key whose time is over.
+    KeyExpired,
+    /// A key that was taken back.
+    Revoked,
+    /// Wrong once too often; wait this long before the next attempt.
+    TooManyFailures(Duration),
+    /// Known, but not for this.
+    OutOfScope(Scope),
+}
+
+impl From<KeyError> for Rejection {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::MalformedHash | KeyError::Unknown => Self::Unknown,
+            KeyError::Expired => Self::KeyExpired,
+            KeyError::Revoked => Self::Revoked,
+        }
+    }
 }
 
 /// The keys of the configuration and the client secrets made with them.
@@ -54,26 +78,43 @@ pub enum Rejection {
 /// Secrets live in this process: a restart ends them, which costs a client one request.
 #[derive(Debug)]
 pub struct Identity {
-    keys: KeyRing,
+    directory: SharedDirectory,
     grants: Mutex<HashMap<[u8; 32], Grant>>,
+    failures: Mutex<FailureLimit>,
+    began: Instant,
 }
 
 impl Identity {
     /// No client secret yet.
     #[must_use]
-    pub fn new(keys: KeyRing) -> Self {
-        Self { keys, grants: Mutex::new(HashMap::new()) }
+    pub fn new(directory: SharedDirectory) -> Self {
+        Self { directory, grants: Mutex::default(), failures: Mutex::default(), began: Instant::now() }
     }
 
-    /// Who presents this credential at `now` (seconds since 1970).
+    /// Who presents this credential at `now` (seconds since 1970), if it opens `scope`.
     ///
     /// # Errors
     /// The [`Rejection`] that applies.
-    pub fn authenticate(&self, credential: Option<&str>, now: u64) -> Result<Principal, Rejection> {
+    pub fn authenticate(
+        &self,
+        credential: Option<&str>,
+        now: u64,
+        scope: Scope,
+    ) -> Result<Principal, Rejection> {
+        let principal = self.identify(credential, now).map_err(|rejection| {
+            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            let counted = failures.count(self.began.elapsed(), credential);
+            counted.map_or_else(Rejection::TooManyFailures, |()| rejection)
+        })?;
+        let opens = principal.caller.scopes.contains(&scope);
+        if opens { Ok(principal) } else { Err(Rejection::OutOfScope(scope)) }
+    }
+
+    fn identify(&self, credential: Option<&str>, now: u64) -> Result<Principal, Rejection> {
         let credential = credential.ok_or(Rejection::Missing)?;
         if !credential.starts_with("ek_") {
-            let key = self.keys.authenticate(credential).map_err(|_| Rejection::Unknown)?;
-            return Ok(Principal { key, binding: None, is_client_secret: false });
+            let (key, caller) = self.directory.authenticate(credential, now)?;
+            return Ok(Principal { key, caller, binding: None, is_client_secret: false });
         }
         let grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
         // The look-up is by hash, so its time says nothing about the secret.
@@ -81,7 +122,9 @@ impl Identity {
         if grant.expires_at <= now {
             return Err(Rejection::Expired);
         }
-        Ok(Principal { key: grant.key, binding: grant.binding.clone(), is_client_secret: true })
+        // A secret opens no more than the key it was made with, and no longer.
+        let caller = self.directory.valid(grant.key, now)?;
+        Ok(Principal { key: grant.key, caller, binding: grant.binding.clone(), is_client_secret: true })
     }
 
     /// Makes a client secret from random bytes. Gives the secret and its expiry (seconds since 1970).
@@ -127,10 +170,18 @@ fn make_room(grants: &mut HashMap<[u8; 32], Grant>, now: u64) {
 
 #[cfg(test)]
 mod tests {
+    use voxgate_policy::directory::{Directory, KeyEntry, Role};
+    use voxgate_protocol::tenant::{KeyId, TenantPath};
+
     use super::*;
 
+    fn directory() -> SharedDirectory {
+        let owner = KeyEntry::first_run(KeyId::default(), Role::Owner, KeyHash::of("vg_key"));
+        SharedDirectory::new(Directory::new(vec![owner]).unwrap())
+    }
+
     fn identity() -> Identity {
-        Identity::new(KeyRing::new(vec![KeyHash::of("vg_key")]))
+        Identity::new(directory())
     }
 
     #[test]
@@ -139,17 +190,20 @@ mod tests {
         let (secret, expires_at) = identity.grant(KeyIndex(0), None, Duration::from_secs(60), 1_000, [7; 32]);
         assert_eq!(expires_at, 1_060);
         assert!(secret.starts_with("ek_") && secret.len() == 67);
-        assert!(identity.authenticate(Some(&secret), 1_059).unwrap().is_client_secret);
-        assert_eq!(identity.authenticate(Some(&secret), 1_060).unwrap_err(), Rejection::Expired);
+        assert!(identity.authenticate(Some(&secret), 1_059, Scope::Calls).unwrap().is_client_secret);
+        assert_eq!(
+            identity.authenticate(Some(&secret), 1_060, Scope::Calls).unwrap_err(),
+            Rejection::Expired
+        );
     }
 
     #[test]
     fn only_what_was_given_out_gets_in() {
         let identity = identity();
-        assert!(identity.authenticate(Some("vg_key"), 0).is_ok());
-        assert_eq!(identity.authenticate(Some("vg_kez"), 0).unwrap_err(), Rejection::Unknown);
-        assert_eq!(identity.authenticate(Some("ek_00"), 0).unwrap_err(), Rejection::Unknown);
-        assert_eq!(identity.authenticate(None, 0).unwrap_err(), Rejection::Missing);
+        assert!(identity.authenticate(Some("vg_key"), 0, Scope::Calls).is_ok());
+        assert_eq!(identity.authenticate(Some("vg_kez"), 0, Scope::Calls).unwrap_err(), Rejection::Unknown);
+        assert_eq!(identity.authenticate(Some("ek_00"), 0, Scope::Calls).unwrap_err(), Rejection::Unknown);
+        assert_eq!(identity.authenticate(None, 0, Scope::Calls).unwrap_err(), Rejection::Missing);
     }
 
     #[test]
@@ -161,5 +215,41 @@ mod tests {
             identity.grant(KeyIndex(0), None, Duration::from_secs(60), 1_000, random);
         }
         assert!(identity.grants.lock().unwrap().len() <= MAX_SECRETS);
+    }
+
+    #[test]
+    fn a_client_secret_ends_with_its_key() {
+        let directory = directory();
+        let identity = Identity::new(directory.clone());
+        let (secret, _) = identity.grant(KeyIndex(0), None, Duration::from_secs(60), 1_000, [7; 32]);
+        assert!(identity.authenticate(Some(&secret), 1_000, Scope::Calls).is_ok());
+        let key = TenantPath::default();
+        assert!(directory.revoke(&key.organisation, &key.team, &key.key));
+        for credential in [secret.as_str(), "vg_key"] {
+            let refused = identity.authenticate(Some(credential), 1_000, Scope::Calls).unwrap_err();
+            assert_eq!(refused, Rejection::Revoked);
+        }
+    }
+
+    #[test]
+    fn a_key_opens_only_what_it_is_for() {
+        let mut calls = KeyEntry::first_run(KeyId::default(), Role::Member, KeyHash::of("vg_key"));
+        calls.caller.scopes = [Scope::Calls].into();
+        let identity = Identity::new(SharedDirectory::new(Directory::new(vec![calls]).unwrap()));
+        assert!(identity.authenticate(Some("vg_key"), 0, Scope::Calls).is_ok());
+        for scope in [Scope::Admin, Scope::ClientSecrets, Scope::Sidebands] {
+            let refused = identity.authenticate(Some("vg_key"), 0, scope).unwrap_err();
+            assert_eq!(refused, Rejection::OutOfScope(scope));
+        }
+    }
+
+    #[test]
+    fn whoever_is_wrong_too_often_is_told_to_wait_and_the_right_key_still_works() {
+        let identity = identity();
+        let attempt = || identity.authenticate(Some("vg_wrong"), 0, Scope::Calls).unwrap_err();
+        // More than any pause of this test between two attempts could refill.
+        let last = (0..100).map(|_| attempt()).find(|refusal| *refusal != Rejection::Unknown);
+        assert!(matches!(last, Some(Rejection::TooManyFailures(_))), "{last:?}");
+        assert!(identity.authenticate(Some("vg_key"), 0, Scope::Calls).is_ok());
     }
 }

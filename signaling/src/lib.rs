@@ -6,11 +6,14 @@
 //!
 //! - [`api`]: the router.
 //! - [`identity`]: API keys and client secrets.
+//! - [`directory`]: the tree of keys, shared and changed while the gateway runs.
 //! - [`host`]: the seam to the nodes that run sessions.
 //! - [`resume`]: conversations whose clients may come back.
 //! - [`permit`]: a place among the running sessions, given back when dropped.
 
 pub mod api;
+mod decision;
+pub mod directory;
 pub mod host;
 pub mod identity;
 pub mod permit;

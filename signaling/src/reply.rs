@@ -26,13 +26,25 @@ impl From<ApiError> for ErrorReply {
 
 impl From<Rejection> for ErrorReply {
     fn from(rejection: Rejection) -> Self {
-        let mut error = ApiError::invalid_api_key();
-        if rejection == Rejection::Expired {
-            error.message =
-                "The client secret has expired. Ask POST /v1/realtime/client_secrets for a new one."
-                    .to_owned();
-        }
-        Self(error)
+        let because = |message: &str| ApiError { message: message.to_owned(), ..ApiError::invalid_api_key() };
+        Self(match rejection {
+            Rejection::Missing | Rejection::Unknown => ApiError::invalid_api_key(),
+            Rejection::Expired => {
+                because("The client secret has expired. Ask POST /v1/realtime/client_secrets for a new one.")
+            }
+            Rejection::KeyExpired => because("The API key has expired."),
+            Rejection::Revoked => ApiError::account_deactivated(),
+            Rejection::TooManyFailures(wait) => {
+                let seconds = wait.as_secs() + 1;
+                let message = format!("The API key was wrong too often. Try again in {seconds} s.");
+                ApiError::rate_limit_exceeded(message)
+            }
+            Rejection::OutOfScope(scope) => {
+                let message =
+                    format!("The API key is not for this: it lacks the scope '{}'.", scope.as_str());
+                ApiError::permission_denied(message)
+            }
+        })
     }
 }
 

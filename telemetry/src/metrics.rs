@@ -36,6 +36,10 @@ pub struct Metrics {
     pub sessions_ended: IntCounterVec,
     /// Sessions refused before they started, by reason.
     pub sessions_refused: IntCounterVec,
+    /// Decisions by the policies, by act and effect.
+    pub policy_decisions: IntCounterVec,
+    /// Time one decision took.
+    pub policy_seconds: Histogram,
     /// Offer received to SDP answer made.
     pub answer_seconds: Histogram,
     /// UDP receive at the transceiver to PCM handed to the provider's queue.
@@ -48,6 +52,10 @@ pub struct Metrics {
     pub turn_hop_seconds: HistogramVec,
     /// Whole turn.
     pub turn_seconds: Histogram,
+    /// How long the model of the end of turns ran.
+    pub end_of_turn_seconds: Histogram,
+    /// What became of the questions to that model: `used`, `late`, `no_room`, `stale`, `failed`.
+    pub end_of_turn_verdicts: IntCounterVec,
     /// Answers cut off by the caller.
     pub interruptions: IntCounter,
     /// Sounds over an answer after which it went on, by what they were (`noise`, `backchannel`).
@@ -61,6 +69,10 @@ pub struct Metrics {
     /// Conversations that moved, or had to move, to a new connection to their provider, by the reason and by how that
     /// went.
     pub provider_rotations: IntCounterVec,
+    /// Times a guardrail matched, by rule, by whose words it matched and by what it asked for.
+    pub guardrail_matches: IntCounterVec,
+    /// Words that break a rule received from the provider to the answer taken back.
+    pub guardrail_stop_seconds: Histogram,
     /// Tunnel frames the transceiver dropped, by reason.
     pub tunnel_drops: IntCounterVec,
     /// What each relay can be used for, as this node sees it: one for the state that holds, by relay id and state.
@@ -102,6 +114,16 @@ impl Metrics {
                 "Sessions refused before they started, by the code of the error.",
                 &["code"],
             )?,
+            policy_decisions: shelf.counters(
+                "voxgate_policy_decisions_total",
+                "Decisions by the policies, by act and effect.",
+                &["act", "effect"],
+            )?,
+            policy_seconds: shelf.histogram(
+                "voxgate_policy_seconds",
+                "Time one decision by the policies took.",
+                INSIDE_SECONDS,
+            )?,
             answer_seconds: shelf.histogram(
                 "voxgate_answer_seconds",
                 "Time from the offer to the SDP answer, inside the gateway.",
@@ -133,6 +155,16 @@ impl Metrics {
                 "Time from the caller's last word to the caller's ear.",
                 FELT_SECONDS,
             )?,
+            end_of_turn_seconds: shelf.histogram(
+                "voxgate_end_of_turn_inference_seconds",
+                "How long the model of the end of turns ran for one question.",
+                FELT_SECONDS,
+            )?,
+            end_of_turn_verdicts: shelf.counters(
+                "voxgate_end_of_turn_verdicts_total",
+                "What became of the questions to the model of the end of turns: used, late (the turn was over or the caller spoke on), no_room (too many waited), stale (waited too long), failed.",
+                &["outcome"],
+            )?,
             interruptions: shelf.counter("voxgate_interruptions_total", "Answers cut off by the caller.")?,
             false_interruptions: shelf.counters(
                 "voxgate_false_interruptions_total",
@@ -156,6 +188,16 @@ impl Metrics {
                 "voxgate_provider_rotations_total",
                 "Conversations that moved (or failed to move) to a new connection to their provider, by the reason: age, expired, closed, lost.",
                 &["reason", "outcome"],
+            )?,
+            guardrail_matches: shelf.counters(
+                "voxgate_guardrail_matches_total",
+                "Times a guardrail matched, by its name, by whose words it matched and by what it asked for.",
+                &["rule", "direction", "act"],
+            )?,
+            guardrail_stop_seconds: shelf.histogram(
+                "voxgate_guardrail_stop_seconds",
+                "Time from words that break a rule to the moment their answer is taken back and nothing more of it is sent.",
+                INSIDE_SECONDS,
             )?,
             tunnel_drops: shelf.counters(
                 "voxgate_tunnel_drops_total",
@@ -191,6 +233,11 @@ impl Metrics {
     /// If there is one already.
     pub fn add_relay(&self, read: ReadFigures) -> Result<(), prometheus::Error> {
         relay::register(&self.registry, read)
+    }
+
+    /// A guardrail matched.
+    pub fn guardrail_matched(&self, rule: &str, direction: &str, act: &str) {
+        self.guardrail_matches.with_label_values(&[rule, direction, act]).inc();
     }
 
     /// Something failed on the way to or at a provider.

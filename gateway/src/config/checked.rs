@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use voxgate_media::encode::EncoderConfig;
 use voxgate_media::session::InterruptionRule;
-use voxgate_media::turn::Backchannels;
+use voxgate_media::turn::{Backchannels, ListeningRule};
 use voxgate_policy::admission::SessionLimits;
+use voxgate_policy::decision::Authorizer;
+use voxgate_policy::directory::KeyEntry;
+use voxgate_policy::guardrail::RuleSet;
 use voxgate_policy::key::KeyHash;
 use voxgate_policy::routing::{ModelPattern, Route, RouteTable};
 use voxgate_protocol::bridge::TurnOwner;
@@ -17,6 +21,8 @@ use voxgate_providers::Secret;
 use super::ConfigError;
 use super::relays::{self, Control};
 use super::written::{self, TurnSide, Written};
+use super::{guardrails, organisations, policies};
+use crate::end_of_turn::TurnModel;
 use crate::replay::Retention;
 
 /// Shortest and longest session anybody may configure.
@@ -45,6 +51,9 @@ const MINIMUM_SPEECH: std::ops::RangeInclusive<Duration> =
 /// Silence after a noise: below, no recogniser is quick enough; above, the call seems dead.
 const RESUME_AFTER: std::ops::RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(10);
 
+/// How long a pause may wait for a verdict: below, none is ready; above, it would be the longest pause of an eager client.
+const PATIENCE: std::ops::RangeInclusive<Duration> = Duration::from_millis(200)..=Duration::from_secs(2);
+
 /// Backchannels anybody may list; they are compared with everything said over an answer.
 const MOST_BACKCHANNELS: usize = 100;
 
@@ -68,11 +77,25 @@ pub(crate) struct Checked {
     pub(crate) limits: written::Limits,
     pub(crate) encoder: EncoderConfig,
     pub(crate) interruption: Option<InterruptionRule>,
+    pub(crate) end_of_turn: Option<EndOfTurn>,
     pub(crate) providers: BTreeMap<String, Provider>,
     pub(crate) routes: RouteTable,
     pub(crate) default_model: String,
+    pub(crate) guardrails: Arc<RuleSet>,
     pub(crate) replay: Option<Retention>,
     pub(crate) key_hashes: Vec<KeyHash>,
+    /// The keys of `organisations`.
+    pub(crate) keys: Vec<KeyEntry>,
+    pub(crate) authorizer: Arc<Authorizer>,
+    /// Where providers work, by name, as far as it is said.
+    pub(crate) regions: BTreeMap<String, String>,
+}
+
+/// A model of the end of turns, loaded, and what is made of it.
+#[derive(Debug)]
+pub(crate) struct EndOfTurn {
+    pub(crate) model: TurnModel,
+    pub(crate) rule: ListeningRule,
 }
 
 /// A provider and what it needs.
@@ -127,14 +150,18 @@ pub(crate) fn check(
         .collect();
     let routes = check_routes(written, &mut problems);
     let key_hashes = check_keys(written, &mut problems);
+    let keys = organisations::check(&written.organisations, &mut problems);
     check_limits(written, &mut problems);
     check_interruption(written, &mut problems);
+    let end_of_turn = check_end_of_turn(written, &mut problems);
     check_relay(written, &mut problems);
     let replay = check_replay(written, &mut problems);
+    let guardrails = guardrails::check(&written.guardrails, &mut problems);
     let control = relays::check(written, environment, &mut problems);
-    if !problems.is_empty() {
+    let authorizer = policies::check(&written.policies, &mut problems);
+    let Some(authorizer) = authorizer.filter(|_| problems.is_empty()) else {
         return Err(ConfigError::Problems(problems));
-    }
+    };
     Ok(Checked {
         data_dir: written.data_dir.clone(),
         http: written.http.listen,
@@ -150,11 +177,16 @@ pub(crate) fn check(
         limits: written.limits.clone(),
         encoder: encoder(&written.audio),
         interruption: written.conversation.interruption.as_ref().map(interruption),
+        end_of_turn,
         providers,
         routes,
         default_model: written.default_model.clone(),
+        guardrails,
         replay,
         key_hashes,
+        keys,
+        authorizer: Arc::new(authorizer),
+        regions: regions(written),
     })
 }
 
@@ -180,7 +212,11 @@ fn check_provider(
             stall_timeout,
             max_connection,
             transcription_model,
+            region,
         } => {
+            if region.as_ref().is_some_and(|region| region.trim().is_empty()) {
+                problems.push(format!("providers.{name}.region is empty"));
+            }
             if !CONNECTION_AGES.contains(max_connection) {
                 problems.push(format!("providers.{name}.max_connection must be 1s to 24h"));
             }
@@ -234,6 +270,16 @@ fn check_provider(
 fn transcription_model_of(written: Option<&str>, base_url: &str) -> Option<String> {
     let default = base_url.contains("://api.openai.com/").then_some(DEFAULT_TRANSCRIPTION_MODEL);
     written.or(default).filter(|model| !model.is_empty()).map(str::to_owned)
+}
+
+fn regions(written: &Written) -> BTreeMap<String, String> {
+    let region = |provider: &written::Provider| match provider {
+        written::Provider::OpenaiRealtime { region, .. } => region.clone(),
+        written::Provider::Local { .. } => None,
+    };
+    let said =
+        written.providers.iter().filter_map(|(name, provider)| Some((name.clone(), region(provider)?)));
+    said.collect()
 }
 
 fn check_routes(written: &Written, problems: &mut Vec<String>) -> RouteTable {
@@ -315,6 +361,27 @@ fn check_interruption(written: &Written, problems: &mut Vec<String>) {
     }
     if !backchannels.iter().all(|words| words.chars().any(char::is_alphanumeric)) {
         problems.push("conversation.interruption.backchannels has an entry without a letter".to_owned());
+    }
+}
+
+fn check_end_of_turn(written: &Written, problems: &mut Vec<String>) -> Option<EndOfTurn> {
+    let written::EndOfTurn { model, threads, patience } = written.conversation.end_of_turn.as_ref()?;
+    if !(1..=64).contains(threads) {
+        problems.push(format!("conversation.end_of_turn.threads is {threads}; it must be 1 to 64"));
+        return None;
+    }
+    if !PATIENCE.contains(patience) {
+        problems.push("conversation.end_of_turn.patience must be 200ms to 2s".to_owned());
+    }
+    match TurnModel::load(model, *threads) {
+        Ok(model) => {
+            let rule = ListeningRule { window: model.window(), patience: *patience };
+            Some(EndOfTurn { model, rule })
+        }
+        Err(error) => {
+            problems.push(format!("conversation.end_of_turn.model: {error}"));
+            None
+        }
     }
 }
 

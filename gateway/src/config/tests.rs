@@ -59,6 +59,22 @@ fn an_interruption_is_judged_only_if_configured_and_only_within_reason() {
 }
 
 #[test]
+fn a_model_that_cannot_be_used_is_one_problem_of_the_configuration() {
+    let of = |text: &str| problems(check(&parse(text).unwrap(), &nothing));
+    let missing = of("conversation: { end_of_turn: { model: /nonexistent.onnx } }");
+    assert_eq!(missing.len(), 1);
+    assert!(
+        missing[0].contains("conversation.end_of_turn.model: /nonexistent.onnx cannot be read"),
+        "{missing:?}"
+    );
+    let file = env!("CARGO_MANIFEST_PATH");
+    let wrong = of(&format!("conversation: {{ end_of_turn: {{ model: '{file}', patience: 3s }} }}"));
+    assert_eq!(wrong.len(), 2);
+    assert!(wrong[0].contains("patience") && wrong[1].contains("is no ONNX model"), "{wrong:?}");
+    assert_eq!(of("conversation: { end_of_turn: { model: x, threads: 0 } }").len(), 1);
+}
+
+#[test]
 fn a_key_comes_from_the_environment_and_stays_out_of_debug_output() {
     let text = "
 providers:

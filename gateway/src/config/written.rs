@@ -7,6 +7,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::organisations::Organisation;
+
+use super::guardrails::Guardrail;
+
 /// The whole file. Every part may be left out.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -38,10 +42,18 @@ pub(crate) struct Written {
     pub(crate) routes: Vec<Route>,
     /// The model of a client that names none. Default `gpt-realtime`, what SDKs ask for.
     pub(crate) default_model: String,
+    /// Rules over the words of calls, in both directions and in the arguments of tool calls. Default: none.
+    pub(crate) guardrails: Vec<Guardrail>,
     /// Logs of sessions for `voxgate replay`. Default: none are written.
     pub(crate) replay: Option<Replay>,
     /// SHA-256 hashes (64 hexadecimal digits) of further API keys. The key in the data folder always works.
     pub(crate) key_hashes: Vec<String>,
+    /// Organisations, their teams and keys, by id. Default: none; the key in the data folder is the owner key of team
+    /// `default` of organisation `default`. Read again on SIGHUP.
+    pub(crate) organisations: BTreeMap<String, Organisation>,
+    /// Files with policies in Cedar's language. Default: none, and a built-in set holds: whoever has a key may call, roles
+    /// administer their own organisation. With files only what they permit is allowed.
+    pub(crate) policies: Vec<PathBuf>,
 }
 
 impl Default for Written {
@@ -63,8 +75,11 @@ impl Default for Written {
             )]),
             routes: vec![Route { model: "*".to_owned(), provider: "local".to_owned(), provider_model: None }],
             default_model: "gpt-realtime".to_owned(),
+            guardrails: Vec::new(),
             replay: None,
             key_hashes: Vec::new(),
+            organisations: BTreeMap::new(),
+            policies: Vec::new(),
         }
     }
 }
@@ -214,6 +229,33 @@ pub(crate) struct Conversation {
     /// finds; elsewhere the provider or the client stops the answer. Default: no, every sound of a voice stops the
     /// answer for good, as the Realtime API documents it.
     pub(crate) interruption: Option<Interruption>,
+    /// A model that hears whether a turn is over, for `semantic_vad` where the gateway finds the turns. Default: none, the
+    /// words decide if they are known in time, and else the pause.
+    pub(crate) end_of_turn: Option<EndOfTurn>,
+}
+
+/// An ONNX model of the end of turns. docs/end-of-turn.md says what it must take and give.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EndOfTurn {
+    /// The file. It is the operator's own: as trusted as this configuration.
+    pub(crate) model: PathBuf,
+    /// Threads a run may use, 1 to 64. Turns are judged one after the other. Default 1: a model must not take the
+    /// processors from the audio.
+    #[serde(default = "default_model_threads")]
+    pub(crate) threads: usize,
+    /// The pause up to which a turn waits for the model's verdict, 200 ms to 2 s, the shortest of the Realtime API's maxima.
+    /// Default 600 ms: the usual pause without a verdict, so that waiting costs nothing at the default eagerness.
+    #[serde(with = "humantime_serde", default = "default_patience")]
+    pub(crate) patience: Duration,
+}
+
+const fn default_model_threads() -> usize {
+    1
+}
+
+const fn default_patience() -> Duration {
+    Duration::from_millis(600)
 }
 
 /// What interrupts an answer. Until it is known whether a sound does, the answer is silent.
@@ -282,6 +324,9 @@ pub(crate) enum Provider {
         /// Default `gpt-4o-mini-transcribe` for OpenAI, its cheapest and what its SDKs ask for; for other servers, of
         /// whose models nothing is known, the empty name.
         transcription_model: Option<String>,
+        /// Where the provider keeps and works on what is said, as policies name it (`Region::"eu"`). Default: not said.
+        #[serde(default)]
+        region: Option<String>,
     },
 }
 

@@ -12,7 +12,9 @@ use voxgate_media::encode::EncoderConfig;
 use voxgate_media::session::{
     InterruptionRule, Leg, NetworkTimes, Session, SessionConfig, SessionError, SessionOutput, SessionStats,
 };
+use voxgate_media::turn::{ListeningRule, Question};
 use voxgate_media::uplink::RtpAudio;
+use voxgate_protocol::audio::Pcm;
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, BridgeTraits};
 use voxgate_protocol::id::{IdSource, SessionId};
 use voxgate_protocol::session::{EndReason, SessionCommand, SessionEvent};
@@ -36,6 +38,8 @@ pub(crate) struct CoreConfig {
     pub(crate) encoder: EncoderConfig,
     /// When speech over an answer interrupts it; `None` is always and at once.
     pub(crate) interruption: Option<InterruptionRule>,
+    /// How the sound of turns is judged; `None` if nobody can.
+    pub(crate) listening: Option<ListeningRule>,
     /// The wall clock at which the session ends at the latest, in seconds since the Unix epoch. Only shown to the
     /// client.
     pub(crate) expires_at_unix: u64,
@@ -63,6 +67,8 @@ pub(crate) enum CoreInput<'a> {
     Rtp(RtpAudio<'a>),
     /// An event of the provider, with the time it came in.
     Bridge { at: Instant, event: BridgeEvent },
+    /// The listener's verdict on the question of [`CoreOutput::JudgeTurn`]; `None` if there is none.
+    TurnJudged { question: Question, probability: Option<f32> },
     /// A command that does not come from the client protocol.
     Command(SessionCommand),
     /// Time passed: [`DialogueCore::poll_timeout`] is due.
@@ -99,6 +105,8 @@ pub(crate) enum CoreOutput {
     },
     /// Send to the provider.
     Bridge(BridgeCommand),
+    /// Ask the listener about the turn that goes on.
+    JudgeTurn { question: Question, speech: Pcm },
     /// A turn was measured.
     Turn(Box<TurnTimeline>),
     /// The session is over. Only texts held for a channel that opens later follow.
@@ -126,6 +134,7 @@ impl DialogueCore {
             leg,
             encoder,
             interruption,
+            listening,
             expires_at_unix,
             seed,
             ..
@@ -141,6 +150,7 @@ impl DialogueCore {
             leg,
             encoder,
             interruption,
+            listening,
             seed: seeds.next_seed(),
         })?;
         let adapter = Adapter::new(kind, session_id, settings, expires_at_unix, seeds.next_seed())
@@ -170,6 +180,9 @@ impl DialogueCore {
             CoreInput::Detach(sideband) => self.adapter.detach(sideband),
             CoreInput::Rtp(packet) => self.session.handle_rtp(now, packet),
             CoreInput::Bridge { at, event } => self.session.handle_bridge(now, at, event),
+            CoreInput::TurnJudged { question, probability } => {
+                self.session.handle_verdict(question, probability);
+            }
             CoreInput::Command(command) => self.session.handle_command(now, command),
             CoreInput::Timeout => self.session.handle_timeout(now),
             CoreInput::Sent => self.session.handle_sent(now),
@@ -242,6 +255,9 @@ impl DialogueCore {
                     self.end_to_tell = Some(reason);
                 }
                 self.adapter.handle_event(event);
+            }
+            SessionOutput::JudgeTurn { question, speech } => {
+                self.outputs.push_back(CoreOutput::JudgeTurn { question, speech });
             }
             SessionOutput::Audio { payload, timestamp, marker, first_received, lateness } => {
                 self.outputs.push_back(CoreOutput::Audio {

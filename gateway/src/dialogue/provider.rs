@@ -59,7 +59,7 @@ impl Provider {
         seed: u64,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let Connected { line, last_turn, successors } = connected;
+        let Connected { line, last_turn, successors, .. } = connected;
         let replacement = successors.map(|successors| Replacement {
             rotation: Rotation::new(now, successors.max_age, line.bridge.traits, settings),
             successors,

@@ -9,6 +9,7 @@ mod caller;
 mod client;
 mod dice;
 mod judge;
+mod listener;
 mod provider;
 mod schedule;
 mod sidebands;

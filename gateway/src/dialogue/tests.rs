@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
 use voxgate_policy::admission::{Admission, SessionLimits};
+use voxgate_policy::decision::Obligations;
+use voxgate_policy::directory::Caller;
 use voxgate_policy::key::KeyIndex;
 use voxgate_policy::routing::{ModelPattern, Route};
 use voxgate_protocol::audio::SampleRate;
@@ -36,6 +38,8 @@ fn dialogue(places: &Places) -> (Dialogue, BridgeEnds) {
         ticket: None,
         resumed: None,
         allowed_events: None,
+        caller: Caller::default(),
+        obligations: Obligations::default(),
     };
     let config = DialogueConfig {
         leg: Leg::Pcm,
@@ -45,10 +49,15 @@ fn dialogue(places: &Places) -> (Dialogue, BridgeEnds) {
         max_session: Duration::from_secs(3_600),
         seed: 5,
         metrics: Arc::new(Metrics::new().unwrap()),
+        guardrails: Arc::default(),
         replay: None,
     };
-    let connected =
-        Connected { line: Line { bridge: near, ringer }, last_turn: LastTurn::default(), successors: None };
+    let connected = Connected {
+        line: Line { bridge: near, ringer },
+        last_turn: LastTurn::default(),
+        successors: None,
+        ear: None,
+    };
     (Dialogue::new(request, connected, config).unwrap(), far)
 }
 

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use voxgate_media::encode::EncoderConfig;
 use voxgate_media::session::{InterruptionRule, Leg, NetworkTimes};
+use voxgate_media::turn::{ListeningRule, Question};
 use voxgate_media::uplink::RtpAudio;
 use voxgate_protocol::bridge::{BridgeEvent, BridgeTraits, OutputPart, ResponseStatus};
 use voxgate_protocol::id::SessionId;
@@ -71,6 +72,7 @@ pub(crate) struct Header {
     pub(crate) settings: SessionSettings,
     pub(crate) encoder: LoggedEncoder,
     pub(crate) interruption: Option<InterruptionRule>,
+    pub(crate) listening: Option<ListeningRule>,
     pub(crate) expires_at_unix: u64,
     pub(crate) max_session: Duration,
     pub(crate) allowed_events: Option<AllowedEvents>,
@@ -102,6 +104,7 @@ impl Header {
             settings: config.settings.clone(),
             encoder: LoggedEncoder { bitrate, complexity, fec, expected_loss_percent },
             interruption: config.interruption.clone(),
+            listening: config.listening,
             expires_at_unix: config.expires_at_unix,
             max_session: config.max_session,
             allowed_events: config.allowed_events.clone(),
@@ -128,6 +131,7 @@ impl Header {
             },
             encoder: EncoderConfig { bitrate, complexity, fec, expected_loss_percent },
             interruption: self.interruption.clone(),
+            listening: self.listening,
             expires_at_unix: self.expires_at_unix,
             max_session: self.max_session,
             allowed_events: self.allowed_events.clone(),
@@ -231,6 +235,10 @@ pub(crate) enum LoggedInput {
         at: Offset,
         event: BridgeEvent,
     },
+    TurnJudged {
+        question: Question,
+        probability: Option<f32>,
+    },
     Command(SessionCommand),
     Timeout,
     Sent,
@@ -271,6 +279,7 @@ impl LoggedInput {
             Self::Detach(sideband) => format!("sideband {sideband} leaves"),
             Self::Rtp { sequence, payload, .. } => format!("rtp {sequence}, {} bytes", payload.len()),
             Self::Bridge { event, .. } => describe_event(event),
+            Self::TurnJudged { question, .. } => format!("verdict on question {}", question.0),
             Self::Command(_) => "command of the gateway".to_owned(),
             Self::Timeout => "timeout".to_owned(),
             Self::Sent => "first packet sent".to_owned(),
@@ -298,6 +307,9 @@ impl LoggedInput {
                 arrived: arrived.from(start)?,
             }),
             Self::Bridge { at, event } => CoreInput::Bridge { at: at.from(start)?, event: event.clone() },
+            Self::TurnJudged { question, probability } => {
+                CoreInput::TurnJudged { question: *question, probability: *probability }
+            }
             Self::Command(command) => CoreInput::Command(command.clone()),
             Self::Timeout => CoreInput::Timeout,
             Self::Sent => CoreInput::Sent,

@@ -20,6 +20,9 @@ pub(super) fn fingerprint(output: &CoreOutput, start: Instant) -> String {
             let received = first_received.map(|at| Offset::between(start, at));
             of("rtp", &json!([timestamp, marker, received, lateness]))
         }
+        CoreOutput::JudgeTurn { question, speech } => {
+            of("judge_turn", &json!([question, speech.rate, speech.samples.len()]))
+        }
         CoreOutput::Bridge(BridgeCommand::Audio(pcm)) => {
             of("provider.audio", &json!([pcm.rate, pcm.samples.len()]))
         }

@@ -107,6 +107,9 @@ impl Recorder {
                 at: Offset::between(self.start, *at),
                 event: if self.keeps_audio { event.clone() } else { silenced(event) },
             },
+            CoreInput::TurnJudged { question, probability } => {
+                LoggedInput::TurnJudged { question: *question, probability: *probability }
+            }
             CoreInput::Command(SessionCommand::AppendAudio(pcm)) if !self.keeps_audio => {
                 LoggedInput::Command(SessionCommand::AppendAudio(silence_like(pcm)))
             }
@@ -142,6 +145,9 @@ fn without_sound(output: &CoreOutput) -> CoreOutput {
             first_received: *first_received,
             lateness: *lateness,
         },
+        CoreOutput::JudgeTurn { question, speech } => {
+            CoreOutput::JudgeTurn { question: *question, speech: silence_like(speech) }
+        }
         CoreOutput::Bridge(BridgeCommand::Audio(pcm)) => {
             CoreOutput::Bridge(BridgeCommand::Audio(silence_like(pcm)))
         }

@@ -68,6 +68,7 @@ fn config(owner: TurnOwner) -> CoreConfig {
         leg: Leg::Rtp,
         encoder: EncoderConfig::default(),
         interruption: None,
+        listening: None,
         expires_at_unix: 1_800_000_000,
         max_session: Duration::from_secs(3_600),
         allowed_events: None,

@@ -89,6 +89,10 @@ fn close_frame(end: &End, max_session: Duration) -> CloseFrame {
             EndReason::SetupTimeout => (close_code::AWAY, "The call was not set up in time.".into()),
             EndReason::MaximumDuration => (close_code::AWAY, maximum_duration_reached(max_session).into()),
             EndReason::Drained => (close_code::AWAY, "The gateway is shutting down.".into()),
+            EndReason::KeyRevoked => (close_code::POLICY, "The key of the call was revoked.".into()),
+            EndReason::Guardrail => {
+                (close_code::POLICY, "Something was said that this gateway does not allow.".into())
+            }
             EndReason::ProviderFailed => (close_code::ERROR, "The speech provider ended the session.".into()),
         },
         End::Farewell(Farewell::TooSlow) => {

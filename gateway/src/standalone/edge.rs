@@ -87,6 +87,7 @@ pub(super) fn start(
         setup_timeout: config.limits.setup_timeout,
         silence_timeout: config.limits.silence_timeout,
         metrics: Arc::clone(metrics),
+        guardrails: Arc::clone(&config.guardrails),
         replay,
     };
     let (commands, _thread) = transceiver::spawn(socket, edges, transceiver_config)

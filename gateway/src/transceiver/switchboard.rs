@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use voxgate_protocol::id::CallId;
 use voxgate_protocol::path::ClientAddress;
 use voxgate_protocol::session::EndReason;
+use voxgate_signaling::directory::Revoked;
 use voxgate_telemetry::metrics::Metrics;
 
 use super::call::{Call, CallOutput};
@@ -55,6 +56,8 @@ pub(super) struct Switchboard {
     deadlines: BTreeSet<(Instant, Slot)>,
     deadline_of: HashMap<Slot, Instant>,
     draining: Option<Drain>,
+    /// The keys whose calls have to end.
+    revoked: Revoked,
     /// Calls answered so far; spreads them over the relays.
     answered: usize,
     /// The frame being made, kept for its memory.
@@ -85,6 +88,7 @@ impl Switchboard {
             deadlines: BTreeSet::new(),
             deadline_of: HashMap::new(),
             draining: None,
+            revoked: Revoked::default(),
             answered: 0,
             frame: Vec::new(),
             sink: Vec::new(),

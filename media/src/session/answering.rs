@@ -20,23 +20,28 @@ impl Session {
             return self.event(SessionEvent::Fault(already_answering()));
         }
         self.meter.asked(now);
-        self.idle.stop();
-        self.responses.asked(&options, false);
-        self.bridge(BridgeCommand::CreateResponse(options));
+        self.ask(options, false);
     }
 
     /// Answers the caller's turn.
     pub(super) fn answer_turn(&mut self) {
+        self.ask(Box::default(), true);
+    }
+
+    fn ask(&mut self, options: Box<ResponseOptions>, is_for_turn: bool) {
         self.idle.stop();
-        let options = Box::default();
-        self.responses.asked(&options, true);
+        self.responses.asked(&options, is_for_turn);
         self.bridge(BridgeCommand::CreateResponse(options));
     }
 
     /// Answers the caller's turn once the answer before is over.
     pub(super) fn create_what_waited(&mut self) {
-        if self.create_when_done && !self.responses.is_busy() {
-            self.create_when_done = false;
+        if self.responses.is_busy() {
+            return;
+        }
+        if let Some(options) = self.withdrawal.take_instead() {
+            self.ask(options, false);
+        } else if std::mem::take(&mut self.create_when_done) {
             self.answer_turn();
         }
     }
@@ -46,10 +51,13 @@ impl Session {
         let Some(Started { is_for_turn, is_cancelled }) = self.responses.started(&response_id) else {
             return;
         };
+        let is_withdrawn = self.withdrawal.meets();
         self.meter.response_started(at);
         self.event(SessionEvent::ResponseStarted { response_id: response_id.clone(), is_for_turn });
         if is_cancelled {
             self.bridge(BridgeCommand::CancelResponse { response_id: Some(response_id) });
+        } else if is_withdrawn {
+            self.withdraw_begun(response_id);
         }
     }
 

@@ -8,10 +8,11 @@ use voxgate_protocol::bridge::{BridgeTraits, TurnOwner};
 use voxgate_protocol::settings::TurnDetection;
 
 use crate::resample::Resampler;
-use crate::turn::{PauseRule, TurnEvent, TurnMachine};
+use crate::turn::{ListeningRule, PauseRule, Question, TurnEvent, TurnMachine};
 use crate::uplink::{DEFAULT_MAX_SILENCE, RtpAudio, Uplink, UplinkFrame};
 use crate::voice::{VoiceActivity, VoiceFrame};
 
+use super::recent::Recent;
 use super::{Leg, SessionError};
 
 /// How far back arrivals are remembered: longer than any configured pause plus the start of a turn.
@@ -64,6 +65,13 @@ pub(super) enum InputEvent {
         /// Position, prefix padding included.
         at: Duration,
     },
+    /// The listener is asked whether the turn is over.
+    Paused {
+        /// The question.
+        question: Question,
+        /// The end of the turn so far.
+        speech: Pcm,
+    },
     /// The turn is over (gateway's own detection).
     SpeechStopped {
         /// Position.
@@ -104,6 +112,8 @@ pub(super) struct Input {
     /// What passed while nobody looked for turns: the detector's positions lack it.
     unheard: SampleCount,
     turn: Option<TurnMachine>,
+    listening: Option<ListeningRule>,
+    recent: Recent,
     gate: Gate,
     prefix: VecDeque<i16>,
     prefix_length: SampleCount,
@@ -118,7 +128,12 @@ pub(super) struct Input {
 
 impl Input {
     /// A caller from whom nothing comes any more is taken to be silent for `least_silence` or longer.
-    pub(super) fn new(leg: Leg, traits: BridgeTraits, least_silence: Duration) -> Result<Self, SessionError> {
+    pub(super) fn new(
+        leg: Leg,
+        traits: BridgeTraits,
+        least_silence: Duration,
+        listening: Option<ListeningRule>,
+    ) -> Result<Self, SessionError> {
         let rate = traits.input_rate;
         let audio = |error: &dyn std::fmt::Display| SessionError::Audio(error.to_string());
         let uplink = match leg {
@@ -140,6 +155,8 @@ impl Input {
             voice: VoiceActivity::new(rate).map_err(|error| audio(&error))?,
             unheard: SampleCount(0),
             turn: None,
+            listening,
+            recent: Recent::default(),
             gate: Gate::Open,
             prefix: VecDeque::new(),
             prefix_length: SampleCount(0),
@@ -157,6 +174,11 @@ impl Input {
             let longest = detection.map_or(Duration::ZERO, |detection| PauseRule::of(detection).longest());
             uplink.set_max_silence((longest + SILENCE_MARGIN).max(self.least_silence));
         }
+        let window = match (self.listening, detection) {
+            (Some(rule), Some(TurnDetection::Semantic(_))) if self.owner == TurnOwner::Gateway => rule.window,
+            _ => Duration::ZERO,
+        };
+        self.recent.keep(window, self.rate);
         let (TurnOwner::Gateway, Some(detection)) = (self.owner, detection) else {
             self.turn = None;
             self.gate = Gate::Open;
@@ -165,7 +187,8 @@ impl Input {
         match &mut self.turn {
             Some(turn) => turn.reconfigure(detection),
             None => {
-                self.turn = Some(TurnMachine::starting_at(self.position, detection, self.rate));
+                let turn = TurnMachine::starting_at(self.position, detection, self.rate);
+                self.turn = Some(turn.heard_by(self.listening));
                 self.gate = Gate::Turns { is_speaking: false };
             }
         }
@@ -232,6 +255,11 @@ impl Input {
         if let Some(turn) = &mut self.turn {
             turn.estimate_complete(probability);
         }
+    }
+
+    /// The listener's verdict. False if it came too late to count.
+    pub(super) fn hear_verdict(&mut self, question: Question, probability: Option<f32>) -> bool {
+        self.turn.as_mut().is_some_and(|turn| turn.hear_verdict(question, probability))
     }
 
     /// How much the caller has spoken in the last turn, and how long ago that ended.
@@ -322,6 +350,7 @@ impl Input {
         });
         if self.turn.is_some() {
             let frames = self.voice.push(&pcm.samples);
+            self.recent.push(&pcm.samples);
             self.forward(pcm);
             if let Some(turn) = &mut self.turn {
                 for frame in frames {
@@ -366,6 +395,11 @@ impl Input {
         while let Some(event) = self.turn.as_mut().and_then(TurnMachine::poll_event) {
             match event {
                 TurnEvent::SpeechStarted { at, .. } => self.open_gate(at),
+                TurnEvent::Paused { question, begin } => {
+                    let spoken = SampleCount(self.position.0.saturating_sub(begin.0));
+                    let speech = self.recent.last(spoken, self.rate);
+                    self.events.push_back(InputEvent::Paused { question, speech });
+                }
                 TurnEvent::SpeechStopped { at, last_speech } => {
                     self.gate = Gate::Turns { is_speaking: false };
                     self.uncommitted = SampleCount(0);

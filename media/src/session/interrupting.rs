@@ -133,6 +133,7 @@ impl Session {
     /// Stops the answer everywhere, now. What was heard counts up to `silent_since`.
     fn interrupt(&mut self, now: Instant, silent_since: Instant) {
         self.create_when_done = false;
+        self.withdrawal.forget();
         let current = self.responses.current().cloned();
         let stopped = current.filter(|id| self.responses.cancel(id, ResponseStatus::CancelledByTurn));
         if stopped.is_some() || self.answer.is_audible() {

@@ -18,8 +18,10 @@ use crate::uplink::RtpAudio;
 mod barge_in;
 mod holding;
 mod idle;
+mod listening;
 mod lost;
 mod silence;
+mod withdrawing;
 
 const MS: Duration = Duration::from_millis(1);
 const FRAME: Duration = Duration::from_millis(20);
@@ -55,6 +57,15 @@ impl Stage {
     }
 
     fn with_rule(owner: TurnOwner, leg: Leg, interruption: Option<InterruptionRule>) -> Self {
+        Self::with_rules(owner, leg, interruption, None)
+    }
+
+    fn with_rules(
+        owner: TurnOwner,
+        leg: Leg,
+        interruption: Option<InterruptionRule>,
+        listening: Option<ListeningRule>,
+    ) -> Self {
         let settings = SessionSettings {
             input: InputSettings {
                 turn_detection: Some(TurnDetection::ServerVad(ServerVad::default())),
@@ -75,6 +86,7 @@ impl Stage {
             leg,
             encoder: EncoderConfig::default(),
             interruption,
+            listening,
             seed: 11,
         });
         Self {

@@ -84,11 +84,6 @@ impl Loudness {
         self.voice += if level > self.voice { RISE * (level - self.voice) } else { -FALL };
     }
 
-    /// How far the last frame stands out of the noise, in dB.
-    pub(super) fn above_floor(&self) -> f32 {
-        self.level() - self.floor()
-    }
-
     /// Which half of the last frame is the last that sounds.
     pub(super) fn sounds(&self) -> Sounds {
         let lowest = self.lowest_voice();
@@ -192,7 +187,7 @@ mod tests {
             loudness.hear([level; 2]);
             loudness.voice_begins();
             loudness.voice_goes_on();
-            let _ = (loudness.sounds(), loudness.above_floor());
+            let _ = loudness.sounds();
         }
         assert!(loudness.floors.len() <= 5);
     }

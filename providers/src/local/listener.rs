@@ -30,7 +30,10 @@ pub(super) enum Hearing {
     /// The utterance goes on.
     Go(Vec<i16>),
     /// The words so far are of interest.
-    Ask,
+    Ask {
+        /// The caller is speaking: the last word is not whole.
+        inside_speech: bool,
+    },
     /// The utterance ends before this position.
     End {
         /// Samples of the session so far.
@@ -101,7 +104,7 @@ impl Listener {
                     _ => hearings.push(Hearing::Go(frame.to_vec())),
                 }
                 if self.is_time_to_ask() {
-                    hearings.push(Hearing::Ask);
+                    hearings.push(Hearing::Ask { inside_speech: self.gate.quiet_frames() == 0 });
                 }
             }
             (Some(_), _) => {
@@ -141,7 +144,7 @@ mod tests {
                 match hearing {
                     Hearing::Begin { samples, .. } => lengths.push(samples.len()),
                     Hearing::Go(samples) => *lengths.last_mut().unwrap() += samples.len(),
-                    Hearing::Ask | Hearing::End { .. } => {}
+                    Hearing::Ask { .. } | Hearing::End { .. } => {}
                 }
             }
         }
@@ -182,7 +185,7 @@ mod tests {
         let mut listener = Listener::new();
         let mut asked = |audio: &[i16]| {
             let hearings: Vec<Hearing> = audio.chunks(160).flat_map(|piece| listener.hear(piece)).collect();
-            hearings.iter().filter(|hearing| **hearing == Hearing::Ask).count()
+            hearings.iter().filter(|hearing| matches!(hearing, Hearing::Ask { .. })).count()
         };
         assert_eq!(asked(&[0; 16_000]), 0);
         let in_speech = asked(&tone(16_000));

@@ -22,7 +22,10 @@ const LONGEST_LINE: usize = 64;
 
 enum Piece {
     Samples(Vec<i16>),
-    Ask,
+    Ask {
+        /// The last word is not whole.
+        inside_speech: bool,
+    },
     End,
 }
 
@@ -182,8 +185,8 @@ impl Utterance {
     }
 
     /// Asks for the words so far.
-    pub(super) fn ask(&self) {
-        let _ = self.pieces.send(Piece::Ask);
+    pub(super) fn ask(&self, inside_speech: bool) {
+        let _ = self.pieces.send(Piece::Ask { inside_speech });
     }
 
     /// The utterance is complete.
@@ -228,8 +231,11 @@ fn decode(recogniser: &mut Recogniser, job: Job) {
     while let Ok(piece) = job.pieces.recv() {
         match piece {
             Piece::Samples(samples) => recogniser.feed(&samples),
-            Piece::Ask => {
-                let interim = Interim { utterance: job.interim.utterance, words: recogniser.so_far() };
+            Piece::Ask { inside_speech } => {
+                let words = recogniser.so_far();
+                let certain = if inside_speech { whole_words(&words) } else { Some(words.as_str()) };
+                let Some(words) = certain else { continue };
+                let interim = Interim { utterance: job.interim.utterance, words: words.to_owned() };
                 // A session that is busy with other things has no use for old words.
                 let _ = job.interim.sender.try_send(interim);
             }
@@ -240,6 +246,12 @@ fn decode(recogniser: &mut Recogniser, job: Job) {
         }
     }
     recogniser.rest();
+}
+
+/// The words without the last one, which is guessed from its beginning; `None` if that leaves nothing.
+fn whole_words(words: &str) -> Option<&str> {
+    let (whole, _) = words.trim_end().rsplit_once(' ')?;
+    Some(whole)
 }
 
 #[cfg(test)]
@@ -254,6 +266,13 @@ mod tests {
         let shared =
             Arc::new(Shared { decoders, line: Mutex::new(Line::default()), changed: Condvar::new() });
         DecoderPool { shared }
+    }
+
+    #[test]
+    fn the_word_that_is_being_spoken_is_no_word_yet() {
+        assert_eq!(whole_words("stop please st"), Some("stop please"));
+        assert_eq!(whole_words("oh"), None);
+        assert_eq!(whole_words(""), None);
     }
 
     #[test]

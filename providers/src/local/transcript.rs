@@ -79,9 +79,9 @@ impl OpenTurn {
                         utterance.hear(samples);
                     }
                 }
-                Hearing::Ask => {
+                Hearing::Ask { inside_speech } => {
                     if let Some((_, utterance, _)) = &self.open {
-                        utterance.ask();
+                        utterance.ask(inside_speech);
                     }
                 }
                 Hearing::End { position } => self.close(position),

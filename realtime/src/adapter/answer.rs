@@ -304,9 +304,11 @@ impl Adapter {
                 ResponseStatus::CancelledByClient
             }
             EndReason::MaximumDuration => failed("session_expired"),
-            EndReason::ProviderFailed | EndReason::Drained | EndReason::SetupTimeout => {
-                failed(reason.as_str())
-            }
+            EndReason::Guardrail => ResponseStatus::IncompleteByFilter,
+            EndReason::ProviderFailed
+            | EndReason::Drained
+            | EndReason::SetupTimeout
+            | EndReason::KeyRevoked => failed(reason.as_str()),
         };
         self.answers.requests.clear();
         while let Some(id) = self.answers.live.first().map(|response| response.id.clone()) {

@@ -93,13 +93,15 @@ fn write(wire: &mut Wire) {
 }
 
 fn assert_as_recorded(name: &str, kind: ClientKind) {
-    let lines: Vec<_> = call(kind).iter().map(Value::to_string).collect();
+    let events = call(kind);
+    let lines: Vec<_> = events.iter().map(Value::to_string).collect();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/server-events").join(name);
     let fresh = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::write(&fresh, lines.join("\n") + "\n").unwrap();
     let recorded = std::fs::read_to_string(&path).unwrap_or_default();
-    for (index, (line, expected)) in lines.iter().zip(recorded.lines()).enumerate() {
-        assert_eq!(line, expected, "line {} of {name}", index + 1);
+    for (index, (event, expected)) in events.iter().zip(recorded.lines()).enumerate() {
+        let expected: Value = serde_json::from_str(expected).unwrap();
+        assert_eq!(*event, expected, "line {} of {name}", index + 1);
     }
     assert_eq!(lines.len(), recorded.lines().count(), "the new recording is {}", fresh.display());
 }

@@ -26,7 +26,8 @@ fn update(session: Value) -> Value {
 fn the_session_object_has_the_shape_of_a_transcription() {
     let mut wire = session(ClientKind::WebSocket);
     let created = wire.take_event("session.created")["session"].take();
-    let keys: Vec<_> = created.as_object().unwrap().keys().map(String::as_str).collect();
+    let mut keys: Vec<_> = created.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
     assert_eq!(keys, ["audio", "expires_at", "id", "include", "object", "type"]);
     assert_eq!(
         (&created["type"], &created["object"]),

@@ -5,9 +5,13 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tower::ServiceExt as _;
 use voxgate_policy::admission::{Admission, SessionLimits};
-use voxgate_policy::key::{KeyHash, KeyIndex, KeyRing};
+use voxgate_policy::decision::{Act, Authorizer, Decision};
+use voxgate_policy::directory::{Directory, KeyEntry, Role};
+use voxgate_policy::key::{KeyHash, KeyIndex};
+use voxgate_protocol::tenant::KeyId;
 
 use super::*;
+use crate::directory::SharedDirectory;
 use crate::host::ServeSideband;
 
 const CALL: &str = "/v1/realtime/calls/rtc_1";
@@ -50,6 +54,8 @@ impl SessionHost for Host {
 
     fn refused(&self, _: &ApiError) {}
 
+    fn decided(&self, _: Act, _: &Decision, _: Duration) {}
+
     fn serve_socket(&self, _: WebSocket, _: SessionRequest) -> BoxFuture<'static, ()> {
         Box::pin(async {})
     }
@@ -57,9 +63,13 @@ impl SessionHost for Host {
 
 fn api() -> (Router, Arc<Host>) {
     let host = Arc::new(Host::default());
-    let keys = KeyRing::new(vec![KeyHash::of("vg_mine"), KeyHash::of("vg_other")]);
+    let entry =
+        |id: &str, key: &str| KeyEntry::first_run(KeyId::new(id).unwrap(), Role::Member, KeyHash::of(key));
+    let keys = Directory::new(vec![entry("mine", "vg_mine"), entry("other", "vg_other")]).unwrap();
     let api = ClientApi {
-        identity: Arc::new(Identity::new(keys)),
+        identity: Arc::new(Identity::new(SharedDirectory::new(keys))),
+        authorizer: Arc::new(Authorizer::load(&[]).unwrap()),
+        regions: Arc::default(),
         routes: Arc::new(RouteTable::default()),
         places: Places::new(Admission::new(SessionLimits { total: 1, per_key: 1 })),
         default_model: "m".into(),

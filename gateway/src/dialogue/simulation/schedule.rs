@@ -18,6 +18,7 @@ use super::caller::{Caller, Edge, Said};
 use super::client::Client;
 use super::dice::Dice;
 use super::judge::Judge;
+use super::listener::Listener;
 use super::provider::Provider;
 use super::sidebands::{Act, Sidebands};
 use crate::dialogue::core::{CoreConfig, CoreInput, CoreOutput, DialogueCore};
@@ -109,6 +110,7 @@ struct Call<'a> {
     client: Client,
     sidebands: Sidebands,
     provider: Provider,
+    listener: Listener,
     judge: Judge,
     dice: Dice,
     trace: &'a mut Trace,
@@ -122,6 +124,7 @@ enum Due {
     Caller,
     Client,
     Opening,
+    Listener,
     Sideband,
     End,
 }
@@ -144,6 +147,8 @@ impl<'a> Call<'a> {
         };
         // The cheapest coding: what is coded is checked elsewhere.
         let encoder = EncoderConfig { complexity: 0, fec: false, ..EncoderConfig::default() };
+        // Draws from dice of its own, so that the rest of a schedule is the same with and without it.
+        let listener = Listener::new(Dice::new(seed ^ 0x6c69_7374_656e));
         let config = CoreConfig {
             session_id: SessionId::from("sess_simulated"),
             settings: settings.clone(),
@@ -151,6 +156,7 @@ impl<'a> Call<'a> {
             leg: kind.leg,
             encoder,
             interruption: rule.clone(),
+            listening: listener.rule,
             expires_at_unix: 1_800_000_000,
             max_session: Duration::from_secs(3_600),
             allowed_events: None,
@@ -182,6 +188,7 @@ impl<'a> Call<'a> {
                 rule.is_some(),
                 provider_dice,
             ),
+            listener,
             judge: Judge::new(kind, &settings, rule, !opens_late, dice.chance(12)),
             dice,
             trace,
@@ -210,6 +217,7 @@ impl<'a> Call<'a> {
             (self.caller.next_at(), Due::Caller),
             (self.client.next_at().filter(|_| self.opens_at.is_none()), Due::Client),
             (self.opens_at, Due::Opening),
+            (self.listener.next_at(), Due::Listener),
             (self.sidebands.next_at(), Due::Sideband),
         ];
         let due = all.into_iter().filter_map(|(at, due)| Some((at?, due)));
@@ -230,6 +238,10 @@ impl<'a> Call<'a> {
                 self.judge.opened();
                 self.feed(CoreInput::Opened)
             }
+            Due::Listener => match self.listener.judge() {
+                Some((question, probability)) => self.feed(CoreInput::TurnJudged { question, probability }),
+                None => Ok(()),
+            },
             Due::Sideband => self.sideband_acts(),
             Due::End => {
                 let reasons = [
@@ -366,6 +378,9 @@ impl<'a> Call<'a> {
                     begins_answer |= first_received.is_some();
                     self.judge.packet(self.now, payload, *timestamp)?;
                 }
+                CoreOutput::JudgeTurn { question, speech } => {
+                    self.listener.ask(self.now, *question, speech.duration())?;
+                }
                 CoreOutput::Turn(_) => self.judge.turn()?,
                 CoreOutput::Ended(_) => self.judge.ended()?,
             }
@@ -426,6 +441,7 @@ fn describe_input(input: &CoreInput<'_>) -> String {
         CoreInput::Detach(sideband) => format!("{sideband:?} leaves"),
         CoreInput::Rtp(packet) => format!("{packet:?}"),
         CoreInput::Bridge { event, .. } => format!("{event:?}"),
+        CoreInput::TurnJudged { question, probability } => format!("{question:?} judged: {probability:?}"),
         CoreInput::Command(command) => format!("{command:?}"),
         CoreInput::Timeout => "timeout".to_owned(),
         CoreInput::Sent => "sent".to_owned(),
@@ -442,6 +458,7 @@ fn describe_output(output: &CoreOutput) -> String {
         CoreOutput::Audio { payload, timestamp, marker, .. } => {
             format!("packet of {} bytes at {timestamp}, marker {marker}", payload.len())
         }
+        CoreOutput::JudgeTurn { question, speech } => format!("{question:?} about {speech:?}"),
         CoreOutput::Bridge(command) => format!("{command:?}"),
         CoreOutput::Turn(_) => "a turn was measured".to_owned(),
         CoreOutput::Ended(reason) => format!("ended: {reason:?}"),

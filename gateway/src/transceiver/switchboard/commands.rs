@@ -44,6 +44,13 @@ impl Switchboard {
                 }
                 let _ = reply.send(slot.is_some());
             }
+            Command::Revoke(revoked) => {
+                self.revoked = revoked;
+                let slots: Vec<Slot> = self.calls.keys().copied().collect();
+                for slot in slots {
+                    self.end_if_revoked(now, slot);
+                }
+            }
             Command::Drain(deadline, all_ended) => {
                 self.draining = Some(Drain { deadline: Some(deadline), all_ended });
             }
@@ -54,6 +61,12 @@ impl Switchboard {
     fn slot_of_key(&self, call_id: &CallId, key: KeyIndex) -> Option<Slot> {
         let slot = self.by_call_id.get(call_id).copied()?;
         self.calls.get(&slot).filter(|call| call.key() == key).map(|_| slot)
+    }
+
+    fn end_if_revoked(&mut self, now: Instant, slot: Slot) {
+        if self.calls.get(&slot).is_some_and(|call| self.revoked.contains(&call.key())) {
+            self.work(now, slot, |call, sink| call.end(now, EndReason::KeyRevoked, sink));
+        }
     }
 
     fn attach(&mut self, now: Instant, attach: Attach) {
@@ -87,6 +100,8 @@ impl Switchboard {
             self.work(now, slot, |call, sink| call.end(now, EndReason::ClientClosed, sink));
         }
         self.work(now, slot, |call, sink| call.handle_bridge(now, sink));
+        // The key may have gone while the offer was on its way here.
+        self.end_if_revoked(now, slot);
     }
 
     /// The relays the next answer names.
@@ -129,6 +144,7 @@ impl Switchboard {
                 max_session: start.max_session,
                 seed: start.seed,
                 metrics: Arc::clone(&self.config.metrics),
+                guardrails: Arc::clone(&self.config.guardrails),
                 replay: self.config.replay.clone(),
             },
         );

@@ -5,6 +5,8 @@ use tokio::sync::oneshot;
 use voxgate_media::encode::EncoderConfig;
 use voxgate_media::transport::{Identity, RelayCandidate};
 use voxgate_policy::admission::{Admission, SessionLimits};
+use voxgate_policy::decision::Obligations;
+use voxgate_policy::directory::Caller;
 use voxgate_policy::key::KeyIndex;
 use voxgate_policy::routing::{ModelPattern, Route};
 use voxgate_protocol::audio::SampleRate;
@@ -25,6 +27,7 @@ use crate::sealing::Sealing;
 
 mod check;
 mod plans;
+mod revocation;
 mod sidebands;
 
 const NODE: NodeIndex = NodeIndex(1);
@@ -112,6 +115,7 @@ impl World {
             setup_timeout: Duration::from_secs(30),
             silence_timeout: Duration::from_secs(30),
             metrics: Arc::new(Metrics::new().unwrap()),
+            guardrails: Arc::default(),
             replay: None,
         };
         let ufrag_key = UfragKey::new(0, [7; 16], 0).unwrap();
@@ -165,6 +169,7 @@ impl World {
                 line: Line { bridge: near, ringer },
                 last_turn: LastTurn::default(),
                 successors: None,
+                ear: None,
             },
             expires_at_unix: BOOT.as_secs() + 3_600,
             ends_at: self.now + Duration::from_secs(3_600),
@@ -234,6 +239,8 @@ fn request(places: &Places) -> SessionRequest {
         ticket: None,
         resumed: None,
         allowed_events: None,
+        caller: Caller::default(),
+        obligations: Obligations::default(),
     }
 }
 

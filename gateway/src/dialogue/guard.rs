@@ -1,0 +1,172 @@
+//! What may be said in a session: its rules, over the words of both sides as they come.
+//!
+//! Pure, and outside the session core: what a rule asks for reaches the core as a command, so a replay log has it like
+//! any other and needs no rules. Words are looked at before the core has them. An answer is therefore taken back before
+//! the piece that broke a rule reaches anybody.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use voxgate_policy::guardrail::{Act, Direction, Finding, RuleSet, Scanner};
+use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, OutputPart};
+use voxgate_protocol::conversation::{Content, Item, ItemKind};
+use voxgate_protocol::id::{ItemId, ResponseId};
+use voxgate_protocol::session::{EndReason, SessionCommand};
+use voxgate_protocol::settings::{ResponseOptions, ToolChoice};
+
+/// Items looked at side by side: an answer, answers beside the conversation, the caller's turn.
+const MOST_ITEMS: usize = 8;
+
+/// Answers replaced in a row. A model that goes on then will not stop.
+const MOST_REPLACED: u32 = 3;
+
+/// A rule that matched, for the operator: no words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Note {
+    pub(super) rule: String,
+    pub(super) direction: &'static str,
+    pub(super) act: &'static str,
+}
+
+/// What has to happen before the words go on.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Judgement {
+    pub(super) notes: Vec<Note>,
+    pub(super) command: Option<SessionCommand>,
+    pub(super) end: Option<EndReason>,
+}
+
+/// An item whose words are still coming.
+struct Watched {
+    item_id: ItemId,
+    direction: Direction,
+    scanner: Scanner,
+}
+
+/// The rules of one session at work.
+pub(super) struct Guard {
+    rules: Arc<RuleSet>,
+    /// Oldest first.
+    watched: VecDeque<Watched>,
+    /// Answers replaced since the caller's last turn.
+    replaced: u32,
+}
+
+impl Guard {
+    pub(super) const fn new(rules: Arc<RuleSet>) -> Self {
+        Self { rules, watched: VecDeque::new(), replaced: 0 }
+    }
+
+    /// Looks at what the provider says.
+    pub(super) fn hear(&mut self, event: &BridgeEvent) -> Judgement {
+        match event {
+            BridgeEvent::InputTranscriptDelta { item_id, delta } => {
+                let findings = self.push(item_id, Direction::Caller, delta);
+                self.judge(&findings, Direction::Caller, None)
+            }
+            BridgeEvent::InputTranscriptDone { item_id, transcript, .. } => {
+                let findings = match self.finish(item_id) {
+                    Some((findings, _)) => findings,
+                    None => self.rules.scan(Direction::Caller, transcript),
+                };
+                self.judge(&findings, Direction::Caller, None)
+            }
+            BridgeEvent::InputCommitted { .. } => {
+                self.replaced = 0;
+                Judgement::default()
+            }
+            BridgeEvent::Output { response_id, item_id, part } => {
+                let (direction, piece) = match part {
+                    OutputPart::Audio(_) => return Judgement::default(),
+                    OutputPart::Transcript(piece) | OutputPart::Text(piece) => (Direction::Agent, piece),
+                    OutputPart::ToolArguments { delta, .. } => (Direction::ToolArguments, delta),
+                };
+                let findings = self.push(item_id, direction, piece);
+                self.judge(&findings, direction, Some(response_id))
+            }
+            BridgeEvent::OutputItemDone { response_id, item_id, .. } => match self.finish(item_id) {
+                Some((findings, direction)) => self.judge(&findings, direction, Some(response_id)),
+                None => Judgement::default(),
+            },
+            _ => Judgement::default(),
+        }
+    }
+
+    /// Looks at what a client writes to the conversation.
+    pub(super) fn read(&mut self, command: &BridgeCommand) -> Judgement {
+        let BridgeCommand::CreateItem { item: Item { kind: ItemKind::Message { content, .. }, .. }, .. } =
+            command
+        else {
+            return Judgement::default();
+        };
+        let written = content.iter().filter_map(|content| match content {
+            Content::InputText(text) => Some(text.as_str()),
+            _ => None,
+        });
+        let findings: Vec<Finding> =
+            written.flat_map(|text| self.rules.scan(Direction::Caller, text)).collect();
+        self.judge(&findings, Direction::Caller, None)
+    }
+
+    fn push(&mut self, item_id: &ItemId, direction: Direction, piece: &str) -> Vec<Finding> {
+        if self.rules.is_silent_about(direction) {
+            return Vec::new();
+        }
+        let place = self.watched.iter().position(|watched| watched.item_id == *item_id);
+        let place = place.unwrap_or_else(|| {
+            if self.watched.len() == MOST_ITEMS {
+                self.watched.pop_front();
+            }
+            let scanner = Scanner::new(Arc::clone(&self.rules), direction);
+            self.watched.push_back(Watched { item_id: item_id.clone(), direction, scanner });
+            self.watched.len() - 1
+        });
+        self.watched[place].scanner.push(piece)
+    }
+
+    fn finish(&mut self, item_id: &ItemId) -> Option<(Vec<Finding>, Direction)> {
+        let place = self.watched.iter().position(|watched| watched.item_id == *item_id)?;
+        let mut watched = self.watched.remove(place)?;
+        Some((watched.scanner.finish(), watched.direction))
+    }
+
+    fn judge(
+        &mut self,
+        findings: &[Finding],
+        direction: Direction,
+        answer: Option<&ResponseId>,
+    ) -> Judgement {
+        let notes = findings.iter().map(|finding| {
+            let rule = self.rules.rule(finding.rule);
+            Note { rule: rule.name.clone(), direction: direction.as_str(), act: rule.act.as_str() }
+        });
+        let notes = notes.collect();
+        match self.rules.strongest(findings).map(|(_, act)| act) {
+            Some(Act::End) => Judgement { notes, command: None, end: Some(EndReason::Guardrail) },
+            Some(Act::Replace { .. }) if self.replaced == MOST_REPLACED => {
+                Judgement { notes, command: None, end: Some(EndReason::Guardrail) }
+            }
+            Some(Act::Replace { say }) => {
+                self.replaced += 1;
+                let command = SessionCommand::WithdrawAnswer {
+                    response_id: answer.cloned(),
+                    instead: Some(Box::new(saying(say))),
+                };
+                Judgement { notes, command: Some(command), end: None }
+            }
+            Some(Act::Note | Act::Mask) | None => Judgement { notes, command: None, end: None },
+        }
+    }
+}
+
+/// An answer that is one sentence, word for word.
+fn saying(sentence: &str) -> ResponseOptions {
+    ResponseOptions {
+        instructions: Some(format!("Say exactly: {sentence}")),
+        tool_choice: Some(ToolChoice::None),
+        ..ResponseOptions::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

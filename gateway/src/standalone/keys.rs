@@ -1,0 +1,47 @@
+//! Keys that come and go while the gateway runs.
+
+use tokio::sync::{mpsc, watch};
+use voxgate_policy::key::KeyHash;
+use voxgate_signaling::directory::{Revoked, SharedDirectory};
+
+use crate::config::{self, Checked, ConfigError};
+use crate::process::ReloadSignals;
+use crate::transceiver::Command;
+
+/// Reads and checks the configuration again.
+pub(crate) type Reload = Box<dyn Fn() -> Result<Checked, ConfigError> + Send>;
+
+/// At every SIGHUP, takes over the keys of the configuration. One with a fault changes nothing.
+pub(super) async fn follow_file(
+    mut signals: ReloadSignals,
+    reload: Reload,
+    first: KeyHash,
+    directory: SharedDirectory,
+) {
+    loop {
+        signals.next().await;
+        let replaced = reload().map_err(|error| error.to_string()).and_then(|config| {
+            let keys = config::first_and(first, &config.key_hashes, &config.keys);
+            directory.replace(keys).map_err(|error| error.to_string())
+        });
+        match replaced {
+            Ok(lost) => {
+                tracing::info!(lost, "the keys were read again; nothing else of the configuration was")
+            }
+            Err(error) => tracing::error!(%error, "the configuration was read again and is not used"),
+        }
+    }
+}
+
+/// Lets the calls of revoked keys end.
+pub(super) async fn tell_calls(
+    mut revoked: watch::Receiver<Revoked>,
+    commands: mpsc::UnboundedSender<Command>,
+) {
+    loop {
+        let now = Revoked::clone(&revoked.borrow_and_update());
+        if commands.send(Command::Revoke(now)).is_err() || revoked.changed().await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Policies sorted by act and tenant, so that a decision looks only at those that can matter.
+//!
+//! Cedar walks through every policy of a set, so its time grows with their number. A policy whose scope names another act
+//! or another tenant can never be satisfied; leaving it out changes no answer.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use cedar_policy::{PolicyId, PolicySet};
+use voxgate_protocol::tenant::TenantPath;
+
+use super::load::Checked;
+use super::{Act, Obligations};
+
+/// What is known of a policy besides its text.
+#[derive(Debug)]
+pub(super) struct Terms {
+    pub(super) name: Arc<str>,
+    pub(super) forbids: bool,
+    pub(super) obligations: Obligations,
+}
+
+/// The policies of one act and one tenant.
+#[derive(Debug, Default)]
+pub(super) struct Slice {
+    pub(super) set: PolicySet,
+    pub(super) terms: HashMap<PolicyId, Arc<Terms>>,
+}
+
+/// Every slice that is not empty. The tenant is empty for policies that are for all.
+#[derive(Debug, Default)]
+pub(super) struct Slices {
+    by_act: BTreeMap<Act, BTreeMap<Box<str>, Slice>>,
+}
+
+impl Slices {
+    pub(super) fn new(policies: Vec<Checked>) -> Self {
+        let mut slices = Self::default();
+        for Checked { policy, name, forbids, obligations, acts, tenant } in policies {
+            let terms = Arc::new(Terms { name, forbids, obligations });
+            let tenant = tenant.unwrap_or_default();
+            for act in acts {
+                let slice = slices.by_act.entry(act).or_default().entry(tenant.clone()).or_default();
+                // Every policy has an id of its own, so none is refused.
+                if slice.set.add(policy.clone()).is_ok() {
+                    slice.terms.insert(policy.id().clone(), Arc::clone(&terms));
+                }
+            }
+        }
+        slices
+    }
+
+    /// The slices that can matter to this tenant: those for all, for its organisation, for its team.
+    pub(super) fn of(&self, act: Act, tenancy: &TenantPath) -> impl Iterator<Item = &Slice> {
+        let team = format!("{}/{}", tenancy.organisation, tenancy.team);
+        let slices = self.by_act.get(&act);
+        let places = ["", tenancy.organisation.as_str(), &team];
+        places.map(|place| slices.and_then(|slices| slices.get(place))).into_iter().flatten()
+    }
+}

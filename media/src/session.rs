@@ -464,28 +464,6 @@ impl Session {
         }
     }
 
-    /// The silence becomes an item like any turn: a model may hear in it what the detector did not.
-    fn answer_silence(&mut self, from: Duration, to: Duration) {
-        let item_id = self.mint_item();
-        self.event(SessionEvent::InputTimedOut { item_id: item_id.clone(), from, to });
-        let silence = self.input.take_silence(to.saturating_sub(from));
-        self.bridge(BridgeCommand::Audio(silence));
-        self.bridge(BridgeCommand::CommitInput { item_id: item_id.clone(), is_silence: true });
-        self.event(SessionEvent::InputCommitted { item_id });
-        self.answer_turn();
-    }
-
-    /// The same where the provider has heard the silence itself, as part of everything. It says when the item is made.
-    fn have_silence_answered(&mut self, now: Instant, from: Duration) {
-        self.input.fill_silence(now, from);
-        self.take_input(now);
-        let item_id = self.mint_item();
-        let to = self.input.position();
-        self.event(SessionEvent::InputTimedOut { item_id: item_id.clone(), from, to });
-        self.bridge(BridgeCommand::CommitInput { item_id, is_silence: true });
-        self.answer_turn();
-    }
-
     fn provider_heard_the_end(&mut self, arrived: Instant, item_id: ItemId, position: Duration) {
         let pause = input::configured_pause(self.settings.input.turn_detection.as_ref());
         let arrival = self.input.arrival_at(position.saturating_sub(pause));
@@ -563,18 +541,6 @@ impl Session {
         }
         if !self.responses.is_busy() && self.answer.has_probably_ended(now) {
             self.playback_ended(now);
-        }
-    }
-
-    fn playback_started(&mut self) {
-        self.idle.stop();
-        self.input.playback_started();
-    }
-
-    fn playback_ended(&mut self, now: Instant) {
-        self.input.playback_ended(now);
-        if self.user_item.is_none() {
-            self.idle.start(now, self.input.position());
         }
     }
 

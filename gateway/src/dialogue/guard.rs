@@ -71,6 +71,11 @@ impl Guard {
                 };
                 self.judge(&findings, Direction::Caller, None)
             }
+            // Words the client did not ask for are said none the less.
+            BridgeEvent::InputWords { words, .. } => {
+                let findings = self.rules.scan(Direction::Caller, words);
+                self.judge(&findings, Direction::Caller, None)
+            }
             BridgeEvent::InputCommitted { .. } => {
                 self.replaced = 0;
                 Judgement::default()

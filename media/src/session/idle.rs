@@ -5,7 +5,11 @@
 
 use std::time::{Duration, Instant};
 
+use voxgate_protocol::bridge::BridgeCommand;
+use voxgate_protocol::session::SessionEvent;
 use voxgate_protocol::settings::TurnDetection;
+
+use super::Session;
 
 /// The clock of the idle timeout.
 #[derive(Debug, Default)]
@@ -45,5 +49,41 @@ impl IdleClock {
     /// When [`IdleClock::take`] has to be asked.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.running.map(|(at, _)| at)
+    }
+}
+
+impl Session {
+    /// The silence becomes an item like any turn: a model may hear in it what the detector did not.
+    pub(super) fn answer_silence(&mut self, from: Duration, to: Duration) {
+        let item_id = self.mint_item();
+        self.event(SessionEvent::InputTimedOut { item_id: item_id.clone(), from, to });
+        let silence = self.input.take_silence(to.saturating_sub(from));
+        self.bridge(BridgeCommand::Audio(silence));
+        self.bridge(BridgeCommand::CommitInput { item_id: item_id.clone(), is_silence: true });
+        self.event(SessionEvent::InputCommitted { item_id });
+        self.answer_turn();
+    }
+
+    /// The same where the provider has heard the silence itself, as part of everything. It says when the item is made.
+    pub(super) fn have_silence_answered(&mut self, now: Instant, from: Duration) {
+        self.input.fill_silence(now, from);
+        self.take_input(now);
+        let item_id = self.mint_item();
+        let to = self.input.position();
+        self.event(SessionEvent::InputTimedOut { item_id: item_id.clone(), from, to });
+        self.bridge(BridgeCommand::CommitInput { item_id, is_silence: true });
+        self.answer_turn();
+    }
+
+    pub(super) fn playback_started(&mut self) {
+        self.idle.stop();
+        self.input.playback_started();
+    }
+
+    pub(super) fn playback_ended(&mut self, now: Instant) {
+        self.input.playback_ended(now);
+        if self.user_item.is_none() {
+            self.idle.start(now, self.input.position());
+        }
     }
 }

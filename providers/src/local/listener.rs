@@ -14,7 +14,8 @@ const LONGEST_UTTERANCE: u64 = 480_000;
 /// 300 ms, when the decoder has certainly heard the last word.
 const ASK_IN_PAUSE: [u32; 2] = [6, 15];
 
-/// While the caller speaks the words so far are asked for after this many frames: every 240 ms.
+/// While the caller speaks the words so far are asked for after this many frames: every 240 ms. The last of them is
+/// left out, as it is guessed from its beginning.
 const ASK_IN_SPEECH: u64 = 12;
 
 /// What to do with a decoder.

@@ -91,6 +91,12 @@ fn the_callers_words_are_judged_with_or_without_pieces() {
 }
 
 #[test]
+fn words_the_client_did_not_ask_for_are_judged_too() {
+    let event = BridgeEvent::InputWords { item_id: ItemId::from("u1"), words: "you idiot".to_owned() };
+    assert_eq!(guard().hear(&event).end, Some(EndReason::Guardrail));
+}
+
+#[test]
 fn what_a_client_writes_is_judged_like_what_a_caller_says() {
     let item = Item {
         id: ItemId::from("w1"),

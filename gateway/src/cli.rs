@@ -1,8 +1,10 @@
 //! The command line.
 
+mod audit;
 mod call;
 mod relay;
 mod replay;
+mod store;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
@@ -54,6 +56,8 @@ enum Task {
     Check(Settings),
     /// Call a gateway: play a WAV as the caller's voice, save the answer, print transcript and latency waterfall.
     Call(Box<call::CallArguments>),
+    /// Look after the audit log.
+    Audit(audit::AuditArguments),
     /// Run the core of a session on its log, in virtual time, and check that every decision and event comes out as it did
     /// in the call.
     Replay(replay::ReplayArguments),
@@ -136,6 +140,7 @@ pub(crate) fn run() -> ExitCode {
             Err(error) => complain(&error.to_string(), EXIT_CONFIG),
         },
         Task::Call(arguments) => call::run(*arguments),
+        Task::Audit(arguments) => audit::run(arguments),
         Task::Replay(arguments) => replay::run(&arguments),
     }
 }

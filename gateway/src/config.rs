@@ -6,11 +6,14 @@ mod organisations;
 mod policies;
 mod relay_file;
 mod relays;
+mod spending;
+mod store;
 mod written;
 
 pub(crate) use checked::{Checked, Provider, ProviderKind, check};
 pub(crate) use organisations::first_and;
 pub(crate) use relay_file::{CheckedRelay, RelayFile, Stream, ThreadCount, Wait, check_relay};
+pub(crate) use store::store_place;
 pub(crate) use written::{RelayPlace, Written};
 
 use std::path::Path;

@@ -21,7 +21,7 @@ use voxgate_policy::guardrail::RuleSet;
 use voxgate_policy::key::KeyIndex;
 use voxgate_protocol::audio::Pcm;
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, FaultOwner};
-use voxgate_protocol::id::IdSource;
+use voxgate_protocol::id::{IdSource, SessionId};
 use voxgate_protocol::session::{EndReason, SessionCommand};
 use voxgate_protocol::timeline::TurnTimeline;
 use voxgate_providers::bridge::StampedEvent;
@@ -35,6 +35,8 @@ use tokio::sync::mpsc;
 
 use crate::bridges::Connected;
 use crate::end_of_turn::{Ear, Verdict};
+use crate::host::since_unix_epoch;
+use crate::money::{Account, Act, Money};
 use crate::replay::{Recorder, ReplayLog};
 
 use self::core::{CoreConfig, CoreInput, CoreOutput, DialogueCore};
@@ -75,6 +77,8 @@ pub(crate) struct DialogueConfig {
     pub(crate) guardrails: Arc<RuleSet>,
     /// Where what happens is written down, if it is.
     pub(crate) replay: Option<Arc<ReplayLog>>,
+    /// Who is told what it costs; only tests do without.
+    pub(crate) money: Option<Arc<Money>>,
 }
 
 /// A session, its provider and its client protocol.
@@ -84,6 +88,9 @@ pub(crate) struct Dialogue {
     /// What the core wants done, oldest first.
     waiting: VecDeque<CoreOutput>,
     recorder: Option<Recorder>,
+    account: Option<Account>,
+    session_id: SessionId,
+    leg: Leg,
     provider: Provider,
     ear: Option<Ear>,
     metrics: Arc<Metrics>,
@@ -105,7 +112,12 @@ impl Dialogue {
         mut connected: Connected,
         config: DialogueConfig,
     ) -> Result<Self, SessionError> {
-        let SessionRequest { session_id, settings, permit, ticket, resumed, allowed_events, .. } = request;
+        let SessionRequest { session_id, settings, permit, ticket, resumed, allowed_events, route, .. } =
+            request;
+        let account = config.money.map(|money| {
+            let now = (Instant::now(), since_unix_epoch());
+            Account::open(money, now, permit.key(), session_id.clone(), &route, &settings)
+        });
         let mut seeds = IdSource::new(config.seed);
         let core_seed = seeds.next_seed();
         let metrics = Arc::clone(&config.metrics);
@@ -117,7 +129,7 @@ impl Dialogue {
             Leg::Pcm => "websocket",
         };
         let core_config = CoreConfig {
-            session_id,
+            session_id: session_id.clone(),
             settings,
             traits: provider.traits(),
             leg: config.leg,
@@ -143,6 +155,9 @@ impl Dialogue {
             guard: Guard::new(config.guardrails),
             waiting: VecDeque::new(),
             recorder,
+            account,
+            session_id,
+            leg: config.leg,
             provider,
             ear,
             metrics: config.metrics,
@@ -234,6 +249,9 @@ impl Dialogue {
         if self.has_more_events {
             self.handle_bridge(now);
         }
+        if let Some(account) = &mut self.account {
+            account.tick(now);
+        }
         self.take(now, CoreInput::Timeout);
     }
 
@@ -277,7 +295,9 @@ impl Dialogue {
             return Some(now);
         }
         let provider = self.provider.poll_timeout(now).filter(|_| self.ended().is_none());
-        [self.core.poll_timeout(), provider].into_iter().flatten().min()
+        let account = self.account.as_ref().and_then(|account| account.poll_timeout(now));
+        let account = account.filter(|_| self.ended().is_none());
+        [self.core.poll_timeout(), provider, account].into_iter().flatten().min()
     }
 
     /// Hands out what the core wants done. `arrived` is set if this follows an audio packet.
@@ -291,7 +311,7 @@ impl Dialogue {
             while let Some(output) = self.waiting.pop_front() {
                 self.take_output(now, arrived, output, outputs);
             }
-            if !self.rotate(now) {
+            if !self.settle(now) && !self.rotate(now) {
                 break;
             }
         }
@@ -299,6 +319,22 @@ impl Dialogue {
             self.leave(now);
         }
         self.count();
+    }
+
+    /// Does what the account says. True if the core was told something about it.
+    fn settle(&mut self, now: Instant) -> bool {
+        let act = self.account.as_mut().and_then(Account::poll_act);
+        let Some(act) = act.filter(|_| self.ended().is_none()) else { return false };
+        match act {
+            Act::Cancel => {
+                self.take(now, CoreInput::Command(SessionCommand::CancelResponse { response_id: None }));
+                if self.leg == Leg::Rtp {
+                    self.take(now, CoreInput::Command(SessionCommand::ClearOutput));
+                }
+            }
+            Act::Close => self.take(now, CoreInput::End(EndReason::BudgetExhausted)),
+        }
+        true
     }
 
     /// What is left of a session whose client was lost waits for it; any other end ends the conversation. A client that
@@ -363,6 +399,9 @@ impl Dialogue {
 
     fn tell_provider(&mut self, now: Instant, arrived: Option<Instant>, command: BridgeCommand) {
         let judgement = self.guard.read(&command);
+        if let Some(account) = &mut self.account {
+            account.told(now, &command);
+        }
         let is_audio = matches!(command, BridgeCommand::Audio(_));
         match self.provider.tell(now, command) {
             Ok(()) => {}
@@ -425,6 +464,9 @@ impl Dialogue {
         if let Some(recorder) = &mut self.recorder {
             recorder.input(now, &input);
         }
+        if let (Some(account), CoreInput::Bridge { event, .. }) = (&mut self.account, &input) {
+            account.heard(now, event);
+        }
         self.core.handle(now, input);
         while let Some(output) = self.core.poll_output() {
             if let Some(recorder) = &mut self.recorder {
@@ -462,9 +504,14 @@ impl Dialogue {
 
 impl Drop for Dialogue {
     fn drop(&mut self) {
-        self.leave(Instant::now());
+        let now = Instant::now();
+        self.leave(now);
+        let reason = self.ended().unwrap_or(EndReason::ClientLost);
+        if let Some(cost) = self.account.as_mut().and_then(|account| account.close(now)) {
+            tracing::info!(session = %self.session_id, %cost, reason = reason.as_str(), "a session ended");
+        }
         self.metrics.sessions.dec();
-        self.metrics.session_ended(self.ended().unwrap_or(EndReason::ClientLost));
+        self.metrics.session_ended(reason);
     }
 }
 

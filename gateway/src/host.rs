@@ -18,6 +18,7 @@ use voxgate_signaling::host::{ServeSideband, SessionHost, SessionRequest};
 use voxgate_telemetry::metrics::Metrics;
 
 use crate::bridges::Bridges;
+use crate::money::Money;
 use crate::replay::ReplayLog;
 use crate::sealing::Sealing;
 use crate::sideband::{self, SidebandLink};
@@ -34,6 +35,7 @@ pub(crate) struct LocalHost {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) guardrails: Arc<RuleSet>,
     pub(crate) replay: Option<Arc<ReplayLog>>,
+    pub(crate) money: Arc<Money>,
     /// Turns to the time at which sessions have to end, once the process shuts down.
     pub(crate) drain: watch::Receiver<Option<Instant>>,
     /// The keys whose sessions have to end.
@@ -53,6 +55,7 @@ impl LocalHost {
     ) -> Result<String, ApiError> {
         let began = Instant::now();
         let max_session = self.longest(&request);
+        self.afford(&request)?;
         let slot = self.slots.fetch_add(1, Ordering::Relaxed);
         let mut seeds = IdSource::new(random_word()?);
         let transceiver = self.transceiver.clone();
@@ -124,6 +127,12 @@ impl LocalHost {
         request.obligations.max_session.map_or(self.max_session, |most| most.min(self.max_session))
     }
 
+    /// Whether there is money for the session.
+    fn afford(&self, request: &SessionRequest) -> Result<(), ApiError> {
+        let SessionRequest { permit, route, settings, .. } = request;
+        self.money.may_start(since_unix_epoch(), permit.key(), route, &settings.model)
+    }
+
     fn seal_ufrag(&self, tag: u32, max_session: Duration) -> Result<String, ApiError> {
         self.sealing
             .seal(tag, 0, since_unix_epoch() + max_session)
@@ -183,6 +192,7 @@ impl SessionHost for LocalHost {
             metrics: Arc::clone(&self.metrics),
             guardrails: Arc::clone(&self.guardrails),
             replay: self.replay.clone(),
+            money: Some(Arc::clone(&self.money)),
             drain: self.drain.clone(),
             revoked: self.revoked.clone(),
         };
@@ -192,7 +202,7 @@ impl SessionHost for LocalHost {
             let shared = Arc::clone(&ringing);
             ticket.hang(Arc::new(move || shared.notify_one()));
         }
-        let opened = random_word().and_then(|seed| {
+        let opened = self.afford(&request).and_then(|()| random_word()).and_then(|seed| {
             let mut seeds = IdSource::new(seed);
             let ring = move || shared.notify_one();
             let bridge = self.bridges.open(&request.route, &request.settings, seeds.next_seed(), ring)?;

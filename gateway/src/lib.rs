@@ -10,6 +10,7 @@ mod end_of_turn;
 #[doc(hidden)]
 pub mod fuzz;
 mod host;
+mod money;
 mod operations;
 mod pages;
 mod process;

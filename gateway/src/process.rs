@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use voxgate_signaling::store::StoreError;
 
 use crate::bridges::BridgesError;
 use crate::control::client::ClientError;
@@ -36,6 +37,9 @@ pub(crate) enum StartError {
     /// The control plane's client.
     #[error(transparent)]
     Control(#[from] ClientError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A provider.
     #[error(transparent)]
     Bridges(#[from] BridgesError),

@@ -12,13 +12,14 @@ use voxgate_media::encode::EncoderConfig;
 use voxgate_media::session::Leg;
 use voxgate_policy::guardrail::RuleSet;
 use voxgate_protocol::session::EndReason;
-use voxgate_realtime::{ApiError, maximum_duration_reached};
+use voxgate_realtime::{ApiError, ErrorKind, maximum_duration_reached};
 use voxgate_signaling::directory::Revoked;
 use voxgate_signaling::host::SessionRequest;
 use voxgate_telemetry::metrics::Metrics;
 
 use crate::bridges::Connected;
 use crate::dialogue::{Dialogue, DialogueConfig, DialogueOutput};
+use crate::money::Money;
 use crate::replay::ReplayLog;
 
 /// Between two pings: shorter than the idle timeouts of the proxies people put in front (60 s and more).
@@ -45,6 +46,7 @@ pub(crate) struct SocketConfig {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) guardrails: Arc<RuleSet>,
     pub(crate) replay: Option<Arc<ReplayLog>>,
+    pub(crate) money: Option<Arc<Money>>,
     pub(crate) drain: watch::Receiver<Option<Instant>>,
     /// The keys whose sessions have to end.
     pub(crate) revoked: watch::Receiver<Revoked>,
@@ -59,7 +61,11 @@ pub(crate) async fn refuse(mut socket: WebSocket, error: &ApiError) {
     });
     // A client that is gone needs no reason.
     let _ = socket.send(Message::Text(event.to_string().into())).await;
-    let _ = socket.send(close_frame(EndReason::ProviderFailed, Duration::ZERO)).await;
+    let reason = match error.kind {
+        ErrorKind::InsufficientQuota => EndReason::BudgetExhausted,
+        _ => EndReason::ProviderFailed,
+    };
+    let _ = socket.send(close_frame(reason, Duration::ZERO)).await;
     hear_out(&mut socket).await;
 }
 
@@ -95,6 +101,7 @@ pub(crate) async fn serve(
             metrics: config.metrics,
             guardrails: config.guardrails,
             replay: config.replay,
+            money: config.money,
         },
     );
     match dialogue {
@@ -235,7 +242,8 @@ impl SocketSession {
     }
 }
 
-/// Close codes as the API uses them: 1001 when the server ends the session, 1008 when the client broke a rule, 1011
+/// Close codes as the API uses them: 1001 when the server ends the session, 1008 when the client broke a rule or its
+/// budget is used up, so that it does not come back at once, 1011
 /// when the provider is gone.
 fn close_frame(reason: EndReason, max_session: Duration) -> Message {
     let expired = maximum_duration_reached(max_session);
@@ -247,6 +255,9 @@ fn close_frame(reason: EndReason, max_session: Duration) -> Message {
         }
         EndReason::HungUp => (close_code::NORMAL, "The call was hung up."),
         EndReason::MaximumDuration => (close_code::AWAY, expired.as_str()),
+        EndReason::BudgetExhausted => {
+            (close_code::POLICY, "insufficient_quota: the budget of this session is used up.")
+        }
         EndReason::Drained => (close_code::AWAY, "The gateway is shutting down."),
         EndReason::ProviderFailed => (close_code::ERROR, "The speech provider ended the session."),
         EndReason::KeyRevoked => (close_code::POLICY, "The key of the session was revoked."),

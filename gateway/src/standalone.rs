@@ -21,6 +21,8 @@ use voxgate_signaling::directory::SharedDirectory;
 use voxgate_signaling::identity::Identity as Credentials;
 use voxgate_signaling::permit::Places;
 use voxgate_signaling::resume::Resumptions;
+use voxgate_signaling::store::audit::Deed;
+use voxgate_signaling::store::{Store, StoreError};
 use voxgate_telemetry::metrics::Metrics;
 
 use crate::bridges::Bridges;
@@ -29,7 +31,8 @@ use crate::config::{self, Checked};
 use crate::control;
 use crate::data_dir::{DataDir, FirstKey};
 use crate::end_of_turn::Listener;
-use crate::host::LocalHost;
+use crate::host::{LocalHost, since_unix_epoch};
+use crate::money::Money;
 use crate::operations::{self, Operations};
 use crate::pages;
 use crate::process::{ReloadSignals, StartError, StopSignals, listen_tcp};
@@ -63,7 +66,9 @@ async fn serve(mut config: Checked, reload: Reload) -> Result<(), StartError> {
     let metrics = Arc::new(Metrics::new().map_err(StartError::internal)?);
     let replay = config.replay.clone().map(ReplayLog::start).transpose();
     let replay = replay.map_err(StartError::system("the folder of replay.dir"))?.map(Arc::new);
-    let edge = edge::start(&config, &data, &metrics, replay.clone())?;
+    let money = Money::open(config.money.clone(), &config.data_dir.join("ledger"), Arc::clone(&metrics));
+    let money = Arc::new(money.map_err(StartError::system("the folder of the ledger"))?);
+    let edge = edge::start(&config, &data, &metrics, replay.clone(), Arc::clone(&money))?;
     if let Some(relay) = &edge.embedded {
         let read = Arc::clone(relay);
         let shown = metrics.add_relay(Box::new(move || relay_figures::read(&read, None)));
@@ -71,6 +76,7 @@ async fn serve(mut config: Checked, reload: Reload) -> Result<(), StartError> {
         tokio::spawn(edge::follow(Arc::clone(&edge.control), Arc::clone(relay)));
     }
     let first_key = data.first_key(chosen_key(std::env::var("VOXGATE_ADMIN_KEY").ok()).as_deref())?;
+    let store = open_store(&config).await?;
     let tls = tls::server_config(&data, config.https)?;
     let keys = config::first_and(first_key.hash, &config.key_hashes, &config.keys);
     let directory = SharedDirectory::new(KeyTree::new(keys).map_err(StartError::internal)?);
@@ -93,6 +99,7 @@ async fn serve(mut config: Checked, reload: Reload) -> Result<(), StartError> {
         metrics: Arc::clone(&metrics),
         guardrails: Arc::clone(&config.guardrails),
         replay: replay.clone(),
+        money: Arc::clone(&money),
         drain: drained,
         revoked: directory.watch_revoked(),
         sockets: Arc::clone(&sockets),
@@ -109,11 +116,32 @@ async fn serve(mut config: Checked, reload: Reload) -> Result<(), StartError> {
     shut_down(&config, &places, &edge.commands, &drain, &sockets, &mut stop).await;
     handle.graceful_shutdown(Some(Duration::from_secs(1)));
     let _ = servers.await;
+    money.finish();
     if let Some(replay) = replay {
         replay.finish();
     }
+    if let Err(error) = note(&store, "gateway.stop").await {
+        tracing::warn!(%error, "the audit log lacks the end of this gateway");
+    }
+    store.close().await;
     say("voxgate has stopped.");
     Ok(())
+}
+
+/// The store, which from now on knows that this gateway runs.
+async fn open_store(config: &Checked) -> Result<Store, StoreError> {
+    let store = Store::open(&config.store).await?;
+    note(&store, "gateway.start").await?;
+    Ok(store)
+}
+
+async fn note(store: &Store, action: &str) -> Result<(), StoreError> {
+    let by = Deed {
+        actor: "gateway".to_owned(),
+        at_unix_ms: since_unix_epoch().as_millis() as i64,
+        request: None,
+    };
+    store.note(&by, action, "", &serde_json::json!({ "version": env!("CARGO_PKG_VERSION") })).await
 }
 
 /// The TCP listeners. Opened before anything else is made: a taken port is the most likely trouble and costs nothing to

@@ -32,6 +32,7 @@ use voxgate_signaling::host::SessionRequest;
 use voxgate_telemetry::metrics::Metrics;
 
 use crate::bridges::Connected;
+use crate::money::Money;
 use crate::replay::ReplayLog;
 use crate::sealing::Sealing;
 use crate::sideband::{SidebandNews, SidebandQueue};
@@ -118,6 +119,8 @@ pub(crate) struct TransceiverConfig {
     pub(crate) guardrails: Arc<RuleSet>,
     /// Where what happens in calls is written down, if it is.
     pub(crate) replay: Option<Arc<ReplayLog>>,
+    /// Who is told what calls cost; only tests do without.
+    pub(crate) money: Option<Arc<Money>>,
 }
 
 /// Starts the thread. It ends when every sender of commands is gone or a drain is complete.

@@ -9,6 +9,8 @@
 //! - [`failure`]: how many wrong credentials are answered.
 //! - [`admission`]: how many sessions may run, overall and per key.
 //! - [`guardrail`]: what may be said.
+//! - [`audit`]: the audit log as a chain of hashes.
+//! - [`limits`]: sessions at once, and how much of something in a stretch of time.
 //! - [`money`]: prices, meters, the ledger, budgets and leases.
 //! - [`permission`]: the gate between a model and the tools of a session.
 //! - [`token`]: tokens of identity providers.
@@ -17,11 +19,13 @@
 
 pub mod admission;
 pub mod approval;
+pub mod audit;
 pub mod decision;
 pub mod directory;
 pub mod failure;
 pub mod guardrail;
 pub mod key;
+pub mod limits;
 pub mod money;
 pub mod permission;
 pub mod routing;

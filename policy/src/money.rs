@@ -18,3 +18,6 @@ pub mod meter;
 pub mod outbox;
 pub mod price;
 pub mod spending;
+
+#[cfg(test)]
+mod scripted_day;

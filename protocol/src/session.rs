@@ -109,6 +109,8 @@ pub enum EndReason {
     KeyRevoked,
     /// Something was said that a guardrail ends calls for.
     Guardrail,
+    /// The budget it ran on is used up.
+    BudgetExhausted,
 }
 
 impl EndReason {
@@ -125,6 +127,7 @@ impl EndReason {
             Self::SetupTimeout => "setup_timeout",
             Self::KeyRevoked => "key_revoked",
             Self::Guardrail => "guardrail",
+            Self::BudgetExhausted => "budget_exhausted",
         }
     }
 }

@@ -308,6 +308,7 @@ impl Adapter {
                 "provider_failed",
                 "The provider of the model is gone.",
             )),
+            EndReason::BudgetExhausted => Some(ApiError::insufficient_quota()),
             EndReason::Drained => {
                 let message = "The server is shutting down; connect again.";
                 Some(ApiError::new(503, ErrorKind::Server, "server_shutting_down", message))

@@ -10,12 +10,18 @@
 //! - [`host`]: the seam to the nodes that run sessions.
 //! - [`resume`]: conversations whose clients may come back.
 //! - [`permit`]: a place among the running sessions, given back when dropped.
+//! - [`outbox`]: ledger entries on their way to the store.
+//! - [`limits`]: how much of something, in this process or shared between nodes.
+//! - [`store`]: what outlives a process.
 
 pub mod api;
 mod decision;
 pub mod directory;
 pub mod host;
 pub mod identity;
+pub mod limits;
+pub mod outbox;
 pub mod permit;
 mod reply;
 pub mod resume;
+pub mod store;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    CounterVec, Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use voxgate_protocol::bridge::FaultOwner;
 use voxgate_protocol::session::EndReason;
@@ -81,6 +81,18 @@ pub struct Metrics {
     pub relay_failovers: IntCounterVec,
     /// Smoothed round trip of the tunnel to each relay, by relay id.
     pub tunnel_round_trip_seconds: GaugeVec,
+    /// What was confirmed, by provider and hop.
+    pub cost_dollars: CounterVec,
+    /// Estimated and not yet confirmed, by provider.
+    pub cost_estimated_dollars: GaugeVec,
+    /// Of it for audio nobody heard, by provider.
+    pub cost_unheard_dollars: CounterVec,
+    /// Usage without a price, by provider.
+    pub usage_unpriced: IntCounterVec,
+    /// What budgets did to sessions, by action (`warn`, `cancel`, `close`, `refuse`).
+    pub budget_actions: IntCounterVec,
+    /// Entries of the ledger that could not be written. Must stay at zero.
+    pub ledger_lost: IntCounter,
     /// Sessions ended because their state machine panicked. Must stay at zero.
     pub session_panics: IntCounter,
 }
@@ -219,6 +231,35 @@ impl Metrics {
                 "Smoothed round trip of the tunnel to each relay, from live traffic.",
                 &["relay"],
             )?,
+            cost_dollars: shelf.real_counters(
+                "voxgate_cost_dollars_total",
+                "What providers will bill, confirmed, by the part of a turn it was for.",
+                &["provider", "hop"],
+            )?,
+            cost_estimated_dollars: shelf.real_gauges(
+                "voxgate_cost_estimated_dollars",
+                "What this process has estimated and no provider has confirmed yet.",
+                &["provider"],
+            )?,
+            cost_unheard_dollars: shelf.real_counters(
+                "voxgate_cost_unheard_dollars_total",
+                "What was paid for audio nobody heard. Part of the cost, not in addition.",
+                &["provider"],
+            )?,
+            usage_unpriced: shelf.counters(
+                "voxgate_usage_unpriced_total",
+                "Answers and recognitions the price book has no price for.",
+                &["provider"],
+            )?,
+            budget_actions: shelf.counters(
+                "voxgate_budget_actions_total",
+                "What budgets did to sessions: warn, cancel, close, refuse.",
+                &["action"],
+            )?,
+            ledger_lost: shelf.counter(
+                "voxgate_ledger_lost_entries_total",
+                "Entries of the ledger that could not be written. Anything above zero means that money is missing from it.",
+            )?,
             session_panics: shelf.counter(
                 "voxgate_session_panics_total",
                 "Sessions ended because their state machine panicked. Anything above zero is a bug to report.",
@@ -302,6 +343,15 @@ impl Shelf<'_> {
 
     fn real_gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
         self.keep(GaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn real_counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<CounterVec, prometheus::Error> {
+        self.keep(CounterVec::new(Opts::new(name, help), labels)?)
     }
 
     fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {

@@ -17,12 +17,14 @@ use voxgate_policy::key::KeyHash;
 use voxgate_policy::routing::{ModelPattern, Route, RouteTable};
 use voxgate_protocol::bridge::TurnOwner;
 use voxgate_providers::Secret;
+use voxgate_signaling::store::StorePlace;
 
 use super::ConfigError;
 use super::relays::{self, Control};
 use super::written::{self, TurnSide, Written};
-use super::{guardrails, organisations, policies};
+use super::{guardrails, organisations, policies, spending, store};
 use crate::end_of_turn::TurnModel;
+use crate::money::MoneyConfig;
 use crate::replay::Retention;
 
 /// Shortest and longest session anybody may configure.
@@ -73,6 +75,7 @@ pub(crate) struct Checked {
     pub(crate) relays: Vec<written::RelayPlace>,
     pub(crate) control: Option<Control>,
     pub(crate) transceiver: written::Transceiver,
+    pub(crate) store: StorePlace,
     pub(crate) sessions: SessionLimits,
     pub(crate) limits: written::Limits,
     pub(crate) encoder: EncoderConfig,
@@ -83,6 +86,7 @@ pub(crate) struct Checked {
     pub(crate) default_model: String,
     pub(crate) guardrails: Arc<RuleSet>,
     pub(crate) replay: Option<Retention>,
+    pub(crate) money: MoneyConfig,
     pub(crate) key_hashes: Vec<KeyHash>,
     /// The keys of `organisations`.
     pub(crate) keys: Vec<KeyEntry>,
@@ -159,7 +163,10 @@ pub(crate) fn check(
     let guardrails = guardrails::check(&written.guardrails, &mut problems);
     let control = relays::check(written, environment, &mut problems);
     let authorizer = policies::check(&written.policies, &mut problems);
-    let Some(authorizer) = authorizer.filter(|_| problems.is_empty()) else {
+    let store = store::check(written, environment, &mut problems);
+    let money = spending::check(written, &mut problems);
+    let parts = authorizer.zip(store).zip(money).filter(|_| problems.is_empty());
+    let Some(((authorizer, store), money)) = parts else {
         return Err(ConfigError::Problems(problems));
     };
     Ok(Checked {
@@ -173,6 +180,7 @@ pub(crate) fn check(
         relays: written.relays.clone(),
         control,
         transceiver: written.transceiver.clone(),
+        store,
         sessions: SessionLimits { total: written.limits.sessions, per_key: written.limits.sessions_per_key },
         limits: written.limits.clone(),
         encoder: encoder(&written.audio),
@@ -183,6 +191,7 @@ pub(crate) fn check(
         default_model: written.default_model.clone(),
         guardrails,
         replay,
+        money,
         key_hashes,
         keys,
         authorizer: Arc::new(authorizer),

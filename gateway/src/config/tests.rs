@@ -263,3 +263,33 @@ fn a_token_stays_out_of_debug_output() {
     let gateway = include_str!("../../../deploy/two-relays.example.yaml");
     assert!(!format!("{:?}", check(&parse(gateway).unwrap(), &with_token).unwrap()).contains(TOKEN));
 }
+
+#[test]
+fn budgets_and_prices_are_checked_and_every_problem_of_them_is_reported() {
+    let text = "
+money:
+  unknown_price: refuse
+  lease: 0.02
+  budgets:
+    - { window: day, soft: '80', hard: '100.50' }
+    - { team: default, key: key-1, window: month, hard: 5 }
+";
+    let money = check(&parse(text).unwrap(), &nothing).unwrap().money;
+    assert_eq!((money.budgets.len(), money.lease.get()), (2, 20_000_000));
+    assert_eq!(money.budgets[0].hard.unwrap().get(), 100_500_000_000);
+    assert_eq!(money.vendors["local"], "local");
+    let text = "
+money:
+  prices: /nowhere/prices.yaml
+  lease: '0'
+  vendors: { cloud: openai }
+  budgets:
+    - { key: key-1, window: day, hard: '1' }
+    - { window: hour }
+    - { window: total, soft: '2', hard: '1' }
+    - { window: total, hard: much }
+";
+    let problems = problems(check(&parse(text).unwrap(), &nothing));
+    assert_eq!(problems.len(), 7, "{problems:#?}");
+    assert!(parse("money: { budgets: [{ window: week, hard: '1' }] }").is_err());
+}

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
+use voxgate_policy::money::day::Window;
+use voxgate_protocol::tenant::{AgentId, KeyId, OrganisationId, TeamId};
 
 use super::organisations::Organisation;
 
@@ -30,6 +32,8 @@ pub(crate) struct Written {
     pub(crate) control: Option<Control>,
     /// The end of this process that `relays` send to.
     pub(crate) transceiver: Transceiver,
+    /// Where keys, tenants and the audit log are kept. Default: a SQLite file in the data folder.
+    pub(crate) store: Store,
     /// What a session may take.
     pub(crate) limits: Limits,
     /// How answers are coded.
@@ -46,6 +50,8 @@ pub(crate) struct Written {
     pub(crate) guardrails: Vec<Guardrail>,
     /// Logs of sessions for `voxgate replay`. Default: none are written.
     pub(crate) replay: Option<Replay>,
+    /// Prices and budgets.
+    pub(crate) money: Money,
     /// SHA-256 hashes (64 hexadecimal digits) of further API keys. The key in the data folder always works.
     pub(crate) key_hashes: Vec<String>,
     /// Organisations, their teams and keys, by id. Default: none; the key in the data folder is the owner key of team
@@ -66,6 +72,7 @@ impl Default for Written {
             relays: Vec::new(),
             control: None,
             transceiver: Transceiver::default(),
+            store: Store::default(),
             limits: Limits::default(),
             audio: Audio::default(),
             conversation: Conversation::default(),
@@ -77,6 +84,7 @@ impl Default for Written {
             default_model: "gpt-realtime".to_owned(),
             guardrails: Vec::new(),
             replay: None,
+            money: Money::default(),
             key_hashes: Vec::new(),
             organisations: BTreeMap::new(),
             policies: Vec::new(),
@@ -154,6 +162,17 @@ impl Default for Transceiver {
     fn default() -> Self {
         Self { tunnel: loopback(0), advertise: None }
     }
+}
+
+/// Where keys, tenants and the audit log are kept.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Store {
+    /// Name of the environment variable with the `postgres://` URL of a PostgreSQL database, which several gateways may
+    /// share. The URL holds a password, so it never stands here itself. Default: none, SQLite.
+    pub(crate) url_env: Option<String>,
+    /// File with that URL, instead.
+    pub(crate) url_file: Option<PathBuf>,
 }
 
 /// What a session may take.
@@ -283,6 +302,67 @@ impl Default for Interruption {
             backchannels: Vec::new(),
         }
     }
+}
+
+/// Prices and budgets.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Money {
+    /// File with prices that count before those that come with voxgate, in the form of `policy/prices.yaml`. Default: none.
+    pub(crate) prices: Option<PathBuf>,
+    /// What becomes of a session whose model has no price: `refuse`, or `flag`: its usage stands in the ledger without
+    /// an amount, and no budget holds it. Default `flag`, since a first run has no budget.
+    pub(crate) unknown_price: UnknownPrice,
+    /// Whose prices apply to a provider, by the provider's name. Default: those of `local` or `openai`, by its kind.
+    pub(crate) vendors: BTreeMap<String, String>,
+    /// US dollars a session draws ahead from its budgets. Each session can overspend a budget by about this much. Default
+    /// 0.05: half a minute of a large model, and more than it costs to read a long conversation from the cache.
+    pub(crate) lease: String,
+    /// Limits of spending. Default: none.
+    pub(crate) budgets: Vec<Budget>,
+}
+
+impl Default for Money {
+    fn default() -> Self {
+        Self {
+            prices: None,
+            unknown_price: UnknownPrice::Flag,
+            vendors: BTreeMap::new(),
+            lease: "0.05".to_owned(),
+            budgets: Vec::new(),
+        }
+    }
+}
+
+/// What becomes of a session whose model has no price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum UnknownPrice {
+    /// It is refused.
+    Refuse,
+    /// It runs, and its usage is flagged.
+    Flag,
+}
+
+/// A limit of spending. Everything is `default` but the keys of `key_hashes`, which are `key-1`, `key-2` and so on.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Budget {
+    /// The organisation.
+    #[serde(default)]
+    pub(crate) organisation: OrganisationId,
+    /// The team, for a budget of one. Default: the whole organisation.
+    pub(crate) team: Option<TeamId>,
+    /// The key, for a budget of one. Default: the whole team.
+    pub(crate) key: Option<KeyId>,
+    /// The agent, for a budget of one. Default: the whole key.
+    pub(crate) agent: Option<AgentId>,
+    /// `hour`, `day`, `month` (from their beginning in UTC) or `total`.
+    pub(crate) window: Window,
+    /// US dollars beyond which a warning is logged and counted, once in each window. Default: none.
+    pub(crate) soft: Option<String>,
+    /// US dollars beyond which sessions end with `insufficient_quota`. Default: none.
+    pub(crate) hard: Option<String>,
 }
 
 /// Where speech comes from.

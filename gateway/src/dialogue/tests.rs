@@ -51,6 +51,7 @@ fn dialogue(places: &Places) -> (Dialogue, BridgeEnds) {
         metrics: Arc::new(Metrics::new().unwrap()),
         guardrails: Arc::default(),
         replay: None,
+        money: None,
     };
     let connected = Connected {
         line: Line { bridge: near, ringer },

@@ -88,6 +88,9 @@ fn close_frame(end: &End, max_session: Duration) -> CloseFrame {
             EndReason::ClientLost => (close_code::AWAY, "The client of the call is gone.".into()),
             EndReason::SetupTimeout => (close_code::AWAY, "The call was not set up in time.".into()),
             EndReason::MaximumDuration => (close_code::AWAY, maximum_duration_reached(max_session).into()),
+            EndReason::BudgetExhausted => {
+                (close_code::AWAY, "insufficient_quota: the budget of the call is used up.".into())
+            }
             EndReason::Drained => (close_code::AWAY, "The gateway is shutting down.".into()),
             EndReason::KeyRevoked => (close_code::POLICY, "The key of the call was revoked.".into()),
             EndReason::Guardrail => {

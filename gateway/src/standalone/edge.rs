@@ -19,6 +19,7 @@ use crate::config::{Checked, RelayPlace};
 use crate::control::state::{ControlState, Node};
 use crate::data_dir::DataDir;
 use crate::host::since_unix_epoch;
+use crate::money::Money;
 use crate::process::StartError;
 use crate::replay::ReplayLog;
 use crate::tls;
@@ -51,6 +52,7 @@ pub(super) fn start(
     data: &DataDir,
     metrics: &Arc<Metrics>,
     replay: Option<Arc<ReplayLog>>,
+    money: Arc<Money>,
 ) -> Result<EdgeParts, StartError> {
     let is_embedded = config.relays.is_empty();
     let tunnel = if is_embedded { LOOPBACK } else { config.transceiver.tunnel };
@@ -89,6 +91,7 @@ pub(super) fn start(
         metrics: Arc::clone(metrics),
         guardrails: Arc::clone(&config.guardrails),
         replay,
+        money: Some(money),
     };
     let (commands, _thread) = transceiver::spawn(socket, edges, transceiver_config)
         .map_err(StartError::system("the transceiver's thread"))?;

@@ -32,6 +32,13 @@ impl UtcDay {
         Self(Date::from_julian_day(julian).unwrap_or(Date::MAX))
     }
 
+    /// When it begins, since the Unix epoch.
+    #[must_use]
+    pub fn begins_at(self) -> Duration {
+        let days = self.0.to_julian_day().saturating_sub(JULIAN_EPOCH);
+        Duration::from_secs(u64::try_from(days).unwrap_or(0) * SECONDS_PER_DAY)
+    }
+
     /// Reads `2026-11-21`.
     ///
     /// # Errors

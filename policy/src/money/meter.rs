@@ -84,6 +84,7 @@ struct Past {
 pub struct Meter {
     config: MeterConfig,
     began: Duration,
+    ticked: Duration,
     answers: BTreeMap<ResponseId, Running>,
     items: BTreeMap<ResponseId, ItemId>,
     past: VecDeque<Past>,
@@ -106,6 +107,7 @@ impl Meter {
         let mut meter = Self {
             config,
             began: now,
+            ticked: now,
             answers: BTreeMap::new(),
             items: BTreeMap::new(),
             past: VecDeque::new(),
@@ -144,14 +146,15 @@ impl Meter {
 
     /// When [`Meter::tick`] has something to do although nothing happens: only for models that cost by time.
     #[must_use]
-    pub fn poll_timeout(&self, now: Duration) -> Option<Duration> {
+    pub fn poll_timeout(&self) -> Option<Duration> {
         let is_running = self.connection.is_some() && !self.has_ended;
         let has_clock = self.config.prices.is_some_and(|prices| prices.wire.connected_minute.is_some());
-        (is_running && has_clock).then(|| now + MARK / 2)
+        (is_running && has_clock).then(|| self.ticked + MARK / 2)
     }
 
     /// Time passed.
     pub fn tick(&mut self, now: Duration) {
+        self.ticked = now;
         let (Some(prices), Some(mut running)) = (self.config.prices, self.connection) else { return };
         let connected = now.saturating_sub(self.began);
         let cost = self.by_time(&prices, connected, self.audio_in);
@@ -356,7 +359,8 @@ impl Meter {
         }
     }
 
-    /// Estimates up to `ahead`, if the marks do not cover the cost any more.
+    /// Estimates up to `ahead`, once half of the last mark is used up: a mark that a crash keeps from the disk is then
+    /// still covered by the one before it.
     fn mark(
         &mut self,
         now: Duration,
@@ -365,7 +369,8 @@ impl Meter {
         cost: NanoDollars,
         ahead: NanoDollars,
     ) {
-        if cost < running.marked || ahead <= running.marked {
+        let half = ahead.saturating_sub(cost).get() / 2;
+        if cost.saturating_add(NanoDollars::new(half)) < running.marked || ahead <= running.marked {
             return;
         }
         let amount = ahead.saturating_sub(running.marked);

@@ -14,6 +14,8 @@ use crate::money::day::UtcDay;
 use crate::routing::ModelPattern;
 
 const TOKENS: u128 = 1_000_000;
+/// Of text, for estimates: a token of English is about four characters.
+const CHARACTERS_PER_TOKEN: u64 = 4;
 const NANOSECONDS_PER_MINUTE: u128 = 60_000_000_000;
 
 /// The prices that come with voxgate.
@@ -190,7 +192,13 @@ impl Prices {
     /// As [`Prices::input`].
     pub fn spoken(&self, audio: Duration, characters: u64) -> Result<NanoDollars, PriceError> {
         let tokens = tokens_in(audio, self.tokens_per_second.output_audio);
-        let by_token = if self.is_by_token() { self.spoken_tokens(tokens) } else { Ok(NanoDollars::ZERO) };
+        let by_token = if self.is_by_token() {
+            let written =
+                of_tokens(characters.div_ceil(CHARACTERS_PER_TOKEN), self.tokens.output_text, "text written");
+            sum([self.spoken_tokens(tokens), written])
+        } else {
+            Ok(NanoDollars::ZERO)
+        };
         let wire = &self.wire;
         sum([
             by_token,

@@ -134,11 +134,11 @@ impl Spending {
 
     /// When [`Spending::tick`] has something to do although nothing happens.
     #[must_use]
-    pub fn poll_timeout(&self, now: Duration) -> Option<Duration> {
+    pub fn poll_timeout(&self) -> Option<Duration> {
         match self.stage {
             Stage::Cancelled(until) => Some(until),
             Stage::Closed => None,
-            Stage::Funded | Stage::Last => self.meter.poll_timeout(now),
+            Stage::Funded | Stage::Last => self.meter.poll_timeout(),
         }
     }
 

@@ -309,6 +309,7 @@ impl Adapter {
             | EndReason::Drained
             | EndReason::SetupTimeout
             | EndReason::KeyRevoked => failed(reason.as_str()),
+            EndReason::BudgetExhausted => failed("insufficient_quota"),
         };
         self.answers.requests.clear();
         while let Some(id) = self.answers.live.first().map(|response| response.id.clone()) {

@@ -250,6 +250,7 @@ impl<'a> Call<'a> {
                     EndReason::HungUp,
                     EndReason::MaximumDuration,
                     EndReason::Drained,
+                    EndReason::BudgetExhausted,
                 ];
                 let reason = self.dice.pick(&reasons).copied().unwrap_or(EndReason::HungUp);
                 self.feed(CoreInput::End(reason))

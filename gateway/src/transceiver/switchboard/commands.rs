@@ -146,6 +146,7 @@ impl Switchboard {
                 metrics: Arc::clone(&self.config.metrics),
                 guardrails: Arc::clone(&self.config.guardrails),
                 replay: self.config.replay.clone(),
+                money: self.config.money.clone(),
             },
         );
         let dialogue = match dialogue {

@@ -117,6 +117,7 @@ impl World {
             metrics: Arc::new(Metrics::new().unwrap()),
             guardrails: Arc::default(),
             replay: None,
+            money: None,
         };
         let ufrag_key = UfragKey::new(0, [7; 16], 0).unwrap();
         Self {

@@ -128,7 +128,7 @@ fn a_vendor_who_bills_by_time_is_metered_by_the_second_and_confirmed_at_the_end(
         let owed = i64::try_from((now - START).as_secs().max(15)).unwrap() * 50_000_000 / 60;
         assert!(meter.cost() >= NanoDollars::new(owed), "behind after {:?}", now - START);
     }
-    assert_eq!(meter.poll_timeout(now), Some(now + MARK / 2));
+    assert_eq!(meter.poll_timeout(), Some(now + MARK / 2));
     meter.end(now);
     meter.end(now);
     let (totals, _) = totals(&mut meter);

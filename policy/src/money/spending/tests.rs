@@ -81,7 +81,7 @@ fn an_answer_that_does_not_end_is_waited_for_only_so_long() {
     run(&mut spending, START, &mut tree);
     spending.answer_started(START, &"resp_1".into());
     assert_eq!(run(&mut spending, START, &mut tree), [SpendingOutput::Cancel]);
-    assert_eq!(spending.poll_timeout(START), Some(START + CANCEL_PATIENCE));
+    assert_eq!(spending.poll_timeout(), Some(START + CANCEL_PATIENCE));
     let later = START + CANCEL_PATIENCE;
     spending.tick(later);
     assert_eq!(run(&mut spending, later, &mut tree), [SpendingOutput::Close]);

@@ -1,0 +1,168 @@
+//! One session's account: what goes past on its way is metered, and what must be done about it is told.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use voxgate_policy::key::KeyIndex;
+use voxgate_policy::money::spending::{Spending, SpendingOutput};
+use voxgate_policy::routing::Route;
+use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, OutputPart};
+use voxgate_protocol::id::SessionId;
+use voxgate_protocol::money::NanoDollars;
+use voxgate_protocol::settings::SessionSettings;
+use voxgate_protocol::tenant::TenantPath;
+
+use super::{Money, tenant_of};
+
+/// What the session has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// Cancel the answer in progress and play no more of it.
+    Cancel,
+    /// End the session; its budget is used up.
+    Close,
+}
+
+/// One session's account.
+pub(crate) struct Account {
+    money: Arc<Money>,
+    tenant: TenantPath,
+    provider: String,
+    spending: Spending,
+    began: Instant,
+    /// The wall clock when the session began. From then on time is counted by the steady clock.
+    began_unix: Duration,
+    acts: VecDeque<Act>,
+    has_ended: bool,
+}
+
+impl Account {
+    /// A session begins.
+    pub(crate) fn open(
+        money: Arc<Money>,
+        (now, now_unix): (Instant, Duration),
+        key: KeyIndex,
+        session: SessionId,
+        route: &Route,
+        settings: &SessionSettings,
+    ) -> Self {
+        let meter = money.meter(now_unix, key, session, route, settings);
+        let spending = Spending::new(now_unix, meter, money.config.lease);
+        let mut account = Self {
+            money,
+            tenant: tenant_of(key),
+            provider: route.provider.clone(),
+            spending,
+            began: now,
+            began_unix: now_unix,
+            acts: VecDeque::new(),
+            has_ended: false,
+        };
+        account.settle(now_unix);
+        account
+    }
+
+    fn unix(&self, now: Instant) -> Duration {
+        self.began_unix + now.saturating_duration_since(self.began)
+    }
+
+    /// The provider is told something.
+    pub(crate) fn told(&mut self, now: Instant, command: &BridgeCommand) {
+        let unix = self.unix(now);
+        match command {
+            BridgeCommand::Audio(pcm) => self.spending.listened(unix, pcm.duration()),
+            BridgeCommand::Truncate { item_id, heard, .. } => self.spending.heard(unix, item_id, *heard),
+            BridgeCommand::Configure(settings) => {
+                self.spending.recognise_with(self.money.recogniser(unix, &self.provider, settings));
+            }
+            _ => return,
+        }
+        self.settle(unix);
+    }
+
+    /// The provider says something.
+    pub(crate) fn heard(&mut self, now: Instant, event: &BridgeEvent) {
+        let unix = self.unix(now);
+        match event {
+            BridgeEvent::ResponseStarted { response_id } => self.spending.answer_started(unix, response_id),
+            BridgeEvent::Output { response_id, item_id, part } => {
+                let (audio, characters) = match part {
+                    OutputPart::Audio(pcm) => (pcm.duration(), 0),
+                    OutputPart::Transcript(text) | OutputPart::Text(text) => {
+                        (Duration::ZERO, text.chars().count())
+                    }
+                    OutputPart::ToolArguments { delta, .. } => (Duration::ZERO, delta.chars().count()),
+                };
+                self.spending.spoke(unix, response_id, item_id, audio, characters as u64);
+            }
+            BridgeEvent::ResponseDone { response_id, usage, .. } => {
+                self.spending.answer_done(unix, response_id, *usage);
+            }
+            BridgeEvent::InputTranscriptDone { item_id, usage, .. } => {
+                self.spending.recognised(unix, item_id, *usage);
+            }
+            _ => return,
+        }
+        self.settle(unix);
+    }
+
+    /// Time passed.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        let unix = self.unix(now);
+        if self.spending.poll_timeout().is_some() {
+            self.spending.tick(unix);
+            self.settle(unix);
+        }
+    }
+
+    /// When [`Account::tick`] has something to do.
+    pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let unix = self.unix(now);
+        self.spending.poll_timeout().map(|at| now + at.saturating_sub(unix))
+    }
+
+    /// What the session has to do next.
+    pub(crate) fn poll_act(&mut self) -> Option<Act> {
+        self.acts.pop_front()
+    }
+
+    /// The session is over: the rest of the lease goes back. What it cost; `None` if it was asked before.
+    pub(crate) fn close(&mut self, now: Instant) -> Option<NanoDollars> {
+        if self.has_ended {
+            return None;
+        }
+        self.has_ended = true;
+        let unix = self.unix(now);
+        let rest = self.spending.end(unix);
+        self.money.draw(unix, &self.tenant, rest);
+        self.settle(unix);
+        Some(self.spending.cost())
+    }
+
+    fn settle(&mut self, now: Duration) {
+        while let Some(output) = self.spending.poll_output() {
+            match output {
+                SpendingOutput::Entry(entry) => self.money.keep(&entry),
+                SpendingOutput::Draw(demand) if !self.has_ended => {
+                    let draw = self.money.draw(now, &self.tenant, demand);
+                    self.spending.drew(now, draw);
+                }
+                // What the session still owed was booked at its end.
+                SpendingOutput::Draw(_) => {}
+                SpendingOutput::Warn => {
+                    self.money.acted("warn");
+                    tracing::warn!(tenant = %self.tenant, "a budget has passed its soft limit");
+                }
+                SpendingOutput::Cancel => {
+                    self.money.acted("cancel");
+                    self.acts.push_back(Act::Cancel);
+                }
+                SpendingOutput::Close => {
+                    self.money.acted("close");
+                    self.acts.push_back(Act::Close);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The keys of configuration and store, as a running gateway follows them: a key made elsewhere works within a second, a
+//! revoked one ends its sessions within a second.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use voxgate_policy::directory::{Directory, DirectoryError, KeyEntry};
+
+use crate::directory::SharedDirectory;
+use crate::store::{Store, StoreError};
+
+/// Between two looks at the store: a revocation is to end calls within a second.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+
+/// Longest wait for one answer of the store.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Keys read at once.
+const PAGE: u32 = 1_000;
+
+/// The keys of the configuration and those of the store, which change apart from each other and are one tree. Clones share
+/// it.
+#[derive(Clone, Debug)]
+pub struct KeyBook {
+    directory: SharedDirectory,
+    parts: Arc<Mutex<Parts>>,
+}
+
+#[derive(Debug)]
+struct Parts {
+    configured: Vec<KeyEntry>,
+    stored: Vec<KeyEntry>,
+}
+
+impl KeyBook {
+    /// The keys of the configuration; none of the store yet.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] if two of them cannot be told apart.
+    pub fn new(configured: Vec<KeyEntry>) -> Result<Self, DirectoryError> {
+        let directory = SharedDirectory::new(Directory::new(configured.clone())?);
+        Ok(Self { directory, parts: Arc::new(Mutex::new(Parts { configured, stored: Vec::new() })) })
+    }
+
+    /// The tree of both.
+    #[must_use]
+    pub fn directory(&self) -> SharedDirectory {
+        self.directory.clone()
+    }
+
+    /// Puts other keys in the place of those of the configuration. Gives the number of keys that lost their validity.
+    ///
+    /// # Errors
+    /// [`DirectoryError`]; then nothing has changed.
+    pub fn set_configured(&self, configured: Vec<KeyEntry>) -> Result<usize, DirectoryError> {
+        self.change(|parts| Parts { configured, stored: parts.stored.clone() })
+    }
+
+    /// Puts other keys in the place of those of the store. Gives the number of keys that lost their validity.
+    ///
+    /// # Errors
+    /// [`DirectoryError`]; then nothing has changed.
+    pub fn set_stored(&self, stored: Vec<KeyEntry>) -> Result<usize, DirectoryError> {
+        self.change(|parts| Parts { configured: parts.configured.clone(), stored })
+    }
+
+    fn change(&self, to: impl FnOnce(&Parts) -> Parts) -> Result<usize, DirectoryError> {
+        // Both halves are whole whatever a panicking thread did.
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = to(&parts);
+        let lost = self.directory.replace([next.configured.clone(), next.stored.clone()].concat())?;
+        *parts = next;
+        Ok(lost)
+    }
+}
+
+/// Whether the store has been away for too long to trust what is remembered of it. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct StoreHealth(Arc<AtomicBool>);
+
+impl StoreHealth {
+    /// Whether the store has been away for longer than the tolerance.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set_away(&self, is_away: bool) {
+        if self.0.swap(is_away, Ordering::Relaxed) != is_away {
+            if is_away {
+                tracing::warn!("the store is away: running sessions go on, new ones follow store.when_away");
+            } else {
+                tracing::info!("the store is back");
+            }
+        }
+    }
+}
+
+/// Follows the keys of a store.
+#[derive(Debug)]
+pub struct Roster {
+    store: Store,
+    book: KeyBook,
+    health: StoreHealth,
+    tolerance: Duration,
+    /// The number of changes the keys were read at.
+    seen: Option<i64>,
+    answered_at: Instant,
+}
+
+impl Roster {
+    /// Reads the keys. The store counts as away once it has not answered for `tolerance`.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store does not answer.
+    pub async fn open(store: Store, book: KeyBook, tolerance: Duration) -> Result<Self, StoreError> {
+        let health = StoreHealth::default();
+        let mut roster = Self { store, book, health, tolerance, seen: None, answered_at: Instant::now() };
+        roster.look().await?;
+        Ok(roster)
+    }
+
+    /// Whether the store answers.
+    #[must_use]
+    pub fn health(&self) -> StoreHealth {
+        self.health.clone()
+    }
+
+    /// Follows the store until the task is aborted.
+    pub async fn follow(mut self) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            match tokio::time::timeout(LOOK_TIMEOUT, self.look()).await {
+                Ok(Ok(())) => {
+                    self.answered_at = Instant::now();
+                    self.health.set_away(false);
+                }
+                Ok(Err(error)) => tracing::debug!(%error, "the store did not answer"),
+                Err(_) => tracing::debug!("the store did not answer in time"),
+            }
+            if self.answered_at.elapsed() > self.tolerance {
+                self.health.set_away(true);
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), StoreError> {
+        let changes = self.store.changes().await?;
+        if self.seen == Some(changes) {
+            return Ok(());
+        }
+        let mut entries = Vec::new();
+        let mut after = String::new();
+        loop {
+            let page = self.store.keys(&after, PAGE).await?;
+            entries.extend(page.iter().map(|key| key.entry.clone()));
+            match page.last() {
+                Some(last) if page.len() == PAGE as usize => after = last.id().to_owned(),
+                _ => break,
+            }
+        }
+        self.seen = Some(changes);
+        match self.book.set_stored(entries) {
+            Ok(0) => {}
+            Ok(lost) => tracing::info!(lost, "keys of the store were revoked"),
+            Err(error) => tracing::error!(%error, "the keys of the store changed and are not used"),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

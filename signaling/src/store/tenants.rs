@@ -1,0 +1,131 @@
+//! Organisations and their teams.
+
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use super::audit::Deed;
+use super::request::{Begun, Done};
+use super::{Store, StoreError};
+
+/// The team of a first installation, which has one and does not know it.
+pub const DEFAULT_TEAM: &str = "default";
+
+/// The organisation of a first installation.
+pub const DEFAULT_ORGANISATION: &str = "default";
+
+/// Whoever pays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Organisation {
+    /// `org_…`.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// When it was made, in milliseconds since 1970.
+    pub created_at: i64,
+}
+
+/// A part of an organisation; keys belong to teams. Nothing of one team is visible to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Team {
+    /// `team_…`.
+    pub id: String,
+    /// Whose.
+    pub organisation_id: String,
+    /// For people.
+    pub name: String,
+    /// When it was made, in milliseconds since 1970.
+    pub created_at: i64,
+}
+
+impl Store {
+    /// Adds an organisation, and says so in the audit log.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn add_organisation(&self, organisation: &Organisation, by: &Deed) -> Result<Done, StoreError> {
+        let mut transaction = match self.begin(by, &organisation.id).await? {
+            Begun::Fresh(transaction) => transaction,
+            Begun::Before(subject) => return Ok(Done::Before(subject)),
+        };
+        sqlx::query("INSERT INTO organisations (id, name, created_at) VALUES ($1, $2, $3)")
+            .bind(&organisation.id)
+            .bind(&organisation.name)
+            .bind(organisation.created_at)
+            .execute(&mut *transaction)
+            .await?;
+        let detail = serde_json::json!({ "name": organisation.name });
+        super::audit::append(&mut transaction, by, "organisation.create", &organisation.id, &detail).await?;
+        transaction.commit().await?;
+        Ok(Done::Now)
+    }
+
+    /// Adds a team, and says so in the audit log.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if its organisation does not exist.
+    pub async fn add_team(&self, team: &Team, by: &Deed) -> Result<Done, StoreError> {
+        let mut transaction = match self.begin(by, &team.id).await? {
+            Begun::Fresh(transaction) => transaction,
+            Begun::Before(subject) => return Ok(Done::Before(subject)),
+        };
+        let added = sqlx::query(
+            "INSERT INTO teams (id, organisation_id, name, created_at) \
+             SELECT $1, id, $3, $4 FROM organisations WHERE id = $2",
+        )
+        .bind(&team.id)
+        .bind(&team.organisation_id)
+        .bind(&team.name)
+        .bind(team.created_at)
+        .execute(&mut *transaction)
+        .await?;
+        if added.rows_affected() == 0 {
+            return Err(StoreError::NotFound { what: "organisation", id: team.organisation_id.clone() });
+        }
+        let detail = serde_json::json!({ "name": team.name, "organisation": team.organisation_id });
+        super::audit::append(&mut transaction, by, "team.create", &team.id, &detail).await?;
+        transaction.commit().await?;
+        Ok(Done::Now)
+    }
+
+    /// Organisations in the order of their ids, from behind `after` on.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn organisations(&self, after: &str, most: u32) -> Result<Vec<Organisation>, StoreError> {
+        let rows =
+            sqlx::query("SELECT id, name, created_at FROM organisations WHERE id > $1 ORDER BY id LIMIT $2")
+                .bind(after)
+                .bind(i64::from(most))
+                .fetch_all(&self.pool)
+                .await?;
+        rows.iter().map(organisation).collect()
+    }
+
+    /// Teams in the order of their ids, from behind `after` on.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn teams(&self, after: &str, most: u32) -> Result<Vec<Team>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, organisation_id, name, created_at FROM teams WHERE id > $1 ORDER BY id LIMIT $2",
+        )
+        .bind(after)
+        .bind(i64::from(most))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(team).collect()
+    }
+}
+
+fn organisation(row: &AnyRow) -> Result<Organisation, StoreError> {
+    Ok(Organisation { id: row.try_get(0)?, name: row.try_get(1)?, created_at: row.try_get(2)? })
+}
+
+fn team(row: &AnyRow) -> Result<Team, StoreError> {
+    Ok(Team {
+        id: row.try_get(0)?,
+        organisation_id: row.try_get(1)?,
+        name: row.try_get(2)?,
+        created_at: row.try_get(3)?,
+    })
+}

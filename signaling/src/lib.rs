@@ -4,6 +4,7 @@
 //! Paths and shapes are those of the OpenAI Realtime GA API, so that existing SDKs connect by changing a base
 //! URL.
 //!
+//! - [`admin`]: the administration.
 //! - [`api`]: the router.
 //! - [`identity`]: API keys and client secrets.
 //! - [`directory`]: the tree of keys, shared and changed while the gateway runs.
@@ -14,6 +15,7 @@
 //! - [`limits`]: how much of something, in this process or shared between nodes.
 //! - [`store`]: what outlives a process.
 
+pub mod admin;
 pub mod api;
 mod decision;
 pub mod directory;

@@ -8,8 +8,9 @@ mod store;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use tracing::{Level, Metadata};
@@ -17,14 +18,18 @@ use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt, registry};
+use voxgate_policy::bundle::Bundle;
 
-use crate::config::{self, Checked, ConfigError, Written};
+use crate::config::{self, ConfigError, Loaded, ReadFile, Source, Written};
 use crate::process::{StartError, raise_open_files};
 use crate::standalone;
 
 /// The WebRTC engine reports every state of every call at INFO, and every DTLS extension it does not know as a
 /// warning; operators want what the gateway has to say.
 const DEFAULT_LOG: &str = "warn,rtc_dtls=error,voxgate=info";
+
+/// What a configuration is called that did not come from a file of this machine.
+const BUNDLED: &str = "voxgate.yaml";
 
 /// A configuration or a machine that does not fit (sysexits.h `EX_CONFIG`).
 const EXIT_CONFIG: u8 = 78;
@@ -94,15 +99,13 @@ impl Settings {
                 let environment = |name: &str| std::env::var(name).ok();
                 config::check_relay(&config::read_relay(path)?, &environment).map(drop)
             }
-            _ => self.load().map(drop),
+            _ => self.read().map(drop),
         }
     }
 
-    fn load(&self) -> Result<Checked, ConfigError> {
-        let mut written = match &self.config {
-            Some(path) => config::read(path)?,
-            None => Written::default(),
-        };
+    /// What the configuration of this text says, with the settings of the command line in it. `name` is the file it is from.
+    fn understand(&self, name: &Path, text: &str) -> Result<Written, ConfigError> {
+        let mut written = config::parse(text).map_err(|reason| config::malformed(name, reason))?;
         if let Some(data_dir) = &self.data_dir {
             written.data_dir.clone_from(data_dir);
         }
@@ -116,7 +119,30 @@ impl Settings {
             }
         }
         written.relay.advertise = self.relay_advertise.or(written.relay.advertise);
-        config::check(&written, &|name| std::env::var(name).ok())
+        Ok(written)
+    }
+
+    fn load(&self, bundle: Bundle, written: &Written, read: ReadFile<'_>) -> Result<Loaded, ConfigError> {
+        let checked = config::check_with(written, &|name| std::env::var(name).ok(), read)?;
+        let meaning =
+            serde_json::to_value(written).map_err(|error| ConfigError::Problems(vec![error.to_string()]))?;
+        Ok(Loaded { bundle, meaning, checked })
+    }
+}
+
+impl Source for Settings {
+    fn read(&self) -> Result<Loaded, ConfigError> {
+        let path = self.config.as_deref();
+        let text = path.map_or_else(|| Ok(String::new()), config::text_of)?;
+        let written = self.understand(path.unwrap_or_else(|| Path::new("")), &text)?;
+        let bundle = config::gather(text, &written, &config::from_disk)?;
+        self.load(bundle, &written, &config::from_disk)
+    }
+
+    fn take(&self, bundle: Bundle) -> Result<Loaded, ConfigError> {
+        let written = self.understand(Path::new(BUNDLED), bundle.configuration())?;
+        let read = bundle.clone();
+        self.load(bundle, &written, &config::from_bundle(&read))
     }
 }
 
@@ -126,8 +152,8 @@ pub(crate) fn run() -> ExitCode {
         Task::Standalone(settings) => {
             start_logging();
             raise_open_files();
-            match settings.load() {
-                Ok(checked) => exit_code(standalone::run(checked, Box::new(move || settings.load()))),
+            match settings.read() {
+                Ok(loaded) => exit_code(standalone::run(loaded, Arc::new(settings))),
                 Err(error) => complain(&error.to_string(), EXIT_CONFIG),
             }
         }
@@ -193,7 +219,7 @@ mod tests {
     fn a_flag_wins_over_the_default() {
         let cli = Cli::parse_from(["voxgate", "check", "--http", "127.0.0.1:9", "--data-dir", "/x"]);
         let Task::Check(settings) = cli.command else { panic!("another task") };
-        let checked = settings.load().unwrap();
+        let checked = settings.read().unwrap().checked;
         assert_eq!(checked.http.port(), 9);
         assert_eq!(checked.data_dir, PathBuf::from("/x"));
     }

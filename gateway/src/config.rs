@@ -1,5 +1,6 @@
 //! The configuration: YAML as written, then checked, every problem reported at once.
 
+mod bundle;
 mod checked;
 mod guardrails;
 mod organisations;
@@ -10,7 +11,10 @@ mod spending;
 mod store;
 mod written;
 
-pub(crate) use checked::{Checked, Provider, ProviderKind, check};
+pub(crate) use bundle::{Loaded, ReadFile, Source, from_bundle, from_disk, gather};
+#[cfg(test)]
+pub(crate) use checked::check;
+pub(crate) use checked::{Checked, Provider, ProviderKind, check_with};
 pub(crate) use organisations::first_and;
 pub(crate) use relay_file::{CheckedRelay, RelayFile, Stream, ThreadCount, Wait, check_relay};
 pub(crate) use store::store_place;
@@ -43,6 +47,9 @@ pub(crate) enum ConfigError {
     /// Understood, but not meaningful.
     #[error("the configuration has {} problem(s):\n{}", .0.len(), list(.0))]
     Problems(Vec<String>),
+    /// With its files too large for a bundle.
+    #[error(transparent)]
+    Bundle(#[from] voxgate_policy::bundle::BundleError),
 }
 
 fn list(problems: &[String]) -> String {
@@ -74,12 +81,16 @@ pub(crate) fn describes_a_relay(path: &Path) -> Result<bool, ConfigError> {
     Ok(is_relay_file(&text_of(path)?))
 }
 
-fn text_of(path: &Path) -> Result<String, ConfigError> {
+/// The text of a configuration file.
+///
+/// # Errors
+/// [`ConfigError::Unreadable`].
+pub(crate) fn text_of(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Unreadable { path: path.display().to_string(), source })
 }
 
-fn malformed(path: &Path, reason: String) -> ConfigError {
+pub(crate) fn malformed(path: &Path, reason: String) -> ConfigError {
     ConfigError::Malformed { path: path.display().to_string(), reason }
 }
 

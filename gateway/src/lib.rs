@@ -17,6 +17,7 @@ mod process;
 mod relay_figures;
 mod relay_role;
 mod replay;
+mod revision;
 mod sealing;
 mod sideband;
 mod socket;

@@ -8,9 +8,7 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use futures_util::stream::Stream;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use tokio::sync::{Notify, watch};
-use voxgate_media::encode::EncoderConfig;
 use voxgate_media::session::Leg;
-use voxgate_policy::guardrail::RuleSet;
 use voxgate_protocol::session::EndReason;
 use voxgate_realtime::{ApiError, ErrorKind, maximum_duration_reached};
 use voxgate_signaling::directory::Revoked;
@@ -21,6 +19,7 @@ use crate::bridges::Connected;
 use crate::dialogue::{Dialogue, DialogueConfig, DialogueOutput};
 use crate::money::Money;
 use crate::replay::ReplayLog;
+use crate::revision::Revision;
 
 /// Between two pings: shorter than the idle timeouts of the proxies people put in front (60 s and more).
 pub(crate) const PING_EVERY: Duration = Duration::from_secs(15);
@@ -40,11 +39,10 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a WebSocket session needs from its host.
 pub(crate) struct SocketConfig {
-    pub(crate) encoder: EncoderConfig,
+    pub(crate) revision: Arc<Revision>,
     pub(crate) expires_at_unix: u64,
     pub(crate) max_session: Duration,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) guardrails: Arc<RuleSet>,
     pub(crate) replay: Option<Arc<ReplayLog>>,
     pub(crate) money: Option<Arc<Money>>,
     pub(crate) drain: watch::Receiver<Option<Instant>>,
@@ -92,14 +90,14 @@ pub(crate) async fn serve(
         bridge,
         DialogueConfig {
             leg: Leg::Pcm,
-            encoder: config.encoder,
+            encoder: config.revision.encoder,
             // The client plays by itself; nothing here could be held.
             interruption: None,
             expires_at_unix: config.expires_at_unix,
             max_session: config.max_session,
             seed,
             metrics: config.metrics,
-            guardrails: config.guardrails,
+            guardrails: Arc::clone(&config.revision.guardrails),
             replay: config.replay,
             money: config.money,
         },

@@ -15,6 +15,7 @@ use rustls::ServerConfig;
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use voxgate_policy::admission::Admission;
+use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::directory::Directory as KeyTree;
 use voxgate_signaling::api::{self, ClientApi};
 use voxgate_signaling::directory::SharedDirectory;
@@ -23,11 +24,12 @@ use voxgate_signaling::permit::Places;
 use voxgate_signaling::resume::Resumptions;
 use voxgate_signaling::store::audit::Deed;
 use voxgate_signaling::store::{Store, StoreError};
+use voxgate_signaling::terms::{Terms, TermsInForce};
 use voxgate_telemetry::metrics::Metrics;
 
 use crate::bridges::Bridges;
 use crate::cli::say;
-use crate::config::{self, Checked};
+use crate::config::{self, Checked, Loaded, Source};
 use crate::control;
 use crate::data_dir::{DataDir, FirstKey};
 use crate::end_of_turn::Listener;
@@ -38,26 +40,26 @@ use crate::pages;
 use crate::process::{ReloadSignals, StartError, StopSignals, listen_tcp};
 use crate::relay_figures;
 use crate::replay::ReplayLog;
+use crate::revision::Revision;
 use crate::tls;
 use crate::transceiver::Command;
 
 /// Time between the deadline of a drain and the end of the process, for farewells.
 const AFTER_DEADLINE: Duration = Duration::from_secs(2);
 
-pub(crate) use keys::Reload;
-
 /// Runs until SIGTERM or SIGINT, then drains.
 ///
-/// `reload` reads the configuration again; SIGHUP asks for it.
-pub(crate) fn run(config: Checked, reload: Reload) -> Result<(), StartError> {
+/// `source` reads the configuration again; SIGHUP asks for it.
+pub(crate) fn run(loaded: Loaded, source: Arc<dyn Source>) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(StartError::system("threads"))?;
-    runtime.block_on(serve(config, reload))
+    runtime.block_on(serve(loaded, source))
 }
 
-async fn serve(mut config: Checked, reload: Reload) -> Result<(), StartError> {
+async fn serve(loaded: Loaded, source: Arc<dyn Source>) -> Result<(), StartError> {
+    let Loaded { bundle, checked: mut config, .. } = loaded;
     // First, so that a signal during the start is not lost and does not kill.
     let mut stop = StopSignals::listen()?;
     let asked_to_reload = ReloadSignals::listen()?;
@@ -80,7 +82,7 @@ async fn serve(mut config: Checked, reload: Reload) -> Result<(), StartError> {
     let tls = tls::server_config(&data, config.https)?;
     let keys = config::first_and(first_key.hash, &config.key_hashes, &config.keys);
     let directory = SharedDirectory::new(KeyTree::new(keys).map_err(StartError::internal)?);
-    tokio::spawn(keys::follow_file(asked_to_reload, reload, first_key.hash, directory.clone()));
+    tokio::spawn(keys::follow_file(asked_to_reload, source, first_key.hash, directory.clone()));
     tokio::spawn(keys::tell_calls(directory.watch_revoked(), edge.commands.clone()));
     let places = Places::new(Admission::new(config.sessions));
     let (drain, drained) = watch::channel(None);
@@ -90,20 +92,19 @@ async fn serve(mut config: Checked, reload: Reload) -> Result<(), StartError> {
         .take()
         .map(|end_of_turn| Listener::start(end_of_turn.model, end_of_turn.rule, Arc::clone(&metrics)));
     let listener = listener.transpose().map_err(StartError::system("the thread of the end of turns"))?;
+    let bridges = Bridges::start(&config.providers)?.heard_by(listener);
+    let name = RevisionName { number: 0, hash: bundle.hash() };
     let host = LocalHost {
-        bridges: Bridges::start(&config.providers)?.heard_by(listener),
+        revision: Revision::new(name, &config, bridges),
         transceiver: edge.commands.clone(),
         sealing: edge.control.sealing(),
-        encoder: config.encoder,
-        max_session: config.limits.session_duration,
         metrics: Arc::clone(&metrics),
-        guardrails: Arc::clone(&config.guardrails),
         replay: replay.clone(),
         money: Arc::clone(&money),
         drain: drained,
         revoked: directory.watch_revoked(),
         sockets: Arc::clone(&sockets),
-        slots: AtomicU64::new(1),
+        slots: Arc::new(AtomicU64::new(1)),
     };
     let service = router(&config, directory, host, places.clone(), metrics);
     let addresses = listeners.addresses(&config, edge.public, edge.streams);
@@ -211,16 +212,24 @@ fn router(
 ) -> Router {
     let client_api = ClientApi {
         identity: Arc::new(Credentials::new(directory)),
-        authorizer: Arc::clone(&config.authorizer),
-        regions: Arc::new(config.regions.clone()),
-        routes: Arc::new(config.routes.clone()),
+        terms: TermsInForce::new(terms(config, host)),
         places: places.clone(),
-        default_model: config.default_model.as_str().into(),
         resumptions: Resumptions::new(config.limits.resume_window, config.limits.resumable_sessions),
-        host: Arc::new(host),
     };
     let operations = Operations { metrics, places };
     api::router(client_api).merge(operations::router(operations)).merge(pages::router())
+}
+
+/// What sessions begin with under this configuration.
+fn terms(config: &Checked, host: LocalHost) -> Terms {
+    Terms {
+        revision: host.revision.name,
+        authorizer: Arc::clone(&config.authorizer),
+        regions: Arc::new(config.regions.clone()),
+        routes: Arc::new(config.routes.clone()),
+        default_model: config.default_model.as_str().into(),
+        host: Arc::new(host),
+    }
 }
 
 /// Where the process really listens; port 0 in the configuration lets the system choose.

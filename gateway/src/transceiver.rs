@@ -19,10 +19,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
-use voxgate_media::encode::EncoderConfig;
-use voxgate_media::session::InterruptionRule;
 use voxgate_media::transport::Identity;
-use voxgate_policy::guardrail::RuleSet;
 use voxgate_policy::key::KeyIndex;
 use voxgate_protocol::id::CallId;
 use voxgate_realtime::{ApiError, SidebandId};
@@ -34,6 +31,7 @@ use voxgate_telemetry::metrics::Metrics;
 use crate::bridges::Connected;
 use crate::money::Money;
 use crate::replay::ReplayLog;
+use crate::revision::Revision;
 use crate::sealing::Sealing;
 use crate::sideband::{SidebandNews, SidebandQueue};
 
@@ -76,6 +74,8 @@ pub(crate) struct Start {
     pub(crate) call_id: CallId,
     pub(crate) offer: String,
     pub(crate) request: SessionRequest,
+    /// What the call keeps to its end.
+    pub(crate) revision: Arc<Revision>,
     pub(crate) bridge: Connected,
     pub(crate) expires_at_unix: u64,
     pub(crate) ends_at: Instant,
@@ -109,14 +109,7 @@ pub(crate) struct Restart {
 /// What every call of the loop shares.
 pub(crate) struct TransceiverConfig {
     pub(crate) identity: Identity,
-    pub(crate) encoder: EncoderConfig,
-    /// When speech over an answer interrupts it; `None` is always and at once.
-    pub(crate) interruption: Option<InterruptionRule>,
-    pub(crate) setup_timeout: Duration,
-    pub(crate) silence_timeout: Duration,
     pub(crate) metrics: Arc<Metrics>,
-    /// What may be said.
-    pub(crate) guardrails: Arc<RuleSet>,
     /// Where what happens in calls is written down, if it is.
     pub(crate) replay: Option<Arc<ReplayLog>>,
     /// Who is told what calls cost; only tests do without.

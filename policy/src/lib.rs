@@ -4,6 +4,7 @@
 //!
 //! - [`key`]: API keys, kept as hashes, compared in constant time.
 //! - [`approval`]: a held act and the person who decides about it.
+//! - [`bundle`]: a configuration as one thing, its hash, and what differs between two of them.
 //! - [`decision`]: allow, deny or ask a person, by Cedar policies.
 //! - [`directory`]: whose keys they are, what they are for, until when.
 //! - [`failure`]: how many wrong credentials are answered.
@@ -20,6 +21,7 @@
 pub mod admission;
 pub mod approval;
 pub mod audit;
+pub mod bundle;
 pub mod decision;
 pub mod directory;
 pub mod failure;

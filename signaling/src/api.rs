@@ -1,6 +1,5 @@
 //! The router: the OpenAI Realtime GA paths.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,20 +12,19 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, he
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, patch, post};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
-use voxgate_policy::decision::Authorizer;
 use voxgate_policy::directory::Scope;
-use voxgate_policy::routing::RouteTable;
 use voxgate_protocol::id::{CallId, SessionId};
 use voxgate_protocol::settings::{Purpose, SessionSettings};
 use voxgate_realtime::request;
 use voxgate_realtime::{ApiError, ErrorKind};
 
 use crate::decision::{self, Transport};
-use crate::host::{SessionHost, SessionRequest};
-use crate::identity::{Binding, Identity, Principal};
+use crate::host::SessionRequest;
+use crate::identity::{Binding, Identity, Principal, Rejection};
 use crate::permit::Places;
 use crate::reply::ErrorReply;
 use crate::resume::{Resumed, Resumptions};
+use crate::terms::{Terms, TermsInForce};
 
 /// Largest body of any request: an SDP offer is below 10 kB, a session with many tools below a few hundred.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -58,25 +56,26 @@ const RESUME_TOKEN: &str = "voxgate-resume-token";
 pub struct ClientApi {
     /// Keys and secrets.
     pub identity: Arc<Identity>,
-    /// What the policies allow.
-    pub authorizer: Arc<Authorizer>,
-    /// Where providers work, by the name of the provider, as far as the configuration says so.
-    pub regions: Arc<BTreeMap<String, String>>,
-    /// Model names to providers.
-    pub routes: Arc<RouteTable>,
+    /// Policies, routes and everything else sessions begin with.
+    pub terms: TermsInForce,
     /// Running sessions.
     pub places: Places,
-    /// The model of a client that names none.
-    pub default_model: Arc<str>,
     /// Conversations whose clients may come back.
     pub resumptions: Resumptions,
-    /// Who runs sessions.
-    pub host: Arc<dyn SessionHost>,
 }
 
 impl std::fmt::Debug for ClientApi {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClientApi").field("default_model", &self.default_model).finish_non_exhaustive()
+        f.debug_struct("ClientApi").field("terms", &self.terms).finish_non_exhaustive()
+    }
+}
+
+impl ClientApi {
+    /// Who asks, if the credential opens `scope`, and the terms that hold for them.
+    fn enter(&self, credential: Option<&str>, scope: Scope) -> Result<(Arc<Terms>, Principal), Rejection> {
+        let (terms, principal) =
+            self.terms.with(|| self.identity.authenticate(credential, unix_now(), scope));
+        Ok((terms, principal?))
     }
 }
 
@@ -147,8 +146,7 @@ async fn create_client_secret(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ErrorReply> {
-    let now = unix_now();
-    let principal = api.identity.authenticate(bearer(&headers), now, Scope::ClientSecrets)?;
+    let (terms, principal) = api.enter(bearer(&headers), Scope::ClientSecrets)?;
     if principal.is_client_secret {
         let mut error = ApiError::invalid_api_key();
         error.message = "A client secret cannot make another one. Use an API key.".to_owned();
@@ -157,18 +155,18 @@ async fn create_client_secret(
     let request = request::client_secret_request(&read(body).await?)?;
     let mut settings = request.settings;
     if settings.model.is_empty() {
-        settings.model = api.default_model.to_string();
+        settings.model = terms.default_model.to_string();
     }
     let route =
-        api.routes.resolve(&settings.model).map_err(|_| ApiError::model_not_found(&settings.model))?;
+        terms.routes.resolve(&settings.model).map_err(|_| ApiError::model_not_found(&settings.model))?;
     // A secret for a session nobody may begin would only be refused later, in the hands of somebody who cannot help it.
-    decision::may_use(&api, &principal.caller, &settings, route)?;
+    decision::may_use(&terms, &principal.caller, &settings, route)?;
     let session_id = SessionId::from_random(random_bits()?);
     let (secret, expires_at) = api.identity.grant(
         principal.key,
         Some(Binding { settings: settings.clone(), allowed_events: request.allowed_events.clone() }),
         request.expires_after,
-        now,
+        unix_now(),
         random_bytes()?,
     );
     let reply = request::client_secret_response(
@@ -186,11 +184,11 @@ async fn create_call(
     query: AskedQuery,
     request: Request,
 ) -> Result<Response, ErrorReply> {
-    start_call(&api, query, request).await.inspect_err(|refusal| api.host.refused(&refusal.0))
+    start_call(&api, query, request).await.inspect_err(|refusal| api.terms.now().host.refused(&refusal.0))
 }
 
 async fn start_call(api: &ClientApi, query: AskedQuery, request: Request) -> Result<Response, ErrorReply> {
-    let principal = api.identity.authenticate(bearer(request.headers()), unix_now(), Scope::Calls)?;
+    let (terms, principal) = api.enter(bearer(request.headers()), Scope::Calls)?;
     let query = read_query(query)?;
     let (offer, session) = read_offer(request).await?;
     let allowed = principal.binding.as_ref().and_then(|binding| binding.allowed_events.as_ref());
@@ -200,8 +198,8 @@ async fn start_call(api: &ClientApi, query: AskedQuery, request: Request) -> Res
     }
     let call_id = CallId::from_random(random_bits()?);
     let asked = Asked { resume: query.resume, model: query.model, session, transport: Transport::WebRtc };
-    let (request, token) = admit_or_resume(api, principal, asked).await?;
-    let answer = api.host.answer(call_id.clone(), offer, request).await?;
+    let (request, token) = admit_or_resume(api, &terms, principal, asked).await?;
+    let answer = terms.host.answer(call_id.clone(), offer, request).await?;
     let location = format!("/v1/realtime/calls/{call_id}");
     let headers = [(header::CONTENT_TYPE, SDP.to_owned()), (header::LOCATION, location)];
     Ok((StatusCode::CREATED, headers, resume_header(token), answer).into_response())
@@ -214,7 +212,7 @@ async fn restart_ice(
     call_id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, ErrorReply> {
-    let principal = api.identity.authenticate(bearer(request.headers()), unix_now(), Scope::Calls)?;
+    let (terms, principal) = api.enter(bearer(request.headers()), Scope::Calls)?;
     let Path(call_id) = call_id.map_err(|_| ApiError::call_id_not_found())?;
     if !content_type(request.headers()).starts_with(SDP) {
         return Err(unsupported_content_type("Send the offer as application/sdp.").into());
@@ -223,7 +221,7 @@ async fn restart_ice(
     if offer.len() > MAX_RESTART_BYTES {
         return Err(ApiError::request_too_large(MAX_RESTART_BYTES).into());
     }
-    let answer = api.host.restart_ice(CallId::from(call_id), principal.key, offer).await?;
+    let answer = terms.host.restart_ice(CallId::from(call_id), principal.key, offer).await?;
     Ok(([(header::CONTENT_TYPE, SDP)], answer).into_response())
 }
 
@@ -232,9 +230,9 @@ async fn hang_up(
     headers: HeaderMap,
     call_id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ErrorReply> {
-    let principal = api.identity.authenticate(bearer(&headers), unix_now(), Scope::Calls)?;
+    let (terms, principal) = api.enter(bearer(&headers), Scope::Calls)?;
     let Path(call_id) = call_id.map_err(|_| ApiError::call_id_not_found())?;
-    if api.host.hang_up(CallId::from(call_id), principal.key).await {
+    if terms.host.hang_up(CallId::from(call_id), principal.key).await {
         Ok(StatusCode::OK.into_response())
     } else {
         Err(ApiError::call_id_not_found().into())
@@ -247,7 +245,9 @@ async fn open_socket(
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ErrorReply> {
-    start_socket(&api, query, &headers, upgrade).await.inspect_err(|refusal| api.host.refused(&refusal.0))
+    start_socket(&api, query, &headers, upgrade)
+        .await
+        .inspect_err(|refusal| api.terms.now().host.refused(&refusal.0))
 }
 
 async fn start_socket(
@@ -260,19 +260,19 @@ async fn start_socket(
     // Which of the two it is for, the query says; a query that cannot be read is refused after the key.
     let is_sideband = query.as_ref().is_ok_and(|query| query.call_id.is_some());
     let scope = if is_sideband { Scope::Sidebands } else { Scope::Calls };
-    let principal = api.identity.authenticate(credential, unix_now(), scope)?;
+    let (terms, principal) = api.enter(credential, scope)?;
     let query = read_query(query)?;
     let upgrade = upgrade.map_err(|_| {
         let message = "This address is for WebSockets; WebRTC calls begin with POST /v1/realtime/calls.";
         ApiError::new(400, ErrorKind::InvalidRequest, "websocket_required", message)
     })?;
     if let Some(call_id) = query.call_id {
-        return attach(api, principal, call_id.into(), upgrade).await;
+        return attach(&terms, principal, call_id.into(), upgrade).await;
     }
     let session = intended(query.intent.as_deref(), &principal)?;
     let asked = Asked { resume: query.resume, model: query.model, session, transport: Transport::WebSocket };
-    let (request, token) = admit_or_resume(api, principal, asked).await?;
-    let host = Arc::clone(&api.host);
+    let (request, token) = admit_or_resume(api, &terms, principal, asked).await?;
+    let host = Arc::clone(&terms.host);
     let upgraded = upgrade
         .protocols([SUBPROTOCOL])
         .max_message_size(MAX_SOCKET_MESSAGE_BYTES)
@@ -298,6 +298,7 @@ struct Asked {
 /// A session that begins, or one that goes on with the conversation of a token. Gives the session's own token with it.
 async fn admit_or_resume(
     api: &ClientApi,
+    terms: &Arc<Terms>,
     principal: Principal,
     asked: Asked,
 ) -> Result<(SessionRequest, Option<String>), ErrorReply> {
@@ -309,7 +310,7 @@ async fn admit_or_resume(
         None => None,
     };
     let settings = session.or_else(|| resumed.as_ref().and_then(Resumed::settings).cloned());
-    let request = admit(api, principal, model, settings, transport)?;
+    let request = admit(api, terms, principal, model, settings, transport)?;
     let issued = api.resumptions.issue(key, random_bytes()?);
     let (token, ticket) = issued.map_or((None, None), |(token, ticket)| (Some(token), Some(ticket)));
     Ok((SessionRequest { resumed, ticket, ..request }, token))
@@ -338,7 +339,7 @@ fn intended(intent: Option<&str>, principal: &Principal) -> Result<Option<Sessio
 /// Attaches to a running call. A client secret may not: it is in the hands of the caller, whom a sideband connection
 /// is to watch. Its refusal is that of a call that never was.
 async fn attach(
-    api: &ClientApi,
+    terms: &Terms,
     principal: Principal,
     call_id: CallId,
     upgrade: WebSocketUpgrade,
@@ -346,7 +347,7 @@ async fn attach(
     if principal.is_client_secret {
         return Err(ApiError::call_id_not_found().into());
     }
-    let serve = api.host.attach(call_id, principal.key).await?;
+    let serve = terms.host.attach(call_id, principal.key).await?;
     Ok(upgrade
         .protocols([SUBPROTOCOL])
         .max_message_size(MAX_SIDEBAND_MESSAGE_BYTES)
@@ -363,6 +364,7 @@ fn read_query(query: AskedQuery) -> Result<CallQuery, ApiError> {
 /// Settings, route and place of a session; whatever is missing is refused with a reason.
 fn admit(
     api: &ClientApi,
+    terms: &Terms,
     principal: Principal,
     model: Option<String>,
     session: Option<SessionSettings>,
@@ -372,15 +374,19 @@ fn admit(
         principal.binding.map_or((None, None), |binding| (Some(binding.settings), binding.allowed_events));
     let mut settings = session.or(bound).unwrap_or_else(request::default_settings);
     if settings.model.is_empty() {
-        settings.model = model.unwrap_or_else(|| api.default_model.to_string());
+        settings.model = model.unwrap_or_else(|| terms.default_model.to_string());
     }
-    let route =
-        api.routes.resolve(&settings.model).map_err(|_| ApiError::model_not_found(&settings.model))?.clone();
-    let obligations = decision::may_begin(api, &principal.caller, transport, &settings, &route)?;
+    let route = terms
+        .routes
+        .resolve(&settings.model)
+        .map_err(|_| ApiError::model_not_found(&settings.model))?
+        .clone();
+    let obligations = decision::may_begin(terms, &principal.caller, transport, &settings, &route)?;
     let permit = api.places.take(principal.key)?;
     let session_id = SessionId::from_random(random_bits()?);
     Ok(SessionRequest {
         session_id,
+        revision: terms.revision,
         settings,
         route,
         permit,

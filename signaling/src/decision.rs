@@ -8,7 +8,7 @@ use voxgate_policy::routing::Route;
 use voxgate_protocol::settings::{Purpose, SessionSettings};
 use voxgate_realtime::ApiError;
 
-use crate::api::ClientApi;
+use crate::terms::Terms;
 
 /// How a session's audio travels.
 #[derive(Clone, Copy, Debug)]
@@ -35,19 +35,19 @@ const fn purpose(settings: &SessionSettings) -> &'static str {
 
 /// Whether the caller may begin this session on this route. Gives what the policies demand of it.
 pub(crate) fn may_begin(
-    api: &ClientApi,
+    terms: &Terms,
     caller: &Caller,
     transport: Transport,
     settings: &SessionSettings,
     route: &Route,
 ) -> Result<Obligations, ApiError> {
     let question = Question::SessionStart { transport: transport.as_str(), purpose: purpose(settings) };
-    let start = decide(api, caller, &question);
+    let start = decide(terms, caller, &question);
     if start.effect != Effect::Allow {
         let message = "The policies of this gateway do not let this key begin the session.";
         return Err(ApiError::permission_denied(message));
     }
-    let mut obligations = may_use(api, caller, settings, route)?;
+    let mut obligations = may_use(terms, caller, settings, route)?;
     obligations.add(&start.obligations);
     Ok(obligations)
 }
@@ -55,17 +55,17 @@ pub(crate) fn may_begin(
 /// Whether the caller may use the model of this route, in the region it is in. A model that may not be used does not exist for
 /// the caller, as in the API. Nobody is asked about a session: what waits for a person is refused.
 pub(crate) fn may_use(
-    api: &ClientApi,
+    terms: &Terms,
     caller: &Caller,
     settings: &SessionSettings,
     route: &Route,
 ) -> Result<Obligations, ApiError> {
-    let region = api.regions.get(&route.provider).map(String::as_str);
+    let region = terms.regions.get(&route.provider).map(String::as_str);
     let model = settings.model.as_str();
     let question =
         Question::ModelUse { model, provider: &route.provider, region, purpose: purpose(settings) };
-    let model_use = decide(api, caller, &question);
-    let transfer = region.map(|region| decide(api, caller, &Question::DataTransfer { region }));
+    let model_use = decide(terms, caller, &question);
+    let transfer = region.map(|region| decide(terms, caller, &Question::DataTransfer { region }));
     let mut obligations = Obligations::default();
     for decision in [Some(model_use), transfer].into_iter().flatten() {
         if decision.effect != Effect::Allow {
@@ -76,10 +76,10 @@ pub(crate) fn may_use(
     Ok(obligations)
 }
 
-fn decide(api: &ClientApi, caller: &Caller, question: &Question<'_>) -> Decision {
+fn decide(terms: &Terms, caller: &Caller, question: &Question<'_>) -> Decision {
     let began = Instant::now();
-    let decision = api.authorizer.decide(caller, question);
-    api.host.decided(question.act(), &decision, began.elapsed());
+    let decision = terms.authorizer.decide(caller, question);
+    terms.host.decided(question.act(), &decision, began.elapsed());
     if decision.effect != Effect::Allow {
         let policies = decision.policies.join(", ");
         tracing::info!(tenant = %caller.tenancy, act = question.act().as_str(), policies, "refused by policy");

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::extract::ws::WebSocket;
 use futures_util::future::BoxFuture;
+use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::decision::{Act, Decision, Obligations};
 use voxgate_policy::directory::Caller;
 use voxgate_policy::key::KeyIndex;
@@ -20,6 +21,8 @@ use crate::resume::{ResumeTicket, Resumed};
 pub struct SessionRequest {
     /// The name of the session.
     pub session_id: SessionId,
+    /// The configuration it runs with, to its end.
+    pub revision: RevisionName,
     /// What the client asked for.
     pub settings: SessionSettings,
     /// Where it goes.

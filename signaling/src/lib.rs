@@ -14,6 +14,7 @@
 //! - [`outbox`]: ledger entries on their way to the store.
 //! - [`limits`]: how much of something, in this process or shared between nodes.
 //! - [`store`]: what outlives a process.
+//! - [`terms`]: the part of a configuration a session keeps to its end.
 
 pub mod admin;
 pub mod api;
@@ -27,3 +28,4 @@ pub mod permit;
 mod reply;
 pub mod resume;
 pub mod store;
+pub mod terms;

@@ -20,6 +20,7 @@ use voxgate_providers::Secret;
 use voxgate_signaling::store::StorePlace;
 
 use super::ConfigError;
+use super::bundle::ReadFile;
 use super::relays::{self, Control};
 use super::written::{self, TurnSide, Written};
 use super::{guardrails, organisations, policies, spending, store};
@@ -135,13 +136,27 @@ pub(crate) enum ProviderKind {
     },
 }
 
-/// Checks everything and reports every problem together. Secrets are looked up by name in `environment`.
+/// [`check_with`] the files on the disk.
 ///
 /// # Errors
-/// [`ConfigError::Problems`] with all of them.
+/// [`ConfigError::Problems`].
+#[cfg(test)]
 pub(crate) fn check(
     written: &Written,
     environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Checked, ConfigError> {
+    check_with(written, environment, &super::from_disk)
+}
+
+/// Checks everything and reports every problem together. Secrets are looked up by name in `environment`, files that are part
+/// of the configuration with `read`.
+///
+/// # Errors
+/// [`ConfigError::Problems`] with all of them.
+pub(crate) fn check_with(
+    written: &Written,
+    environment: &dyn Fn(&str) -> Option<String>,
+    read: ReadFile<'_>,
 ) -> Result<Checked, ConfigError> {
     let mut problems = Vec::new();
     let providers = written
@@ -162,9 +177,9 @@ pub(crate) fn check(
     let replay = check_replay(written, &mut problems);
     let guardrails = guardrails::check(&written.guardrails, &mut problems);
     let control = relays::check(written, environment, &mut problems);
-    let authorizer = policies::check(&written.policies, &mut problems);
+    let authorizer = policies::check(&written.policies, read, &mut problems);
     let store = store::check(written, environment, &mut problems);
-    let money = spending::check(written, &mut problems);
+    let money = spending::check(written, read, &mut problems);
     let parts = authorizer.zip(store).zip(money).filter(|_| problems.is_empty());
     let Some(((authorizer, store), money)) = parts else {
         return Err(ConfigError::Problems(problems));

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use voxgate_policy::guardrail::{Act, Detector, Direction, GuardrailError, PersonalKind, Rule, RuleSet};
 
 /// A rule over the words of a call.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Guardrail {
     /// Its name in logs and metrics.
@@ -31,7 +31,7 @@ pub(crate) struct Guardrail {
 }
 
 /// Whose words.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum On {
     /// Recognised or typed.
@@ -43,7 +43,7 @@ pub(crate) enum On {
 }
 
 /// Personal data.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Personal {
     /// Written or spoken.
@@ -59,7 +59,7 @@ pub(crate) enum Personal {
 }
 
 /// What is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum WrittenAct {
     /// Count it and log that it happened.

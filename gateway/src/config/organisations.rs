@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use voxgate_policy::directory::{Caller, Directory, KeyEntry, Role, Scope};
 use voxgate_policy::key::KeyHash;
 use voxgate_protocol::tenant::{AgentId, KeyId, MalformedTenantName, OrganisationId, TeamId, TenantPath};
 
 /// One organisation.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Organisation {
     /// Its teams, by id. Default: none.
@@ -17,7 +17,7 @@ pub(crate) struct Organisation {
 }
 
 /// One team: the tenant. Nothing of one team is visible to another.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Team {
     /// Its keys, by id. Default: none.
@@ -25,7 +25,7 @@ pub(crate) struct Team {
 }
 
 /// One key.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Key {
     /// SHA-256 of the key, 64 hexadecimal digits. The key itself belongs in no file.

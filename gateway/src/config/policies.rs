@@ -4,14 +4,16 @@ use std::path::PathBuf;
 
 use voxgate_policy::decision::{Authorizer, PolicyFile};
 
+use super::bundle::ReadFile;
+
 /// Reads and checks every file; `None` if there was a problem.
-pub(super) fn check(files: &[PathBuf], problems: &mut Vec<String>) -> Option<Authorizer> {
+pub(super) fn check(files: &[PathBuf], read: ReadFile<'_>, problems: &mut Vec<String>) -> Option<Authorizer> {
     let before = problems.len();
     let mut texts = Vec::new();
     for file in files {
-        match std::fs::read_to_string(file) {
+        match read(file) {
             Ok(text) => texts.push((file.display().to_string(), text)),
-            Err(error) => problems.push(format!("policies: cannot read {}: {error}", file.display())),
+            Err(reason) => problems.push(format!("policies: {} {reason}", file.display())),
         }
     }
     let files: Vec<_> = texts.iter().map(|(name, text)| PolicyFile { name, text }).collect();
@@ -28,13 +30,14 @@ pub(super) fn check(files: &[PathBuf], problems: &mut Vec<String>) -> Option<Aut
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::from_disk;
 
     #[test]
     fn the_example_policies_are_valid_and_a_missing_file_is_told() {
         let mut problems = Vec::new();
         let example = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy/policies.example.cedar");
-        assert!(check(&[example], &mut problems).is_some(), "{problems:#?}");
-        assert!(check(&[PathBuf::from("/nowhere/policies.cedar")], &mut problems).is_none());
+        assert!(check(&[example], &from_disk, &mut problems).is_some(), "{problems:#?}");
+        assert!(check(&[PathBuf::from("/nowhere/policies.cedar")], &from_disk, &mut problems).is_none());
         assert!(problems[0].contains("/nowhere/policies.cedar"), "{problems:?}");
     }
 }

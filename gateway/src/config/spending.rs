@@ -4,13 +4,18 @@ use voxgate_policy::money::budget::{Budget, Scope};
 use voxgate_policy::money::price::PriceBook;
 use voxgate_protocol::money::NanoDollars;
 
+use super::bundle::ReadFile;
 use super::written::{self, Written};
 use crate::money::{MoneyConfig, UnknownPrice};
 
 /// Everything about money, or nothing if there is a problem.
-pub(super) fn check(written: &Written, problems: &mut Vec<String>) -> Option<MoneyConfig> {
+pub(super) fn check(
+    written: &Written,
+    read: ReadFile<'_>,
+    problems: &mut Vec<String>,
+) -> Option<MoneyConfig> {
     let money = &written.money;
-    let book = match book(money) {
+    let book = match book(money, read) {
         Ok(book) => Some(book),
         Err(problem) => {
             problems.push(problem);
@@ -44,10 +49,9 @@ pub(super) fn check(written: &Written, problems: &mut Vec<String>) -> Option<Mon
     })
 }
 
-fn book(money: &written::Money) -> Result<PriceBook, String> {
+fn book(money: &written::Money, read: ReadFile<'_>) -> Result<PriceBook, String> {
     let Some(path) = &money.prices else { return PriceBook::built_in().map_err(|error| error.to_string()) };
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| format!("money.prices cannot be read from {}: {error}", path.display()))?;
+    let text = read(path).map_err(|reason| format!("money.prices: {} {reason}", path.display()))?;
     PriceBook::overridden(&text).map_err(|error| format!("money.prices: {error}"))
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use voxgate_policy::money::day::Window;
 use voxgate_protocol::tenant::{AgentId, KeyId, OrganisationId, TeamId};
 
@@ -14,7 +14,7 @@ use super::organisations::Organisation;
 use super::guardrails::Guardrail;
 
 /// The whole file. Every part may be left out.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Written {
     /// Where keys, certificates and stores live. Default `data`, below the folder voxgate was started in, so
@@ -93,7 +93,7 @@ impl Default for Written {
 }
 
 /// A TCP listener.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Listener {
     /// Address and port. The default is on loopback: a gateway opens itself to a network only when told to.
@@ -101,7 +101,7 @@ pub(crate) struct Listener {
 }
 
 /// The relay inside the process.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Relay {
     /// Address and port of the one public UDP socket. Default 127.0.0.1:3478, the port of STUN (RFC 8489
@@ -123,7 +123,7 @@ impl Default for Relay {
 }
 
 /// A relay in a process of its own, as clients and this gateway know it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RelayPlace {
     /// The relay's id, as in its own configuration: 1 or more, unique.
@@ -137,7 +137,7 @@ pub(crate) struct RelayPlace {
 }
 
 /// The control listener.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Control {
     /// Address and port. Keys go over it: keep it on a network of your own, or behind a proxy that speaks TLS.
@@ -149,7 +149,7 @@ pub(crate) struct Control {
 }
 
 /// The end of this process that relays in processes of their own send to; the relay inside needs none of it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Transceiver {
     /// Address and port of the one UDP socket towards relays. Default 127.0.0.1:0: relays on this machine, any port.
@@ -165,7 +165,7 @@ impl Default for Transceiver {
 }
 
 /// Where keys, tenants and the audit log are kept.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Store {
     /// Name of the environment variable with the `postgres://` URL of a PostgreSQL database, which several gateways may
@@ -176,7 +176,7 @@ pub(crate) struct Store {
 }
 
 /// What a session may take.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Limits {
     /// Sessions at once. Default 100: what two cores transcode with room to spare.
@@ -221,7 +221,7 @@ impl Default for Limits {
 }
 
 /// How answers are coded.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Audio {
     /// Opus bits per second. Default 32000: transparent for one voice (RFC 7587 section 3.1.1).
@@ -241,7 +241,7 @@ impl Default for Audio {
 }
 
 /// How conversations behave where the Realtime API has no setting for it.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Conversation {
     /// Whether the gateway first judges what it hears over an answer. For callers over WebRTC whose turns the gateway
@@ -254,7 +254,7 @@ pub(crate) struct Conversation {
 }
 
 /// An ONNX model of the end of turns. docs/end-of-turn.md says what it must take and give.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EndOfTurn {
     /// The file. It is the operator's own: as trusted as this configuration.
@@ -278,7 +278,7 @@ const fn default_patience() -> Duration {
 }
 
 /// What interrupts an answer. Until it is known whether a sound does, the answer is silent.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Interruption {
     /// Speech of this length interrupts even if no words are known. Default 500 ms: longer than a cough, shorter than
@@ -305,7 +305,7 @@ impl Default for Interruption {
 }
 
 /// Prices and budgets.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Money {
     /// File with prices that count before those that come with voxgate, in the form of `policy/prices.yaml`. Default: none.
@@ -335,7 +335,7 @@ impl Default for Money {
 }
 
 /// What becomes of a session whose model has no price.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum UnknownPrice {
     /// It is refused.
@@ -345,7 +345,7 @@ pub(crate) enum UnknownPrice {
 }
 
 /// A limit of spending. Everything is `default` but the keys of `key_hashes`, which are `key-1`, `key-2` and so on.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Budget {
     /// The organisation.
@@ -366,7 +366,7 @@ pub(crate) struct Budget {
 }
 
 /// Where speech comes from.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Provider {
     /// Key-free recognition, script and voice on this machine.
@@ -411,7 +411,7 @@ pub(crate) enum Provider {
 }
 
 /// Who finds the end of the caller's turn.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum TurnSide {
     /// The provider, from the audio it hears.
@@ -423,7 +423,7 @@ pub(crate) enum TurnSide {
 
 /// Logs of sessions. They hold every word of a call, so whoever may read the folder may read the calls; the files are
 /// for this user only.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Replay {
     /// Folder of the logs, one file a session.
@@ -442,7 +442,7 @@ const fn default_keep() -> Duration {
 }
 
 /// A model name and where it leads.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Route {
     /// A name, or a beginning followed by `*`.

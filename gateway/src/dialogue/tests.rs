@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use voxgate_policy::admission::{Admission, SessionLimits};
+use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::decision::Obligations;
 use voxgate_policy::directory::Caller;
 use voxgate_policy::key::KeyIndex;
@@ -28,6 +29,7 @@ fn dialogue(places: &Places) -> (Dialogue, BridgeEnds) {
     let (near, far) = bridge(TRAITS, wake);
     let request = SessionRequest {
         session_id: SessionId::from("sess_1"),
+        revision: RevisionName::default(),
         settings: SessionSettings::default(),
         route: Route {
             pattern: ModelPattern::Exact("m".to_owned()),

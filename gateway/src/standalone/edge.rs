@@ -84,12 +84,7 @@ pub(super) fn start(
     let edges = places.iter().filter_map(|place| edge(place, &control, since_unix_epoch)).collect();
     let transceiver_config = TransceiverConfig {
         identity: Identity::generate().map_err(StartError::internal)?,
-        encoder: config.encoder,
-        interruption: config.interruption.clone(),
-        setup_timeout: config.limits.setup_timeout,
-        silence_timeout: config.limits.silence_timeout,
         metrics: Arc::clone(metrics),
-        guardrails: Arc::clone(&config.guardrails),
         replay,
         money: Some(money),
     };

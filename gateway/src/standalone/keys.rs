@@ -1,29 +1,30 @@
 //! Keys that come and go while the gateway runs.
 
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, watch};
 use voxgate_policy::key::KeyHash;
 use voxgate_signaling::directory::{Revoked, SharedDirectory};
 
-use crate::config::{self, Checked, ConfigError};
+use crate::config::{self, Loaded, Source};
 use crate::process::ReloadSignals;
 use crate::transceiver::Command;
-
-/// Reads and checks the configuration again.
-pub(crate) type Reload = Box<dyn Fn() -> Result<Checked, ConfigError> + Send>;
 
 /// At every SIGHUP, takes over the keys of the configuration. One with a fault changes nothing.
 pub(super) async fn follow_file(
     mut signals: ReloadSignals,
-    reload: Reload,
+    source: Arc<dyn Source>,
     first: KeyHash,
     directory: SharedDirectory,
 ) {
     loop {
         signals.next().await;
-        let replaced = reload().map_err(|error| error.to_string()).and_then(|config| {
-            let keys = config::first_and(first, &config.key_hashes, &config.keys);
-            directory.replace(keys).map_err(|error| error.to_string())
-        });
+        let replaced = source.read().map_err(|error| error.to_string()).and_then(
+            |Loaded { checked: config, .. }| {
+                let keys = config::first_and(first, &config.key_hashes, &config.keys);
+                directory.replace(keys).map_err(|error| error.to_string())
+            },
+        );
         match replaced {
             Ok(lost) => {
                 tracing::info!(lost, "the keys were read again; nothing else of the configuration was")

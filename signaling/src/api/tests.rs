@@ -5,14 +5,16 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tower::ServiceExt as _;
 use voxgate_policy::admission::{Admission, SessionLimits};
+use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::decision::{Act, Authorizer, Decision};
 use voxgate_policy::directory::{Directory, KeyEntry, Role};
 use voxgate_policy::key::{KeyHash, KeyIndex};
+use voxgate_policy::routing::RouteTable;
 use voxgate_protocol::tenant::KeyId;
 
 use super::*;
 use crate::directory::SharedDirectory;
-use crate::host::ServeSideband;
+use crate::host::{ServeSideband, SessionHost};
 
 const CALL: &str = "/v1/realtime/calls/rtc_1";
 
@@ -68,13 +70,16 @@ fn api() -> (Router, Arc<Host>) {
     let keys = Directory::new(vec![entry("mine", "vg_mine"), entry("other", "vg_other")]).unwrap();
     let api = ClientApi {
         identity: Arc::new(Identity::new(SharedDirectory::new(keys))),
-        authorizer: Arc::new(Authorizer::load(&[]).unwrap()),
-        regions: Arc::default(),
-        routes: Arc::new(RouteTable::default()),
+        terms: TermsInForce::new(Terms {
+            revision: RevisionName::default(),
+            authorizer: Arc::new(Authorizer::load(&[]).unwrap()),
+            regions: Arc::default(),
+            routes: Arc::new(RouteTable::default()),
+            default_model: "m".into(),
+            host: Arc::clone(&host) as Arc<dyn SessionHost>,
+        }),
         places: Places::new(Admission::new(SessionLimits { total: 1, per_key: 1 })),
-        default_model: "m".into(),
         resumptions: Resumptions::new(Duration::from_secs(120), 10),
-        host: Arc::clone(&host) as Arc<dyn SessionHost>,
     };
     (router(api), host)
 }

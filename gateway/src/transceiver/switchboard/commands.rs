@@ -121,12 +121,13 @@ impl Switchboard {
         (oneshot::Sender<Result<String, ApiError>>, String, Call),
         (oneshot::Sender<Result<String, ApiError>>, ApiError),
     > {
+        let revision = &start.revision;
         let transport_config = TransportConfig {
             ufrag: start.ufrag.clone(),
             password: start.password,
             relays,
-            setup_timeout: self.config.setup_timeout,
-            silence_timeout: self.config.silence_timeout,
+            setup_timeout: revision.setup_timeout,
+            silence_timeout: revision.silence_timeout,
         };
         let accepted = Transport::accept(&start.offer, &transport_config, &self.config.identity, now);
         let (transport, answer) = match accepted {
@@ -138,13 +139,13 @@ impl Switchboard {
             start.bridge,
             DialogueConfig {
                 leg: Leg::Rtp,
-                encoder: self.config.encoder,
-                interruption: self.config.interruption.clone(),
+                encoder: revision.encoder,
+                interruption: revision.interruption.clone(),
                 expires_at_unix: start.expires_at_unix,
                 max_session: start.max_session,
                 seed: start.seed,
                 metrics: Arc::clone(&self.config.metrics),
-                guardrails: Arc::clone(&self.config.guardrails),
+                guardrails: Arc::clone(&revision.guardrails),
                 replay: self.config.replay.clone(),
                 money: self.config.money.clone(),
             },
@@ -162,7 +163,7 @@ impl Switchboard {
             ends_at: start.ends_at,
             session_end: Duration::from_secs(start.expires_at_unix),
         });
-        tracing::info!(call_id = %call.call_id, "call answered");
+        tracing::info!(call_id = %call.call_id, revision = %revision.name, "call answered");
         Ok((start.reply, answer, call))
     }
 

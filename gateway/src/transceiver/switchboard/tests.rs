@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 use voxgate_media::encode::EncoderConfig;
 use voxgate_media::transport::{Identity, RelayCandidate};
 use voxgate_policy::admission::{Admission, SessionLimits};
+use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::decision::Obligations;
 use voxgate_policy::directory::Caller;
 use voxgate_policy::key::KeyIndex;
@@ -22,7 +23,8 @@ use voxgate_signaling::permit::Places;
 
 use super::super::{Command, Restart, Start};
 use super::*;
-use crate::bridges::{Connected, LastTurn, Line, Ringer};
+use crate::bridges::{Bridges, Connected, LastTurn, Line, Ringer};
+use crate::revision::Revision;
 use crate::sealing::Sealing;
 
 mod check;
@@ -51,6 +53,19 @@ fn client(port: u16) -> ClientAddress {
 
 fn tunnel_key(index: usize) -> TunnelKey {
     TunnelKey::new(1, [index as u8 + 1; 32])
+}
+
+fn revision() -> Arc<Revision> {
+    Arc::new(Revision {
+        name: RevisionName::default(),
+        encoder: EncoderConfig::default(),
+        interruption: None,
+        max_session: Duration::from_secs(3_600),
+        setup_timeout: Duration::from_secs(30),
+        silence_timeout: Duration::from_secs(30),
+        guardrails: Arc::default(),
+        bridges: Bridges::start(&BTreeMap::new()).unwrap(),
+    })
 }
 
 /// One thread of one life of a relay, on a socket of its own.
@@ -110,12 +125,7 @@ impl World {
         });
         let config = TransceiverConfig {
             identity: Identity::generate().unwrap(),
-            encoder: EncoderConfig::default(),
-            interruption: None,
-            setup_timeout: Duration::from_secs(30),
-            silence_timeout: Duration::from_secs(30),
             metrics: Arc::new(Metrics::new().unwrap()),
-            guardrails: Arc::default(),
             replay: None,
             money: None,
         };
@@ -166,6 +176,7 @@ impl World {
             call_id: call_id(slot),
             offer: OFFER.to_owned(),
             request: request(&self.places),
+            revision: revision(),
             bridge: Connected {
                 line: Line { bridge: near, ringer },
                 last_turn: LastTurn::default(),
@@ -230,6 +241,7 @@ const TRAITS: BridgeTraits = BridgeTraits {
 fn request(places: &Places) -> SessionRequest {
     SessionRequest {
         session_id: SessionId::from("sess_1"),
+        revision: RevisionName::default(),
         settings: SessionSettings::default(),
         route: Route {
             pattern: ModelPattern::Exact("m".to_owned()),

@@ -1,0 +1,111 @@
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use axum::extract::ws::WebSocket;
+use futures_util::future::BoxFuture;
+use voxgate_policy::decision::{Act, Decision};
+use voxgate_policy::key::KeyIndex;
+use voxgate_policy::routing::{ModelPattern, Route};
+use voxgate_protocol::id::CallId;
+use voxgate_realtime::ApiError;
+
+use super::*;
+use crate::host::{ServeSideband, SessionRequest};
+
+/// Runs nothing.
+struct Nobody;
+
+impl SessionHost for Nobody {
+    fn answer(&self, _: CallId, _: String, _: SessionRequest) -> BoxFuture<'_, Result<String, ApiError>> {
+        Box::pin(async { Err(ApiError::call_id_not_found()) })
+    }
+
+    fn restart_ice(&self, _: CallId, _: KeyIndex, _: String) -> BoxFuture<'_, Result<String, ApiError>> {
+        Box::pin(async { Err(ApiError::call_id_not_found()) })
+    }
+
+    fn attach(&self, _: CallId, _: KeyIndex) -> BoxFuture<'_, Result<ServeSideband, ApiError>> {
+        Box::pin(async { Err(ApiError::call_id_not_found()) })
+    }
+
+    fn hang_up(&self, _: CallId, _: KeyIndex) -> BoxFuture<'_, bool> {
+        Box::pin(async { false })
+    }
+
+    fn refused(&self, _: &ApiError) {}
+
+    fn decided(&self, _: Act, _: &Decision, _: Duration) {}
+
+    fn serve_socket(&self, _: WebSocket, _: SessionRequest) -> BoxFuture<'static, ()> {
+        Box::pin(async {})
+    }
+}
+
+/// Terms in which everything says the number of the revision.
+fn terms(number: u64) -> Terms {
+    let text = number.to_string();
+    let route =
+        Route { pattern: ModelPattern::Exact("m".to_owned()), provider: text.clone(), provider_model: None };
+    Terms {
+        revision: RevisionName { number, ..RevisionName::default() },
+        authorizer: Arc::new(Authorizer::load(&[]).unwrap()),
+        regions: Arc::new(BTreeMap::from([("region".to_owned(), text.clone())])),
+        routes: Arc::new(RouteTable::new(vec![route])),
+        default_model: text.into(),
+        host: Arc::new(Nobody),
+    }
+}
+
+#[test]
+fn whoever_begins_while_terms_change_sees_one_revision_whole() {
+    const REVISIONS: u64 = 200;
+    let force = TermsInForce::new(terms(0));
+    // What stands beside the terms and changes with them, as the tree of keys does.
+    let beside = Arc::new(AtomicU64::new(0));
+    let is_done = Arc::new(AtomicBool::new(false));
+    let starters: Vec<_> = (0..4)
+        .map(|_| {
+            let (force, beside, is_done) = (force.clone(), Arc::clone(&beside), Arc::clone(&is_done));
+            thread::spawn(move || {
+                let mut last = 0;
+                while !is_done.load(Ordering::Relaxed) || last < REVISIONS {
+                    let (seen, number) = force.with(|| beside.load(Ordering::Relaxed));
+                    let text = number.to_string();
+                    assert_eq!(seen.revision.number, number);
+                    assert_eq!(&*seen.default_model, text);
+                    assert_eq!(seen.regions["region"], text);
+                    assert_eq!(seen.routes.resolve("m").unwrap().provider, text);
+                    assert!(number >= last, "revisions do not come back");
+                    last = number;
+                }
+            })
+        })
+        .collect();
+    for number in 1..=REVISIONS {
+        let replaced = force.replace(terms(number), || {
+            beside.store(number, Ordering::Relaxed);
+            Ok::<(), ()>(())
+        });
+        assert_eq!(replaced, Ok(()));
+    }
+    is_done.store(true, Ordering::Relaxed);
+    for starter in starters {
+        starter.join().unwrap();
+    }
+}
+
+#[test]
+fn terms_that_were_taken_stay_as_they_were() {
+    let force = TermsInForce::new(terms(1));
+    let taken = force.now();
+    force.replace(terms(2), || Ok::<(), ()>(())).unwrap();
+    assert_eq!((taken.revision.number, force.now().revision.number), (1, 2));
+}
+
+#[test]
+fn nothing_changes_if_what_goes_along_fails() {
+    let force = TermsInForce::new(terms(1));
+    assert_eq!(force.replace(terms(2), || Err("no")), Err("no"));
+    assert_eq!(force.now().revision.number, 1);
+}

@@ -2,6 +2,7 @@
 
 mod audit;
 mod call;
+mod keys;
 mod relay;
 mod replay;
 mod store;
@@ -61,6 +62,8 @@ enum Task {
     Check(Settings),
     /// Call a gateway: play a WAV as the caller's voice, save the answer, print transcript and latency waterfall.
     Call(Box<call::CallArguments>),
+    /// Make, list and revoke API keys of the store.
+    Keys(keys::KeysArguments),
     /// Look after the audit log.
     Audit(audit::AuditArguments),
     /// Run the core of a session on its log, in virtual time, and check that every decision and event comes out as it did
@@ -166,6 +169,7 @@ pub(crate) fn run() -> ExitCode {
             Err(error) => complain(&error.to_string(), EXIT_CONFIG),
         },
         Task::Call(arguments) => call::run(*arguments),
+        Task::Keys(arguments) => keys::run(arguments),
         Task::Audit(arguments) => audit::run(arguments),
         Task::Replay(arguments) => replay::run(&arguments),
     }

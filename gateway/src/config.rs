@@ -15,7 +15,7 @@ pub(crate) use bundle::{Loaded, ReadFile, Source, from_bundle, from_disk, gather
 #[cfg(test)]
 pub(crate) use checked::check;
 pub(crate) use checked::{Checked, Provider, ProviderKind, check_with};
-pub(crate) use organisations::first_and;
+pub(crate) use organisations::{default_scopes, first_and};
 pub(crate) use relay_file::{CheckedRelay, RelayFile, Stream, ThreadCount, Wait, check_relay};
 pub(crate) use store::store_place;
 pub(crate) use written::{RelayPlace, Written};

@@ -69,9 +69,7 @@ impl DataDir {
                 .map_err(|_| DataError::Damaged { path: path.display().to_string() })?;
             return Ok(FirstKey { hash, fresh: None });
         }
-        let mut random = [0_u8; 24];
-        getrandom::fill(&mut random).map_err(|_| DataError::Random)?;
-        let key = format!("vg_{}", random.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        let key = new_api_key().ok_or(DataError::Random)?;
         let hash = KeyHash::of(&key);
         self.write_private("admin-key.sha256", hash.to_hex().as_bytes())?;
         Ok(FirstKey { hash, fresh: Some(key) })
@@ -103,6 +101,18 @@ impl DataDir {
             Err(source) => Err(unusable(&path, source)),
         }
     }
+}
+
+/// A fresh API key; `None` if the operating system gives no random numbers.
+pub(crate) fn new_api_key() -> Option<String> {
+    random_hex::<24>().map(|random| format!("vg_{random}"))
+}
+
+/// So many random bytes in hexadecimal; `None` if the operating system gives none.
+pub(crate) fn random_hex<const BYTES: usize>() -> Option<String> {
+    let mut random = [0_u8; BYTES];
+    getrandom::fill(&mut random).ok()?;
+    Some(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn unusable(path: &Path, source: std::io::Error) -> DataError {

@@ -16,12 +16,13 @@ use tokio::sync::{RwLock, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use voxgate_policy::admission::Admission;
 use voxgate_policy::bundle::RevisionName;
-use voxgate_policy::directory::Directory as KeyTree;
 use voxgate_signaling::api::{self, ClientApi};
 use voxgate_signaling::directory::SharedDirectory;
+use voxgate_signaling::gate::Gate;
 use voxgate_signaling::identity::Identity as Credentials;
 use voxgate_signaling::permit::Places;
 use voxgate_signaling::resume::Resumptions;
+use voxgate_signaling::roster::{self, KeyBook, KeyMemory, Roster};
 use voxgate_signaling::store::audit::Deed;
 use voxgate_signaling::store::{Store, StoreError};
 use voxgate_signaling::terms::{Terms, TermsInForce};
@@ -78,11 +79,19 @@ async fn serve(loaded: Loaded, source: Arc<dyn Source>) -> Result<(), StartError
         tokio::spawn(edge::follow(Arc::clone(&edge.control), Arc::clone(relay)));
     }
     let first_key = data.first_key(chosen_key(std::env::var("VOXGATE_ADMIN_KEY").ok()).as_deref())?;
-    let store = open_store(&config).await?;
     let tls = tls::server_config(&data, config.https)?;
     let keys = config::first_and(first_key.hash, &config.key_hashes, &config.keys);
-    let directory = SharedDirectory::new(KeyTree::new(keys).map_err(StartError::internal)?);
-    tokio::spawn(keys::follow_file(asked_to_reload, source, first_key.hash, directory.clone()));
+    let book = KeyBook::new(keys).map_err(StartError::internal)?;
+    let directory = book.directory();
+    let store = Store::name(&config.store.place)?;
+    let memory = KeyMemory::new(data.path(roster::FILE_NAME));
+    let roster = Roster::open(store.clone(), book.clone(), memory, config.store.tolerance).await?;
+    let gate = Gate::default().following(roster.health(), config.store.when_away);
+    tokio::spawn(roster.follow());
+    if let Err(error) = note(&store, "gateway.start").await {
+        tracing::warn!(%error, "the audit log lacks the start of this gateway");
+    }
+    tokio::spawn(keys::follow_file(asked_to_reload, source, first_key.hash, book));
     tokio::spawn(keys::tell_calls(directory.watch_revoked(), edge.commands.clone()));
     let places = Places::new(Admission::new(config.sessions));
     let (drain, drained) = watch::channel(None);
@@ -106,7 +115,7 @@ async fn serve(loaded: Loaded, source: Arc<dyn Source>) -> Result<(), StartError
         sockets: Arc::clone(&sockets),
         slots: Arc::new(AtomicU64::new(1)),
     };
-    let service = router(&config, directory, host, places.clone(), metrics);
+    let service = router(&config, directory, gate, host, places.clone(), metrics);
     let addresses = listeners.addresses(&config, edge.public, edge.streams);
     let control =
         config.control.as_ref().map(|control| control::server::router(edge.control, &control.token));
@@ -127,13 +136,6 @@ async fn serve(loaded: Loaded, source: Arc<dyn Source>) -> Result<(), StartError
     store.close().await;
     say("voxgate has stopped.");
     Ok(())
-}
-
-/// The store, which from now on knows that this gateway runs.
-async fn open_store(config: &Checked) -> Result<Store, StoreError> {
-    let store = Store::open(&config.store).await?;
-    note(&store, "gateway.start").await?;
-    Ok(store)
 }
 
 async fn note(store: &Store, action: &str) -> Result<(), StoreError> {
@@ -206,6 +208,7 @@ fn chosen_key(variable: Option<String>) -> Option<String> {
 fn router(
     config: &Checked,
     directory: SharedDirectory,
+    gate: Gate,
     host: LocalHost,
     places: Places,
     metrics: Arc<Metrics>,
@@ -214,6 +217,7 @@ fn router(
         identity: Arc::new(Credentials::new(directory)),
         terms: TermsInForce::new(terms(config, host)),
         places: places.clone(),
+        gate,
         resumptions: Resumptions::new(config.limits.resume_window, config.limits.resumable_sessions),
     };
     let operations = Operations { metrics, places };

@@ -92,7 +92,7 @@ pub struct Caller {
 }
 
 /// One key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyEntry {
     /// The hash of the key; the key itself is kept nowhere.
     pub hash: KeyHash,

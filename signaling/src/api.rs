@@ -19,6 +19,7 @@ use voxgate_realtime::request;
 use voxgate_realtime::{ApiError, ErrorKind};
 
 use crate::decision::{self, Transport};
+use crate::gate::Gate;
 use crate::host::SessionRequest;
 use crate::identity::{Binding, Identity, Principal, Rejection};
 use crate::permit::Places;
@@ -60,6 +61,8 @@ pub struct ClientApi {
     pub terms: TermsInForce,
     /// Running sessions.
     pub places: Places,
+    /// What every session passes before it begins.
+    pub gate: Gate,
     /// Conversations whose clients may come back.
     pub resumptions: Resumptions,
 }
@@ -184,7 +187,7 @@ async fn create_call(
     query: AskedQuery,
     request: Request,
 ) -> Result<Response, ErrorReply> {
-    start_call(&api, query, request).await.inspect_err(|refusal| api.terms.now().host.refused(&refusal.0))
+    start_call(&api, query, request).await.inspect_err(|refusal| api.terms.now().host.refused(&refusal.error))
 }
 
 async fn start_call(api: &ClientApi, query: AskedQuery, request: Request) -> Result<Response, ErrorReply> {
@@ -247,7 +250,7 @@ async fn open_socket(
 ) -> Result<Response, ErrorReply> {
     start_socket(&api, query, &headers, upgrade)
         .await
-        .inspect_err(|refusal| api.terms.now().host.refused(&refusal.0))
+        .inspect_err(|refusal| api.terms.now().host.refused(&refusal.error))
 }
 
 async fn start_socket(
@@ -382,6 +385,7 @@ fn admit(
         .map_err(|_| ApiError::model_not_found(&settings.model))?
         .clone();
     let obligations = decision::may_begin(terms, &principal.caller, transport, &settings, &route)?;
+    api.gate.may_begin()?;
     let permit = api.places.take(principal.key)?;
     let session_id = SessionId::from_random(random_bits()?);
     Ok(SessionRequest {

@@ -8,8 +8,10 @@
 //! - [`api`]: the router.
 //! - [`identity`]: API keys and client secrets.
 //! - [`directory`]: the tree of keys, shared and changed while the gateway runs.
+//! - [`gate`]: what every session passes before it begins.
 //! - [`host`]: the seam to the nodes that run sessions.
 //! - [`resume`]: conversations whose clients may come back.
+//! - [`roster`]: the keys of configuration and store, as a running gateway follows them.
 //! - [`permit`]: a place among the running sessions, given back when dropped.
 //! - [`outbox`]: ledger entries on their way to the store.
 //! - [`limits`]: how much of something, in this process or shared between nodes.
@@ -20,6 +22,7 @@ pub mod admin;
 pub mod api;
 mod decision;
 pub mod directory;
+pub mod gate;
 pub mod host;
 pub mod identity;
 pub mod limits;
@@ -27,5 +30,6 @@ pub mod outbox;
 pub mod permit;
 mod reply;
 pub mod resume;
+pub mod roster;
 pub mod store;
 pub mod terms;

@@ -41,7 +41,7 @@ impl Outbox {
     /// # Errors
     /// [`StoreError`] if it cannot be made or is no such file.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        let pool = open_file(path).await?;
+        let pool = open_file(path)?;
         sqlx::query(TABLE).execute(&pool).await?;
         Ok(Self { pool })
     }

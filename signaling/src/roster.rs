@@ -1,6 +1,8 @@
 //! The keys of configuration and store, as a running gateway follows them: a key made elsewhere works within a second, a
 //! revoked one ends its sessions within a second.
 
+mod memory;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,6 +11,8 @@ use voxgate_policy::directory::{Directory, DirectoryError, KeyEntry};
 
 use crate::directory::SharedDirectory;
 use crate::store::{Store, StoreError};
+
+pub use memory::{FILE_NAME, KeyMemory};
 
 /// Between two looks at the store: a revocation is to end calls within a second.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -102,22 +106,41 @@ impl StoreHealth {
 pub struct Roster {
     store: Store,
     book: KeyBook,
+    memory: KeyMemory,
     health: StoreHealth,
     tolerance: Duration,
+    /// Whether the tables are up to date.
+    is_prepared: bool,
     /// The number of changes the keys were read at.
     seen: Option<i64>,
     answered_at: Instant,
 }
 
 impl Roster {
-    /// Reads the keys. The store counts as away once it has not answered for `tolerance`.
+    /// Reads the keys. If the store does not answer, those count that were last known, and the store counts as away. Later it
+    /// does so once it has not answered for `tolerance`.
     ///
     /// # Errors
-    /// [`StoreError`] if the store does not answer.
-    pub async fn open(store: Store, book: KeyBook, tolerance: Duration) -> Result<Self, StoreError> {
+    /// [`StoreError`] if the store does not answer and nothing was ever known of it.
+    pub async fn open(
+        store: Store,
+        book: KeyBook,
+        memory: KeyMemory,
+        tolerance: Duration,
+    ) -> Result<Self, StoreError> {
         let health = StoreHealth::default();
-        let mut roster = Self { store, book, health, tolerance, seen: None, answered_at: Instant::now() };
-        roster.look().await?;
+        let answered_at = Instant::now();
+        let mut roster =
+            Self { store, book, memory, health, tolerance, is_prepared: false, seen: None, answered_at };
+        if let Err(error) = roster.look().await {
+            // What is wrong with the store itself does not get better by waiting.
+            let is_away = matches!(error, StoreError::Database(_));
+            let known = roster.memory.recall().filter(|_| is_away);
+            let known = known.filter(|keys| roster.book.set_stored(keys.clone()).is_ok());
+            let Some(known) = known else { return Err(error) };
+            tracing::warn!(%error, keys = known.len(), "the store is away; the keys are those last known");
+            roster.health.set_away(true);
+        }
         Ok(roster)
     }
 
@@ -146,7 +169,11 @@ impl Roster {
     }
 
     async fn look(&mut self) -> Result<(), StoreError> {
-        let changes = self.store.changes().await?;
+        if !self.is_prepared {
+            self.store.prepare().await?;
+            self.is_prepared = true;
+        }
+        let changes = self.store.directory_changes().await?;
         if self.seen == Some(changes) {
             return Ok(());
         }
@@ -161,6 +188,9 @@ impl Roster {
             }
         }
         self.seen = Some(changes);
+        if let Err(error) = self.memory.keep(&entries) {
+            tracing::error!(%error, "the keys could not be kept for a start while the store is away");
+        }
         match self.book.set_stored(entries) {
             Ok(0) => {}
             Ok(lost) => tracing::info!(lost, "keys of the store were revoked"),

@@ -119,12 +119,32 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: the file cannot be made, the server is away or refuses, or its tables are newer than this program.
     pub async fn open(place: &StorePlace) -> Result<Self, StoreError> {
+        let store = Self::name(place)?;
+        store.prepare().await?;
+        Ok(store)
+    }
+
+    /// Names the store without waiting for it: it is connected to when it is first asked. [`Store::prepare`] comes before
+    /// everything else.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the file cannot be made, or the address is none.
+    pub fn name(place: &StorePlace) -> Result<Self, StoreError> {
         let pool = match place {
-            StorePlace::Sqlite(path) => open_file(path).await?,
-            StorePlace::Postgres(url) => open_server(url).await?,
+            StorePlace::Sqlite(path) => open_file(path)?,
+            StorePlace::Postgres(url) => open_server(url)?,
         };
-        Migrator::with_migrations(migrations()).run(&pool).await?;
         Ok(Self { pool })
+    }
+
+    /// Brings the tables up to date.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the server is away or refuses, or its tables are newer than this program.
+    pub async fn prepare(&self) -> Result<(), StoreError> {
+        // Whoever is away is said to be away, and not to have bad tables.
+        drop(self.pool.acquire().await?);
+        Ok(Migrator::with_migrations(migrations()).run(&self.pool).await?)
     }
 
     /// Closes every connection; what was written is on disk.
@@ -141,15 +161,15 @@ fn migrations() -> Vec<Migration> {
     read.collect()
 }
 
-async fn open_server(url: &str) -> Result<AnyPool, StoreError> {
+fn open_server(url: &str) -> Result<AnyPool, StoreError> {
     if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
         return Err(StoreError::MalformedUrl);
     }
-    connect(url, |_, _| Box::pin(async { Ok(()) })).await
+    connect(url, |_, _| Box::pin(async { Ok(()) }))
 }
 
 /// Opens a SQLite file, made if missing.
-pub(crate) async fn open_file(path: &Path) -> Result<AnyPool, StoreError> {
+pub(crate) fn open_file(path: &Path) -> Result<AnyPool, StoreError> {
     connect(&sqlite_url(path)?, |connection, _| {
         Box::pin(async move {
             // Readers do not wait for the writer, and what is committed survives a power cut.
@@ -157,10 +177,9 @@ pub(crate) async fn open_file(path: &Path) -> Result<AnyPool, StoreError> {
             Ok(())
         })
     })
-    .await
 }
 
-async fn connect<F>(url: &str, prepare: F) -> Result<AnyPool, StoreError>
+fn connect<F>(url: &str, prepare: F) -> Result<AnyPool, StoreError>
 where
     for<'c> F: Fn(&'c mut AnyConnection, PoolConnectionMetadata) -> BoxFuture<'c, Result<(), sqlx::Error>>
         + Send
@@ -173,8 +192,8 @@ where
         .max_connections(MOST_CONNECTIONS)
         .acquire_timeout(CONNECT_TIMEOUT)
         .after_connect(prepare)
-        .connect_with(options.disable_statement_logging());
-    Ok(pool.await?)
+        .connect_lazy_with(options.disable_statement_logging());
+    Ok(pool)
 }
 
 /// Makes the file for its owner only, and its URL. SQLite gives its companions the same permissions.

@@ -4,10 +4,12 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use voxgate_signaling::store::audit::Deed;
 use voxgate_signaling::store::{Store, StoreError, StorePlace};
 
 use super::{EXIT_CONFIG, complain};
 use crate::config::{self, ConfigError, Written};
+use crate::host::since_unix_epoch;
 
 /// Which store.
 #[derive(Clone, Debug, clap::Args)]
@@ -60,4 +62,9 @@ impl StoreArguments {
         });
         done.unwrap_or_else(|error| complain(&error, 2))
     }
+}
+
+/// What somebody at a terminal does now.
+pub(super) fn deed() -> Deed {
+    Deed { actor: "cli".to_owned(), at_unix_ms: since_unix_epoch().as_millis() as i64, request: None }
 }

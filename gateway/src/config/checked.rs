@@ -17,13 +17,13 @@ use voxgate_policy::key::KeyHash;
 use voxgate_policy::routing::{ModelPattern, Route, RouteTable};
 use voxgate_protocol::bridge::TurnOwner;
 use voxgate_providers::Secret;
-use voxgate_signaling::store::StorePlace;
 
 use super::ConfigError;
 use super::bundle::ReadFile;
 use super::relays::{self, Control};
+use super::store::{self, StoreConfig};
 use super::written::{self, TurnSide, Written};
-use super::{guardrails, organisations, policies, spending, store};
+use super::{guardrails, organisations, policies, spending};
 use crate::end_of_turn::TurnModel;
 use crate::money::MoneyConfig;
 use crate::replay::Retention;
@@ -76,7 +76,7 @@ pub(crate) struct Checked {
     pub(crate) relays: Vec<written::RelayPlace>,
     pub(crate) control: Option<Control>,
     pub(crate) transceiver: written::Transceiver,
-    pub(crate) store: StorePlace,
+    pub(crate) store: StoreConfig,
     pub(crate) sessions: SessionLimits,
     pub(crate) limits: written::Limits,
     pub(crate) encoder: EncoderConfig,

@@ -129,7 +129,8 @@ fn scopes(words: &[String]) -> Result<BTreeSet<Scope>, String> {
     }
 }
 
-fn default_scopes(role: Role) -> BTreeSet<Scope> {
+/// What a key of this role opens where nobody says what.
+pub(crate) fn default_scopes(role: Role) -> BTreeSet<Scope> {
     let is_open = |scope: &Scope| *scope != Scope::Admin || role != Role::Member;
     Scope::ALL.into_iter().filter(is_open).collect()
 }

@@ -1,16 +1,44 @@
 //! Where the store is.
 
+use std::time::Duration;
+
+use voxgate_signaling::gate::WhenAway;
 use voxgate_signaling::store::{FILE_NAME, StorePlace};
 
 use super::ConfigError;
-use super::written::Written;
+use super::written::{self, Written};
+
+/// How long the store may not answer before it counts as away.
+const TOLERANCES: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+
+/// The store, and what holds while it does not answer.
+#[derive(Clone, Debug)]
+pub(crate) struct StoreConfig {
+    pub(crate) place: StorePlace,
+    pub(crate) when_away: WhenAway,
+    pub(crate) tolerance: Duration,
+}
 
 pub(super) fn check(
     written: &Written,
     environment: &dyn Fn(&str) -> Option<String>,
     problems: &mut Vec<String>,
-) -> Option<StorePlace> {
-    place(written, environment).map_err(|problem| problems.push(problem)).ok()
+) -> Option<StoreConfig> {
+    let tolerance = written.store.tolerance;
+    if !TOLERANCES.contains(&tolerance) {
+        problems.push("store.tolerance must be 1s to 1h".to_owned());
+    }
+    let when_away = when_away(written.store.when_away);
+    let place = place(written, environment).map_err(|problem| problems.push(problem)).ok()?;
+    Some(StoreConfig { place, when_away, tolerance })
+}
+
+/// The words of the configuration.
+pub(super) const fn when_away(written: written::WhenAway) -> WhenAway {
+    match written {
+        written::WhenAway::Refuse => WhenAway::Refuse,
+        written::WhenAway::Allow => WhenAway::Allow,
+    }
 }
 
 /// The store alone, for commands that need nothing else of the configuration.

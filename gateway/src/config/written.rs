@@ -165,7 +165,7 @@ impl Default for Transceiver {
 }
 
 /// Where keys, tenants and the audit log are kept.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Store {
     /// Name of the environment variable with the `postgres://` URL of a PostgreSQL database, which several gateways may
@@ -173,6 +173,35 @@ pub(crate) struct Store {
     pub(crate) url_env: Option<String>,
     /// File with that URL, instead.
     pub(crate) url_file: Option<PathBuf>,
+    /// What becomes of sessions that want to begin while the store is away: `refuse`, or `allow`: they are judged by the keys
+    /// that were last known. Default `refuse`: a revoked key could not be told. Running sessions go on either way.
+    pub(crate) when_away: WhenAway,
+    /// How long the store may not answer before it counts as away, 1 s to 1 h. Default 30 s: a restart of PostgreSQL or a
+    /// failover to its standby.
+    #[serde(with = "humantime_serde")]
+    pub(crate) tolerance: Duration,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            url_env: None,
+            url_file: None,
+            when_away: WhenAway::default(),
+            tolerance: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What becomes of sessions that want to begin while something they should be judged by is away.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WhenAway {
+    /// They are refused.
+    #[default]
+    Refuse,
+    /// They begin.
+    Allow,
 }
 
 /// What a session may take.

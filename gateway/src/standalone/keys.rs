@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 use voxgate_policy::key::KeyHash;
-use voxgate_signaling::directory::{Revoked, SharedDirectory};
+use voxgate_signaling::directory::Revoked;
+use voxgate_signaling::roster::KeyBook;
 
 use crate::config::{self, Loaded, Source};
 use crate::process::ReloadSignals;
@@ -15,14 +16,14 @@ pub(super) async fn follow_file(
     mut signals: ReloadSignals,
     source: Arc<dyn Source>,
     first: KeyHash,
-    directory: SharedDirectory,
+    book: KeyBook,
 ) {
     loop {
         signals.next().await;
         let replaced = source.read().map_err(|error| error.to_string()).and_then(
             |Loaded { checked: config, .. }| {
                 let keys = config::first_and(first, &config.key_hashes, &config.keys);
-                directory.replace(keys).map_err(|error| error.to_string())
+                book.set_configured(keys).map_err(|error| error.to_string())
             },
         );
         match replaced {

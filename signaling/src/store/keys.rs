@@ -6,14 +6,14 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 use voxgate_policy::directory::{Caller, KeyEntry, Role, Scope};
 use voxgate_policy::key::KeyHash;
-use voxgate_protocol::tenant::{KeyId, OrganisationId, TeamId, TenantPath};
+use voxgate_protocol::tenant::{AgentId, KeyId, OrganisationId, TeamId, TenantPath};
 
 use super::audit::Deed;
 use super::request::{Begun, Done};
 use super::{Store, StoreError};
 
 /// A key as the store knows it. The key itself is shown once, when it is made, and kept nowhere.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredKey {
     /// Whose it is, what it opens, until when.
     pub entry: KeyEntry,
@@ -46,8 +46,8 @@ impl Store {
         let caller = &key.entry.caller;
         let scopes: Vec<&str> = caller.scopes.iter().map(|scope| scope.as_str()).collect();
         let added = sqlx::query(
-            "INSERT INTO api_keys (id, team_id, name, role, scopes, hash, created_at, expires_at) \
-             SELECT $1, id, $3, $4, $5, $6, $7, $8 FROM teams WHERE id = $2 AND organisation_id = $9",
+            "INSERT INTO api_keys (id, organisation_id, team_id, name, role, scopes, hash, created_at, expires_at, agent) \
+             SELECT $1, organisation_id, id, $3, $4, $5, $6, $7, $8, $10 FROM teams WHERE id = $2 AND organisation_id = $9",
         )
         .bind(key.id())
         .bind(caller.tenancy.team.as_str())
@@ -58,6 +58,7 @@ impl Store {
         .bind(key.created_at)
         .bind(key.entry.expires_at.map(|at| at.saturating_mul(1_000) as i64))
         .bind(caller.tenancy.organisation.as_str())
+        .bind(caller.tenancy.agent.as_ref().map(AgentId::as_str))
         .execute(&mut *transaction)
         .await?;
         if added.rows_affected() == 0 {
@@ -65,8 +66,9 @@ impl Store {
         }
         let detail = serde_json::json!({
             "name": key.name, "organisation": caller.tenancy.organisation, "team": caller.tenancy.team,
-            "role": caller.role.as_str(), "scopes": scopes, "expires_at": key.entry.expires_at,
+            "agent": caller.tenancy.agent, "role": caller.role.as_str(), "scopes": scopes, "expires_at": key.entry.expires_at,
         });
+        super::tenants::count_change(&mut transaction).await?;
         super::audit::append(&mut transaction, by, "key.create", key.id(), &detail).await?;
         transaction.commit().await?;
         Ok(Done::Now)
@@ -93,6 +95,7 @@ impl Store {
                 None => Err(StoreError::NotFound { what: "key", id: id.to_owned() }),
             };
         }
+        super::tenants::count_change(&mut transaction).await?;
         super::audit::append(&mut transaction, by, "key.revoke", id, &serde_json::json!({})).await?;
         transaction.commit().await?;
         Ok(Done::Now)
@@ -104,9 +107,8 @@ impl Store {
     /// [`StoreError::Database`], or [`StoreError::Damaged`] for a key that cannot be read.
     pub async fn keys(&self, after: &str, most: u32) -> Result<Vec<StoredKey>, StoreError> {
         let rows = sqlx::query(
-            "SELECT k.id, k.team_id, t.organisation_id, k.name, k.role, k.scopes, k.hash, k.created_at, \
-                    k.expires_at, k.revoked_at \
-             FROM api_keys k JOIN teams t ON t.id = k.team_id WHERE k.id > $1 ORDER BY k.id LIMIT $2",
+            "SELECT id, team_id, organisation_id, name, role, scopes, hash, created_at, expires_at, revoked_at, agent \
+             FROM api_keys WHERE id > $1 ORDER BY id LIMIT $2",
         )
         .bind(after)
         .bind(i64::from(most))
@@ -120,11 +122,12 @@ const DAMAGED: StoreError = StoreError::Damaged { what: "key" };
 
 fn key(row: &AnyRow) -> Result<StoredKey, StoreError> {
     let text = |column: usize| row.try_get::<String, _>(column);
+    let agent: Option<String> = row.try_get(10)?;
     let tenancy = TenantPath {
         organisation: OrganisationId::new(&text(2)?).map_err(|_| DAMAGED)?,
         team: TeamId::new(&text(1)?).map_err(|_| DAMAGED)?,
         key: KeyId::new(&text(0)?).map_err(|_| DAMAGED)?,
-        agent: None,
+        agent: agent.as_deref().map(AgentId::new).transpose().map_err(|_| DAMAGED)?,
     };
     let role = Role::from_word(&text(4)?).ok_or(DAMAGED)?;
     let scopes: Option<BTreeSet<Scope>> = text(5)?.split_whitespace().map(Scope::from_word).collect();

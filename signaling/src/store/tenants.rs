@@ -1,7 +1,7 @@
 //! Organisations and their teams.
 
-use sqlx::Row as _;
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row as _};
 
 use super::audit::Deed;
 use super::request::{Begun, Done};
@@ -54,6 +54,7 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         let detail = serde_json::json!({ "name": organisation.name });
+        count_change(&mut transaction).await?;
         super::audit::append(&mut transaction, by, "organisation.create", &organisation.id, &detail).await?;
         transaction.commit().await?;
         Ok(Done::Now)
@@ -82,9 +83,38 @@ impl Store {
             return Err(StoreError::NotFound { what: "organisation", id: team.organisation_id.clone() });
         }
         let detail = serde_json::json!({ "name": team.name, "organisation": team.organisation_id });
+        count_change(&mut transaction).await?;
         super::audit::append(&mut transaction, by, "team.create", &team.id, &detail).await?;
         transaction.commit().await?;
         Ok(Done::Now)
+    }
+
+    /// How often organisations, teams or keys were changed.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn directory_changes(&self) -> Result<i64, StoreError> {
+        let row =
+            sqlx::query("SELECT changes FROM directory_revision WHERE id = 1").fetch_one(&self.pool).await?;
+        Ok(row.try_get(0)?)
+    }
+
+    /// Whether there is an organisation of this id.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn has_organisation(&self, id: &str) -> Result<bool, StoreError> {
+        let found = sqlx::query("SELECT id FROM organisations WHERE id = $1").bind(id);
+        Ok(found.fetch_optional(&self.pool).await?.is_some())
+    }
+
+    /// Whether the organisation has a team of this id.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn has_team(&self, organisation: &str, id: &str) -> Result<bool, StoreError> {
+        let found = sqlx::query("SELECT id FROM teams WHERE organisation_id = $1 AND id = $2");
+        Ok(found.bind(organisation).bind(id).fetch_optional(&self.pool).await?.is_some())
     }
 
     /// Organisations in the order of their ids, from behind `after` on.
@@ -107,7 +137,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn teams(&self, after: &str, most: u32) -> Result<Vec<Team>, StoreError> {
         let rows = sqlx::query(
-            "SELECT id, organisation_id, name, created_at FROM teams WHERE id > $1 ORDER BY id LIMIT $2",
+            "SELECT id, organisation_id, name, created_at FROM teams WHERE id > $1 ORDER BY id, organisation_id LIMIT $2",
         )
         .bind(after)
         .bind(i64::from(most))
@@ -115,6 +145,14 @@ impl Store {
         .await?;
         rows.iter().map(team).collect()
     }
+}
+
+/// Notes a change in the transaction that makes it, for whoever follows the directory.
+pub(super) async fn count_change(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    sqlx::query("UPDATE directory_revision SET changes = changes + 1 WHERE id = 1")
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 fn organisation(row: &AnyRow) -> Result<Organisation, StoreError> {

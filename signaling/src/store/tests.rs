@@ -1,7 +1,7 @@
 //! One set of tests, run against both databases.
 
 mod audit;
-mod keys;
+pub(crate) mod keys;
 mod postgres;
 
 use std::ops::Deref;

@@ -7,11 +7,13 @@ CREATE TABLE organisations (
     created_at BIGINT NOT NULL
 );
 
+-- A team's id is its own in its organisation, and may be that of another one elsewhere.
 CREATE TABLE teams (
-    id TEXT PRIMARY KEY,
+    id TEXT NOT NULL,
     organisation_id TEXT NOT NULL REFERENCES organisations (id),
     name TEXT NOT NULL,
-    created_at BIGINT NOT NULL
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (organisation_id, id)
 );
 
 -- What a first installation calls for, which has one team and does not know it.
@@ -20,15 +22,25 @@ INSERT INTO teams (id, organisation_id, name, created_at) VALUES ('default', 'de
 
 CREATE TABLE api_keys (
     id TEXT PRIMARY KEY,
-    team_id TEXT NOT NULL REFERENCES teams (id),
+    organisation_id TEXT NOT NULL,
+    team_id TEXT NOT NULL,
+    agent TEXT,
     name TEXT NOT NULL,
     role TEXT NOT NULL,
     scopes TEXT NOT NULL,
     hash TEXT NOT NULL UNIQUE,
     created_at BIGINT NOT NULL,
     expires_at BIGINT,
-    revoked_at BIGINT
+    revoked_at BIGINT,
+    FOREIGN KEY (organisation_id, team_id) REFERENCES teams (organisation_id, id)
 );
+
+-- One row: how often tenants or keys were changed, for whoever follows them.
+CREATE TABLE directory_revision (
+    id BIGINT PRIMARY KEY,
+    changes BIGINT NOT NULL
+);
+INSERT INTO directory_revision (id, changes) VALUES (1, 0);
 
 -- Never updated, never deleted: each row carries the hash of the one before it.
 CREATE TABLE audit_log (

@@ -23,6 +23,7 @@ pub(crate) fn key(number: u32) -> StoredKey {
         tenancy: TenantPath { key: id, ..TenantPath::default() },
         role: Role::Operator,
         scopes: [Scope::Calls, Scope::Admin].into(),
+        is_signed_in: false,
     };
     let hash = KeyHash::of(&format!("vg_{number}"));
     let expires_at = number.is_multiple_of(2).then_some(9_000_000_000);

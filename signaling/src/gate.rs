@@ -1,0 +1,59 @@
+//! Whether a session may begin although something it should be judged by cannot be asked.
+
+use std::time::Duration;
+
+use voxgate_realtime::ApiError;
+
+use crate::roster::StoreHealth;
+
+/// When somebody who was refused because something is away may try again.
+pub(crate) const TRY_AGAIN: Duration = Duration::from_secs(5);
+
+/// What becomes of sessions that want to begin while something they should be judged by is away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenAway {
+    /// They are refused.
+    #[default]
+    Refuse,
+    /// They begin, judged by what was known last.
+    Allow,
+}
+
+/// A session that may not begin, and when to try again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// What the client is told.
+    pub error: ApiError,
+    /// For how long it should wait.
+    pub retry_after: Duration,
+}
+
+/// What every session passes before it begins. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Gate {
+    store: Option<(StoreHealth, WhenAway)>,
+}
+
+impl Gate {
+    /// Closes while the store is away, if the setting says so.
+    #[must_use]
+    pub fn following(mut self, store: StoreHealth, when_away: WhenAway) -> Self {
+        self.store = Some((store, when_away));
+        self
+    }
+
+    /// Whether a session may begin.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub fn may_begin(&self) -> Result<(), Closed> {
+        match &self.store {
+            Some((health, WhenAway::Refuse)) if health.is_away() => {
+                let message =
+                    "The gateway cannot reach its store and begins no sessions until it can; try again soon.";
+                Err(Closed { error: ApiError::service_unavailable(message), retry_after: TRY_AGAIN })
+            }
+            _ => Ok(()),
+        }
+    }
+}

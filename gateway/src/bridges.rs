@@ -17,6 +17,7 @@ use voxgate_providers::local::{self, LastTimeline, LocalCall, LocalConfig, Local
 use voxgate_providers::openai_realtime::{self, OpenAiTarget, TargetError};
 use voxgate_realtime::ApiError;
 
+use crate::approvals::Ring;
 use crate::config::{Provider, ProviderKind};
 use crate::end_of_turn::{Ear, Listener};
 
@@ -31,9 +32,6 @@ enum Ready {
     Local(LocalEngine),
     OpenAi { target: Box<OpenAiTarget>, max_connection: Duration },
 }
-
-/// What a bridge calls when it has something to say.
-type Ring = Arc<dyn Fn() + Send + Sync>;
 
 /// Why a provider cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -83,11 +81,11 @@ impl Bridges {
         let successors = self.max_connection(route).map(|max_age| Successors {
             bridges: self.clone(),
             route: route.clone(),
-            ring,
+            ring: Arc::clone(&ring),
             runtime: Handle::current(),
             max_age,
         });
-        Ok(Connected { line, last_turn, successors, ear })
+        Ok(Connected { line, last_turn, successors, ear, ring })
     }
 
     fn open_line(
@@ -180,7 +178,6 @@ pub(crate) struct Line {
 }
 
 /// A bridge with what its session needs around it.
-#[derive(Debug)]
 pub(crate) struct Connected {
     pub(crate) line: Line,
     pub(crate) last_turn: LastTurn,
@@ -188,6 +185,14 @@ pub(crate) struct Connected {
     pub(crate) successors: Option<Successors>,
     /// Who judges the sound of the session's turns, if anybody does.
     pub(crate) ear: Option<Ear>,
+    /// The bell of the session itself, for whoever else has news for it.
+    pub(crate) ring: Ring,
+}
+
+impl std::fmt::Debug for Connected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connected").field("line", &self.line).finish_non_exhaustive()
+    }
 }
 
 /// Opens further bridges for a session.

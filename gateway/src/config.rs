@@ -1,5 +1,6 @@
 //! The configuration: YAML as written, then checked, every problem reported at once.
 
+mod agents;
 mod bundle;
 mod checked;
 mod guardrails;

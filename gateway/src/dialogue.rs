@@ -5,6 +5,7 @@
 //! client's connection.
 
 pub(crate) mod core;
+mod gate;
 mod guard;
 mod provider;
 mod rotation;
@@ -37,9 +38,11 @@ use crate::bridges::Connected;
 use crate::end_of_turn::{Ear, Verdict};
 use crate::host::since_unix_epoch;
 use crate::money::{Account, Act, Money};
+use crate::permissions::Permissions;
 use crate::replay::{Recorder, ReplayLog};
 
 use self::core::{CoreConfig, CoreInput, CoreOutput, DialogueCore};
+use self::gate::{Gate, Step as Passed};
 use self::guard::{Guard, Judgement};
 use self::provider::{Provider, Untold};
 use self::rotation::Step;
@@ -75,6 +78,8 @@ pub(crate) struct DialogueConfig {
     pub(crate) metrics: Arc<Metrics>,
     /// What may be said.
     pub(crate) guardrails: Arc<RuleSet>,
+    /// Which tools may be called.
+    pub(crate) permissions: Permissions,
     /// Where what happens is written down, if it is.
     pub(crate) replay: Option<Arc<ReplayLog>>,
     /// Who is told what it costs; only tests do without.
@@ -85,6 +90,7 @@ pub(crate) struct DialogueConfig {
 pub(crate) struct Dialogue {
     core: DialogueCore,
     guard: Guard,
+    gate: Gate,
     /// What the core wants done, oldest first.
     waiting: VecDeque<CoreOutput>,
     recorder: Option<Recorder>,
@@ -112,8 +118,17 @@ impl Dialogue {
         mut connected: Connected,
         config: DialogueConfig,
     ) -> Result<Self, SessionError> {
-        let SessionRequest { session_id, settings, permit, ticket, resumed, allowed_events, route, .. } =
-            request;
+        let SessionRequest {
+            session_id,
+            settings,
+            permit,
+            ticket,
+            resumed,
+            allowed_events,
+            route,
+            caller,
+            ..
+        } = request;
         let account = config.money.map(|money| {
             let now = (Instant::now(), since_unix_epoch());
             Account::open(money, now, permit.key(), session_id.clone(), &route, &settings)
@@ -122,8 +137,12 @@ impl Dialogue {
         let core_seed = seeds.next_seed();
         let metrics = Arc::clone(&config.metrics);
         let ear = connected.ear.take();
+        let ring = Arc::clone(&connected.ring);
         let mut provider =
             Provider::new(Instant::now(), connected, settings.clone(), seeds.next_seed(), metrics);
+        let owner = (session_id.clone(), caller);
+        let gate_metrics = Arc::clone(&config.metrics);
+        let gate = Gate::new(&config.permissions, owner, ring, gate_metrics, seeds.next_seed());
         let leg_name = match config.leg {
             Leg::Rtp => "webrtc",
             Leg::Pcm => "websocket",
@@ -153,6 +172,7 @@ impl Dialogue {
         Ok(Self {
             core,
             guard: Guard::new(config.guardrails),
+            gate,
             waiting: VecDeque::new(),
             recorder,
             account,
@@ -222,11 +242,16 @@ impl Dialogue {
         self.has_more_events = false;
         self.provider.answered();
         self.hear_verdicts(now);
+        self.look_at_held_calls(now);
         for _ in 0..EVENTS_AT_ONCE {
             let Some(StampedEvent { at, event }) = self.provider.hear(now) else { return };
             let judgement = self.guard.hear(&event);
             self.obey(now, at, judgement);
-            self.take(now, CoreInput::Bridge { at, event });
+            if let Some(account) = &mut self.account {
+                account.heard(now, &event);
+            }
+            self.gate.hear(now, event);
+            self.pass_gate(now, at);
         }
         self.has_more_events = true;
     }
@@ -235,6 +260,42 @@ impl Dialogue {
         while let Some(Verdict { question, probability }) = self.ear.as_mut().and_then(Ear::hear) {
             self.take(now, CoreInput::TurnJudged { question, probability });
         }
+    }
+
+    /// Takes what the gate lets through.
+    fn pass_gate(&mut self, now: Instant, at: Instant) {
+        while let Some(step) = self.gate.poll_step() {
+            let event = match step {
+                Passed::Command(command) => {
+                    self.take(now, CoreInput::Command(command));
+                    continue;
+                }
+                Passed::Event(event) => event,
+            };
+            let begun = match &event {
+                BridgeEvent::ResponseStarted { response_id } => Some(response_id.clone()),
+                _ => None,
+            };
+            self.take(now, CoreInput::Bridge { at, event });
+            if let Some(response_id) = begun.filter(|response_id| self.core.is_beside(response_id)) {
+                self.gate.note_beside(&response_id);
+            }
+        }
+    }
+
+    fn look_at_held_calls(&mut self, now: Instant) {
+        self.gate.look(now);
+        self.pass_gate(now, now);
+    }
+
+    /// Gives the client what a person approved, once that disturbs no answer. True if there was something.
+    fn release(&mut self, now: Instant) -> bool {
+        if !self.gate.has_approved() || !self.core.is_free() {
+            return false;
+        }
+        self.gate.release(now);
+        self.pass_gate(now, now);
+        true
     }
 
     fn judge_turn(&mut self, now: Instant, question: Question, speech: Pcm) {
@@ -252,6 +313,7 @@ impl Dialogue {
         if let Some(account) = &mut self.account {
             account.tick(now);
         }
+        self.look_at_held_calls(now);
         self.take(now, CoreInput::Timeout);
     }
 
@@ -297,7 +359,8 @@ impl Dialogue {
         let provider = self.provider.poll_timeout(now).filter(|_| self.ended().is_none());
         let account = self.account.as_ref().and_then(|account| account.poll_timeout(now));
         let account = account.filter(|_| self.ended().is_none());
-        [self.core.poll_timeout(), provider, account].into_iter().flatten().min()
+        let held = self.gate.poll_timeout().filter(|_| self.ended().is_none());
+        [self.core.poll_timeout(), provider, account, held].into_iter().flatten().min()
     }
 
     /// Hands out what the core wants done. `arrived` is set if this follows an audio packet.
@@ -311,11 +374,12 @@ impl Dialogue {
             while let Some(output) = self.waiting.pop_front() {
                 self.take_output(now, arrived, output, outputs);
             }
-            if !self.settle(now) && !self.rotate(now) {
+            if !self.settle(now) && !self.rotate(now) && !self.release(now) {
                 break;
             }
         }
         if self.ended().is_some() {
+            self.gate.close();
             self.leave(now);
         }
         self.count();
@@ -441,7 +505,9 @@ impl Dialogue {
                 Step::Move(reason) => {
                     // What the new connection says from now on may have rung before it was listened to.
                     self.has_more_events = true;
-                    self.provider.move_over(reason, self.core.context())
+                    let mut context = self.core.context();
+                    context.extend(self.gate.context());
+                    self.provider.move_over(reason, context)
                 }
                 Step::End(reason, event) => {
                     self.provider.gave_up(reason, &event);
@@ -464,13 +530,13 @@ impl Dialogue {
         if let Some(recorder) = &mut self.recorder {
             recorder.input(now, &input);
         }
-        if let (Some(account), CoreInput::Bridge { event, .. }) = (&mut self.account, &input) {
-            account.heard(now, event);
-        }
         self.core.handle(now, input);
         while let Some(output) = self.core.poll_output() {
             if let Some(recorder) = &mut self.recorder {
                 recorder.output(&output);
+            }
+            if let CoreOutput::Bridge(command) = &output {
+                self.gate.tell(command);
             }
             self.waiting.push_back(output);
         }

@@ -1,5 +1,6 @@
 //! The rooms of the voxgate binary: configuration, sockets, loops, shutdown. [`run`] is all of it; the program only calls it.
 
+mod approvals;
 mod bridges;
 mod cli;
 mod config;
@@ -13,6 +14,7 @@ mod host;
 mod money;
 mod operations;
 mod pages;
+mod permissions;
 mod process;
 mod relay_figures;
 mod relay_role;

@@ -8,8 +8,10 @@ use voxgate_media::session::InterruptionRule;
 use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::guardrail::RuleSet;
 
+use crate::approvals::HeldCalls;
 use crate::bridges::Bridges;
 use crate::config::Checked;
+use crate::permissions::Permissions;
 
 /// What a session takes of the configuration at its start and keeps to its end, whatever is applied meanwhile. Never changed
 /// once it is made.
@@ -26,13 +28,15 @@ pub(crate) struct Revision {
     pub(crate) silence_timeout: Duration,
     /// What may be said.
     pub(crate) guardrails: Arc<RuleSet>,
+    /// Which tools may be called.
+    pub(crate) permissions: Permissions,
     /// The providers.
     pub(crate) bridges: Bridges,
 }
 
 impl Revision {
-    /// The part of a configuration that sessions keep.
-    pub(crate) fn new(name: RevisionName, config: &Checked, bridges: Bridges) -> Arc<Self> {
+    /// The part of a configuration that sessions keep. Their calls that wait for a person are those of the process.
+    pub(crate) fn new(name: RevisionName, config: &Checked, bridges: Bridges, held: HeldCalls) -> Arc<Self> {
         Arc::new(Self {
             name,
             encoder: config.encoder,
@@ -41,6 +45,11 @@ impl Revision {
             setup_timeout: config.limits.setup_timeout,
             silence_timeout: config.limits.silence_timeout,
             guardrails: Arc::clone(&config.guardrails),
+            permissions: Permissions {
+                authorizer: Arc::clone(&config.authorizer),
+                agents: Arc::clone(&config.agents),
+                held,
+            },
             bridges,
         })
     }

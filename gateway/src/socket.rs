@@ -98,6 +98,7 @@ pub(crate) async fn serve(
             seed,
             metrics: config.metrics,
             guardrails: Arc::clone(&config.revision.guardrails),
+            permissions: config.revision.permissions.clone(),
             replay: config.replay,
             money: config.money,
         },

@@ -28,6 +28,7 @@ use voxgate_signaling::store::{Store, StoreError};
 use voxgate_signaling::terms::{Terms, TermsInForce};
 use voxgate_telemetry::metrics::Metrics;
 
+use crate::approvals::HeldCalls;
 use crate::bridges::Bridges;
 use crate::cli::say;
 use crate::config::{self, Checked, Loaded, Source};
@@ -102,9 +103,10 @@ async fn serve(loaded: Loaded, source: Arc<dyn Source>) -> Result<(), StartError
         .map(|end_of_turn| Listener::start(end_of_turn.model, end_of_turn.rule, Arc::clone(&metrics)));
     let listener = listener.transpose().map_err(StartError::system("the thread of the end of turns"))?;
     let bridges = Bridges::start(&config.providers)?.heard_by(listener);
+    let held = HeldCalls::new(Arc::clone(&metrics), getrandom::u64().map_err(StartError::internal)?);
     let name = RevisionName { number: 0, hash: bundle.hash() };
     let host = LocalHost {
-        revision: Revision::new(name, &config, bridges),
+        revision: Revision::new(name, &config, bridges, held),
         transceiver: edge.commands.clone(),
         sealing: edge.control.sealing(),
         metrics: Arc::clone(&metrics),

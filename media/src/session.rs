@@ -17,6 +17,7 @@ mod recent;
 mod responses;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod withdrawing;
 mod words;
 
@@ -27,7 +28,7 @@ use voxgate_protocol::audio::Pcm;
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, BridgeTraits, Fault, FaultOwner, TurnOwner};
 use voxgate_protocol::id::{IdSource, ItemId};
 use voxgate_protocol::session::{EndReason, SessionCommand, SessionEvent};
-use voxgate_protocol::settings::SessionSettings;
+use voxgate_protocol::settings::{ResponseOptions, SessionSettings};
 
 use crate::encode::EncoderConfig;
 use crate::turn::{EndOfTurn, ListeningRule, Question, TranscriptShape, TurnSoFar};
@@ -154,6 +155,8 @@ pub struct Session {
     /// Where the provider finds the turns; where the gateway does, its turn machine looks after this.
     idle: IdleClock,
     withdrawal: Withdrawal,
+    /// What policy has the model answer once no answer is under way.
+    waiting: Option<Box<ResponseOptions>>,
     interruption: Option<InterruptionRule>,
     held: Option<Held>,
     interruptions: u32,
@@ -196,6 +199,7 @@ impl Session {
             create_when_done: false,
             idle,
             withdrawal: Withdrawal::default(),
+            waiting: None,
             interruption: config.interruption,
             held: None,
             interruptions: 0,
@@ -258,6 +262,7 @@ impl Session {
             SessionCommand::WithdrawAnswer { response_id, instead } => {
                 self.withdraw(now, response_id, instead);
             }
+            SessionCommand::AnswerWhenFree(options) => self.answer_when_free(options),
             SessionCommand::ReportClient(report) => self.meter.report(report),
         }
         self.drain_playout(now);

@@ -109,6 +109,12 @@ impl ToolRules {
         Self { tools: BTreeMap::new(), allows_others: true }
     }
 
+    /// Whether [`ToolRules::check`] looks at the arguments of this tool; otherwise its name says everything.
+    #[must_use]
+    pub fn judges_arguments(&self, tool: &str) -> bool {
+        self.tools.contains_key(tool)
+    }
+
     /// How much harm a call can do, if its arguments are inside their limits. `arguments` is the text the model wrote; none
     /// at all stands for an empty object.
     ///

@@ -98,6 +98,10 @@ named_id!(
     ToolCallId, "call_"
 );
 named_id!(
+    /// One call of a tool that waits for a person.
+    ApprovalId, "appr_"
+);
+named_id!(
     /// One conversation.
     ConversationId, "conv_"
 );

@@ -70,6 +70,9 @@ pub enum SessionCommand {
         /// What is asked for in its place, once it is over. Speech of the caller makes it needless.
         instead: Option<Box<ResponseOptions>>,
     },
+    /// Policy has something for the model to answer: it is asked once no answer is under way. Speech of the caller, or
+    /// another answer that is asked for first, makes it needless.
+    AnswerWhenFree(Box<ResponseOptions>),
     /// Latency figures only the client can measure.
     ReportClient(ClientReport),
 }

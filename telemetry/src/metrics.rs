@@ -22,6 +22,10 @@ const FELT_SECONDS: &[f64] = &[
     3.0, 5.0, 10.0,
 ];
 
+/// Bounds for what a person takes: 1 s to 1 h.
+const PERSON_SECONDS: &[f64] =
+    &[1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0];
+
 /// Every metric, registered once per process.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -73,6 +77,10 @@ pub struct Metrics {
     pub guardrail_matches: IntCounterVec,
     /// Words that break a rule received from the provider to the answer taken back.
     pub guardrail_stop_seconds: Histogram,
+    /// Tool calls of models, by what became of them.
+    pub tool_calls: IntCounterVec,
+    /// Tool call held to its verdict or deadline.
+    pub tool_approval_wait_seconds: Histogram,
     /// Tunnel frames the transceiver dropped, by reason.
     pub tunnel_drops: IntCounterVec,
     /// What each relay can be used for, as this node sees it: one for the state that holds, by relay id and state.
@@ -210,6 +218,16 @@ impl Metrics {
                 "voxgate_guardrail_stop_seconds",
                 "Time from words that break a rule to the moment their answer is taken back and nothing more of it is sent.",
                 INSIDE_SECONDS,
+            )?,
+            tool_calls: shelf.counters(
+                "voxgate_tool_calls_total",
+                "Tool calls of models, by what became of them: allowed, refused (by limits or policies), dropped (their answer was cut off); of those a person was asked about: approved, denied, expired, withdrawn (the session ended first).",
+                &["outcome"],
+            )?,
+            tool_approval_wait_seconds: shelf.histogram(
+                "voxgate_tool_approval_wait_seconds",
+                "Time from a tool call held for a person to the verdict, or to the deadline.",
+                PERSON_SECONDS,
             )?,
             tunnel_drops: shelf.counters(
                 "voxgate_tunnel_drops_total",

@@ -23,9 +23,10 @@ use super::bundle::ReadFile;
 use super::relays::{self, Control};
 use super::store::{self, StoreConfig};
 use super::written::{self, TurnSide, Written};
-use super::{guardrails, organisations, policies, spending};
+use super::{agents, guardrails, organisations, policies, spending};
 use crate::end_of_turn::TurnModel;
 use crate::money::MoneyConfig;
+use crate::permissions::Agents;
 use crate::replay::Retention;
 
 /// Shortest and longest session anybody may configure.
@@ -86,6 +87,7 @@ pub(crate) struct Checked {
     pub(crate) routes: RouteTable,
     pub(crate) default_model: String,
     pub(crate) guardrails: Arc<RuleSet>,
+    pub(crate) agents: Arc<Agents>,
     pub(crate) replay: Option<Retention>,
     pub(crate) money: MoneyConfig,
     pub(crate) key_hashes: Vec<KeyHash>,
@@ -176,6 +178,7 @@ pub(crate) fn check_with(
     check_relay(written, &mut problems);
     let replay = check_replay(written, &mut problems);
     let guardrails = guardrails::check(&written.guardrails, &mut problems);
+    let agents = agents::check(&written.agents, &mut problems);
     let control = relays::check(written, environment, &mut problems);
     let authorizer = policies::check(&written.policies, read, &mut problems);
     let store = store::check(written, environment, &mut problems);
@@ -205,6 +208,7 @@ pub(crate) fn check_with(
         routes,
         default_model: written.default_model.clone(),
         guardrails,
+        agents,
         replay,
         money,
         key_hashes,

@@ -11,6 +11,7 @@ use voxgate_protocol::tenant::{AgentId, KeyId, OrganisationId, TeamId};
 
 use super::organisations::Organisation;
 
+use super::agents::Agent;
 use super::guardrails::Guardrail;
 
 /// The whole file. Every part may be left out.
@@ -48,6 +49,9 @@ pub(crate) struct Written {
     pub(crate) default_model: String,
     /// Rules over the words of calls, in both directions and in the arguments of tool calls. Default: none.
     pub(crate) guardrails: Vec<Guardrail>,
+    /// What agents may do, by the name a key gives its agent; `*` holds for everybody else. Default: none, every tool may be
+    /// called with anything, as far as `policies` let it.
+    pub(crate) agents: BTreeMap<String, Agent>,
     /// Logs of sessions for `voxgate replay`. Default: none are written.
     pub(crate) replay: Option<Replay>,
     /// Prices and budgets.
@@ -83,6 +87,7 @@ impl Default for Written {
             routes: vec![Route { model: "*".to_owned(), provider: "local".to_owned(), provider_model: None }],
             default_model: "gpt-realtime".to_owned(),
             guardrails: Vec::new(),
+            agents: BTreeMap::new(),
             replay: None,
             money: Money::default(),
             key_hashes: Vec::new(),

@@ -16,7 +16,7 @@ use voxgate_media::turn::{ListeningRule, Question};
 use voxgate_media::uplink::RtpAudio;
 use voxgate_protocol::audio::Pcm;
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, BridgeTraits};
-use voxgate_protocol::id::{IdSource, SessionId};
+use voxgate_protocol::id::{IdSource, ResponseId, SessionId};
 use voxgate_protocol::session::{EndReason, SessionCommand, SessionEvent};
 use voxgate_protocol::settings::SessionSettings;
 use voxgate_protocol::timeline::TurnTimeline;
@@ -215,6 +215,16 @@ impl DialogueCore {
     /// The conversation as another connection to the provider can be given it.
     pub(crate) fn context(&self) -> Vec<ContextItem> {
         self.adapter.context()
+    }
+
+    /// Whether an answer that somebody else has made would disturb none.
+    pub(crate) fn is_free(&self) -> bool {
+        self.session.is_free()
+    }
+
+    /// Whether an answer in progress stays outside the conversation.
+    pub(crate) fn is_beside(&self, response_id: &ResponseId) -> bool {
+        self.session.is_beside(response_id)
     }
 
     /// Counters so far.

@@ -1,5 +1,5 @@
 //! Thousands of calls in virtual time. Each is another schedule of speech, answers faster than real time, playout, client
-//! events, cancels, disconnects and provider faults, and after every step of it the promises of a conversation are
+//! events, cancels, disconnects, provider faults and tool calls that wait for a person, and after every step of it the promises of a conversation are
 //! checked ([`judge`]).
 //!
 //! A schedule follows from its seed alone. `VOXGATE_SIMULATION_SEED=7 cargo nextest run -p voxgate-gateway simulation`
@@ -10,6 +10,7 @@ mod client;
 mod dice;
 mod judge;
 mod listener;
+mod person;
 mod provider;
 mod schedule;
 mod sidebands;
@@ -72,6 +73,8 @@ fn enough_happened(kind: Kind, figures: &Figures) {
         assert!(figures.resumed > SCHEDULES / 50, "{figures:?}");
         assert!(figures.held_and_told > SCHEDULES / 50, "{figures:?}");
     }
+    assert!(figures.held_calls > SCHEDULES / 25, "{figures:?}");
+    assert!(figures.approved_calls > SCHEDULES / 100, "{figures:?}");
     for (name, count) in [
         ("turns", figures.turns),
         ("answers", figures.answers),

@@ -15,6 +15,7 @@ use voxgate_signaling::permit::Places;
 
 use super::*;
 use crate::bridges::{LastTurn, Line, Ringer};
+use crate::permissions::Permissions;
 
 const TRAITS: BridgeTraits = BridgeTraits {
     input_rate: SampleRate::HZ_16000,
@@ -52,6 +53,7 @@ fn dialogue(places: &Places) -> (Dialogue, BridgeEnds) {
         seed: 5,
         metrics: Arc::new(Metrics::new().unwrap()),
         guardrails: Arc::default(),
+        permissions: Permissions::unrestricted(),
         replay: None,
         money: None,
     };
@@ -60,6 +62,7 @@ fn dialogue(places: &Places) -> (Dialogue, BridgeEnds) {
         last_turn: LastTurn::default(),
         successors: None,
         ear: None,
+        ring: Arc::new(|| {}),
     };
     (Dialogue::new(request, connected, config).unwrap(), far)
 }

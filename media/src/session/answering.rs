@@ -30,6 +30,9 @@ impl Session {
 
     fn ask(&mut self, options: Box<ResponseOptions>, is_for_turn: bool) {
         self.idle.stop();
+        if !options.is_beside {
+            self.waiting = None;
+        }
         self.responses.asked(&options, is_for_turn);
         self.bridge(BridgeCommand::CreateResponse(options));
     }
@@ -43,6 +46,9 @@ impl Session {
             self.ask(options, false);
         } else if std::mem::take(&mut self.create_when_done) {
             self.answer_turn();
+        } else if let Some(options) = self.waiting.take() {
+            // Nobody at the client asked for it.
+            self.ask(options, true);
         }
     }
 

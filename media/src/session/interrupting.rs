@@ -126,6 +126,7 @@ impl Session {
     fn announce_speech(&mut self, item_id: ItemId, at: Duration) {
         self.meter.speech_started();
         self.idle.stop();
+        self.waiting = None;
         self.user_item = Some(item_id.clone());
         self.event(SessionEvent::SpeechStarted { item_id, at });
     }

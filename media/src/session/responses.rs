@@ -88,6 +88,16 @@ impl Responses {
         self.current().is_some() || self.asked.iter().any(|asked| !asked.is_beside)
     }
 
+    /// Whether no answer of the conversation is in progress and none at all is asked for.
+    pub(super) fn is_idle(&self) -> bool {
+        self.current().is_none() && self.asked.is_empty()
+    }
+
+    /// Whether an answer in progress stays outside the conversation.
+    pub(super) fn is_beside(&self, id: &ResponseId) -> bool {
+        self.open.iter().any(|open| open.is_beside && open.id == *id)
+    }
+
     /// The answer that writes to the conversation.
     pub(super) fn current(&self) -> Option<&ResponseId> {
         self.open.iter().rev().find(|open| !open.is_beside).map(|open| &open.id)

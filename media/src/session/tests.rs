@@ -21,6 +21,7 @@ mod idle;
 mod listening;
 mod lost;
 mod silence;
+mod waiting;
 mod withdrawing;
 
 const MS: Duration = Duration::from_millis(1);

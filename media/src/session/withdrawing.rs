@@ -27,6 +27,11 @@ impl Withdrawal {
         std::mem::take(&mut self.awaits_answer)
     }
 
+    /// Whether an answer that has not begun will be taken back.
+    pub(super) const fn awaits_answer(&self) -> bool {
+        self.awaits_answer
+    }
+
     /// The caller goes on: what was wrong is over.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
@@ -46,7 +51,7 @@ impl Session {
         let awaits_answer = found.is_none()
             && !is_asked
             && self.traits.turn_owner == TurnOwner::Provider
-            && self.is_answering();
+            && self.answers_turns();
         self.withdrawal = Withdrawal { awaits_answer, instead };
         match found {
             Some(response_id) => self.withdraw_begun(response_id),
@@ -62,8 +67,8 @@ impl Session {
         }
     }
 
-    /// Whether the provider answers a turn by itself.
-    fn is_answering(&self) -> bool {
+    /// Whether turns of the caller are answered without the client.
+    pub(super) fn answers_turns(&self) -> bool {
         self.settings.input.turn_detection.as_ref().is_some_and(|turn| turn.creates_response())
     }
 }

@@ -4,8 +4,6 @@ use super::*;
 use crate::decision::{PolicyFile, Risk};
 use crate::tool::{ArgumentLimit, ToolRule};
 
-const WINDOW: Duration = Duration::from_secs(60);
-
 const POLICIES: &str = "
 @id(\"tools\") permit (principal, action == Action::\"tool.call\", resource);
 @id(\"ask\") @approval(\"human\") permit (principal, action == Action::\"tool.call\", resource)
@@ -33,7 +31,7 @@ fn gate() -> ToolGate {
         authorizer: Arc::new(authorizer),
         caller: Caller::default(),
         tools: Arc::new(tools),
-        approval_window: WINDOW,
+        filler: None,
     };
     ToolGate::new(permissions, 7)
 }
@@ -69,17 +67,16 @@ fn call(response: &str, id: &str, tool: &str, arguments: &str) -> Vec<BridgeEven
 
 struct World {
     gate: ToolGate,
-    now: Instant,
 }
 
 impl World {
     fn new() -> Self {
-        Self { gate: gate(), now: Instant::now() }
+        Self { gate: gate() }
     }
 
     fn hear(&mut self, events: impl IntoIterator<Item = BridgeEvent>) -> Vec<GateOutput> {
         for event in events {
-            self.gate.handle_event(self.now, event);
+            self.gate.handle_event(event);
         }
         self.read()
     }
@@ -108,16 +105,32 @@ fn events(outputs: &[GateOutput]) -> Vec<BridgeEvent> {
 /// What the model is told: the refusals of calls, and `go on` where it is asked for an answer.
 fn told(outputs: &[GateOutput]) -> Vec<String> {
     let told = outputs.iter().filter_map(|output| match output {
-        GateOutput::Command(BridgeCommand::CreateItem { item, .. }) => match &item.kind {
+        GateOutput::Item(item) => match &item.kind {
             ItemKind::ToolOutput { call_id, output } => Some(format!("{call_id}: {output}")),
             other => panic!("{other:?}"),
         },
-        GateOutput::Command(BridgeCommand::CreateResponse(options)) => {
+        GateOutput::Answer(options) => {
             Some(options.instructions.clone().unwrap_or_else(|| "go on".to_owned()))
         }
         _ => None,
     });
     told.collect()
+}
+
+fn outcomes(outputs: &[GateOutput]) -> Vec<CallOutcome> {
+    let outcomes = outputs.iter().filter_map(|output| match output {
+        GateOutput::Outcome(outcome) => Some(*outcome),
+        _ => None,
+    });
+    outcomes.collect()
+}
+
+fn held(outputs: &[GateOutput]) -> Vec<&str> {
+    let held = outputs.iter().filter_map(|output| match output {
+        GateOutput::Held(held) => Some(held.call_id.as_str()),
+        _ => None,
+    });
+    held.collect()
 }
 
 #[test]
@@ -129,11 +142,26 @@ fn an_allowed_call_goes_on_as_it_came() {
     expected.push(done("resp_1"));
     assert_eq!(events(&outputs), expected);
     assert!(told(&outputs).is_empty());
+    assert_eq!(outcomes(&outputs), [CallOutcome::Allowed]);
     let decided = outputs.iter().find_map(|output| match output {
-        GateOutput::Decided { decision: Some(decision), .. } => Some(decision.clone()),
+        GateOutput::Decided { decision, .. } => Some(decision.clone()),
         _ => None,
     });
     assert_eq!(decided.unwrap().policies, [Arc::<str>::from("tools")]);
+}
+
+#[test]
+fn the_arguments_of_a_tool_that_takes_anything_are_not_kept_back() {
+    let mut world = World::new();
+    let mut permissions = gate().permissions;
+    permissions.tools = Arc::new(ToolRules::unrestricted());
+    world.gate = ToolGate::new(permissions, 7);
+    world.hear([started("resp_1")]);
+    for event in call("resp_1", "call_1", "anything", r#"{"amount": 5}"#) {
+        assert_eq!(events(&world.hear([event.clone()])), [event]);
+    }
+    let refused = world.hear(call("resp_1", "call_2", "erase", "{}"));
+    assert!(events(&refused).is_empty(), "a policy can still forbid it by its name");
 }
 
 #[test]
@@ -151,7 +179,8 @@ fn a_refused_call_reaches_nobody_and_the_model_learns_why() {
         assert!(told[0].starts_with(&format!("call_1: The call was refused: {reason}.")), "{told:?}");
         assert_eq!(told[1..], ["go on"]);
         let last = outputs.iter().position(|output| *output == GateOutput::Event(done("resp_1"))).unwrap();
-        assert!(outputs[last..].len() == 3, "the model is told after its answer ended");
+        assert_eq!(told, self::told(&outputs[last..]), "the model is told after its answer ended");
+        assert_eq!(outcomes(&outputs), [CallOutcome::Refused]);
     }
 }
 
@@ -173,55 +202,140 @@ fn a_held_call_goes_on_as_an_answer_of_its_own_once_a_person_approves() {
     let outputs = world.answer("call_1", "refund", r#"{"amount": 50}"#);
     assert_eq!(events(&outputs), [started("resp_1"), done("resp_1")]);
     assert_eq!(told(&outputs), [FILLER]);
-    let deadline = world.now + WINDOW;
-    let held = GateOutput::Held {
+    let asked = GateOutput::Held(HeldCall {
         call_id: "call_1".into(),
         tool: "refund".to_owned(),
+        risk: Risk::Dangerous,
         arguments: r#"{"amount": 50}"#.to_owned(),
-        deadline,
-    };
-    assert!(outputs.contains(&held), "{outputs:?}");
-    assert_eq!(world.gate.poll_timeout(), Some(deadline));
+    });
+    assert!(outputs.contains(&asked), "{outputs:?}");
+    assert!(!world.gate.has_approved());
 
-    world.hear([started("resp_filler")]);
-    assert_eq!(world.gate.decide(world.now, &"call_1".into(), Verdict::Approve), Ok(()));
-    let settled = GateOutput::Settled { call_id: "call_1".into(), state: ApprovalState::Approved };
-    assert_eq!(world.read(), [settled], "the filler is still being spoken");
-    let outputs = world.hear([done("resp_filler")]);
+    assert!(world.gate.settle(&"call_1".into(), ApprovalState::Approved));
+    assert!(world.read().is_empty(), "it waits until it is let go");
+    assert!(world.gate.has_approved());
+    world.gate.release();
+    let outputs = world.read();
     let all = events(&outputs);
-    let [first, BridgeEvent::ResponseStarted { response_id }, rest @ ..] = all.as_slice() else {
-        panic!("{all:?}")
-    };
-    assert_eq!(*first, done("resp_filler"));
+    let [BridgeEvent::ResponseStarted { response_id }, rest @ ..] = all.as_slice() else { panic!("{all:?}") };
     let mut expected = call(response_id.as_str(), "call_1", "refund", r#"{"amount": 50}"#);
     expected.push(done(response_id.as_str()));
     assert_eq!(rest, expected);
     assert!(told(&outputs).is_empty(), "the client answers the call");
-    let again = world.gate.decide(world.now, &"call_1".into(), Verdict::Deny);
-    assert_eq!(again, Err(ApprovalError::Unknown));
+    world.gate.release();
+    assert!(world.read().is_empty(), "it is let go once");
+    assert!(!world.gate.settle(&"call_1".into(), ApprovalState::Denied));
+}
+
+#[test]
+fn calls_approved_together_go_on_in_one_answer() {
+    let mut world = World::new();
+    let mut answer = vec![started("resp_1")];
+    answer.extend(call("resp_1", "call_1", "refund", "{}"));
+    answer.extend(call("resp_1", "call_2", "refund", "{}"));
+    answer.push(done("resp_1"));
+    assert_eq!(held(&world.hear(answer)), ["call_1", "call_2"]);
+    for id in ["call_1", "call_2"] {
+        world.gate.settle(&id.into(), ApprovalState::Approved);
+    }
+    world.gate.release();
+    let all = events(&world.read());
+    let answers = all.iter().filter(|event| matches!(event, BridgeEvent::ResponseStarted { .. })).count();
+    assert_eq!((answers, all.len()), (1, 1 + 3 + 3 + 1));
 }
 
 #[test]
 fn a_held_call_that_is_denied_or_forgotten_is_refused_and_the_conversation_goes_on() {
-    let mut world = World::new();
-    world.answer("call_1", "refund", "{}");
-    assert_eq!(world.gate.decide(world.now, &"call_1".into(), Verdict::Deny), Ok(()));
-    let outputs = world.read();
-    assert!(events(&outputs).is_empty());
-    let words = told(&outputs);
-    assert!(words[0].contains("a person decided against it") && words[1] == "go on", "{words:?}");
+    for (state, reason) in [
+        (ApprovalState::Denied, "a person decided against it"),
+        (ApprovalState::Expired, "nobody approved it in time"),
+    ] {
+        let mut world = World::new();
+        world.answer("call_1", "refund", "{}");
+        assert!(world.gate.settle(&"call_1".into(), state));
+        let outputs = world.read();
+        assert!(events(&outputs).is_empty());
+        let words = told(&outputs);
+        assert!(words[0].contains(reason) && words[1] == "go on", "{words:?}");
+        assert!(!world.gate.settle(&"call_1".into(), ApprovalState::Approved), "what is decided stays so");
+        assert!(!world.gate.has_approved());
+    }
+}
 
-    world.answer("call_2", "refund", "{}");
-    world.now += WINDOW;
-    world.gate.handle_timeout(world.now);
-    let outputs = world.read();
-    let settled = GateOutput::Settled { call_id: "call_2".into(), state: ApprovalState::Expired };
-    assert_eq!(outputs[0], settled);
-    let words = told(&outputs);
-    assert!(words[0].contains("nobody approved it in time") && words[1] == "go on", "{words:?}");
-    assert_eq!(world.gate.poll_timeout(), None);
-    let late = world.gate.decide(world.now, &"call_2".into(), Verdict::Approve);
-    assert_eq!(late, Err(ApprovalError::Unknown), "what expired is not approved afterwards");
+#[test]
+fn an_answer_that_was_stopped_stops_its_calls() {
+    let cancelled =
+        |id: Option<&str>| BridgeCommand::CancelResponse { response_id: id.map(ResponseId::from) };
+    for tool in ["refund", "erase", "look"] {
+        for status in [ResponseStatus::Completed, ResponseStatus::CancelledByTurn] {
+            let mut world = World::new();
+            world.hear([started("resp_1")]);
+            if status == ResponseStatus::Completed {
+                // The provider was done before it heard of it.
+                world.gate.handle_command(&cancelled(Some("resp_1")));
+            }
+            let mut rest = call("resp_1", "call_1", tool, "{}");
+            let end = BridgeEvent::ResponseDone { response_id: "resp_1".into(), status, usage: None };
+            rest.push(end.clone());
+            if tool == "look" {
+                rest.remove(2);
+            }
+            let outputs = world.hear(rest);
+            assert_eq!(events(&outputs), [end], "{tool}");
+            assert!(told(&outputs).is_empty() && held(&outputs).is_empty(), "{outputs:?}");
+            assert_eq!(outcomes(&outputs), [CallOutcome::Dropped]);
+        }
+    }
+}
+
+#[test]
+fn a_call_nobody_said_to_be_complete_is_what_its_answer_is() {
+    let mut world = World::new();
+    let mut answer = vec![started("resp_1")];
+    answer.extend(call("resp_1", "call_1", "refund", "{}").into_iter().take(2));
+    answer.push(done("resp_1"));
+    let outputs = world.hear(answer);
+    assert_eq!(held(&outputs), ["call_1"]);
+    assert!(world.hear(call("resp_1", "call_1", "refund", "{}")).is_empty(), "what comes later is nothing");
+}
+
+#[test]
+fn an_answer_beside_the_conversation_is_told_nothing() {
+    for tool in ["refund", "erase"] {
+        let mut world = World::new();
+        world.hear([started("resp_1")]);
+        world.gate.note_beside(&"resp_1".into());
+        let mut rest = call("resp_1", "call_1", tool, "{}");
+        rest.push(done("resp_1"));
+        let outputs = world.hear(rest);
+        assert_eq!(events(&outputs), [done("resp_1")]);
+        assert!(told(&outputs).is_empty() && held(&outputs).is_empty(), "{outputs:?}");
+        assert_eq!(outcomes(&outputs), [CallOutcome::Refused]);
+    }
+}
+
+#[test]
+fn a_connection_that_takes_over_is_told_of_held_calls_and_of_refusals_until_they_are_answered() {
+    let mut world = World::new();
+    world.answer("call_1", "refund", r#"{"amount": 5}"#);
+    world.answer("call_2", "erase", "{}");
+    let kinds: Vec<_> = world.gate.context().map(|item| item.kind).collect();
+    let [
+        ItemKind::ToolCall { call_id: refused, .. },
+        ItemKind::ToolOutput { call_id: of, .. },
+        ItemKind::ToolCall { call_id: held, arguments, .. },
+    ] = kinds.as_slice()
+    else {
+        panic!("{kinds:?}")
+    };
+    assert_eq!([refused, of, held].map(ToolCallId::as_str), ["call_2", "call_2", "call_1"]);
+    assert_eq!(arguments, r#"{"amount": 5}"#);
+    world.hear([started("resp_2"), done("resp_2")]);
+    assert_eq!(world.gate.context().count(), 1);
+    world.gate.settle(&"call_1".into(), ApprovalState::Approved);
+    assert_eq!(world.gate.context().count(), 1, "the client does not know it yet");
+    world.gate.release();
+    assert_eq!(world.gate.context().count(), 0);
 }
 
 #[test]
@@ -234,7 +348,9 @@ fn a_call_that_was_cut_off_reaches_nobody() {
     }
     events_.push(done("resp_1"));
     let outputs = world.hear(events_);
-    assert_eq!(outputs, [started("resp_1"), done("resp_1")].map(GateOutput::Event));
+    assert_eq!(events(&outputs), [started("resp_1"), done("resp_1")]);
+    assert_eq!(outcomes(&outputs), [CallOutcome::Dropped]);
+    assert!(told(&outputs).is_empty());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What must hold in every call, whatever happens in it. Looks at inputs and outputs only.
 
 mod answers;
+mod calls;
 mod ear;
 mod hold;
 mod items;
@@ -13,15 +14,18 @@ use std::time::Instant;
 use serde_json::Value;
 use voxgate_media::encode::DTX_FRAME;
 use voxgate_media::session::{InterruptionRule, Leg};
+use voxgate_policy::approval::ApprovalState;
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, Fault, OutputPart, TurnOwner};
 use voxgate_protocol::session::SessionCommand;
 use voxgate_protocol::settings::SessionSettings;
 use voxgate_realtime::SidebandId;
 
 use super::client::{Asked, Expected};
+use super::person::{self, Rule};
 use super::schedule::{Figures, Kind};
 use crate::dialogue::core::{CoreInput, DialogueCore};
 use answers::Answers;
+use calls::Calls;
 use ear::Ear;
 use hold::{Change, Holds};
 use items::Items;
@@ -56,6 +60,7 @@ pub(super) struct Judge {
     asking: Option<Asking>,
     answers: Answers,
     items: Items,
+    calls: Calls,
     ear: Ear,
     /// Where voxgate finds the turns and the client reads everything as it happens.
     holds: Option<Holds>,
@@ -97,6 +102,7 @@ impl Judge {
             asking: None,
             answers: Answers::default(),
             items: Items::default(),
+            calls: Calls::new(Rule::Unnamed),
             ear: Ear::new(listens && leg == Leg::Rtp),
             holds: finds_turns.then(|| Holds::new(rule, detection.is_some())),
             sidebands: Sidebands::default(),
@@ -107,6 +113,22 @@ impl Judge {
             is_open: false,
             figures: Figures { schedules: 1, ..Figures::default() },
         }
+    }
+
+    /// The same where a tool has this rule.
+    pub(super) fn with_tool(self, rule: Rule) -> Self {
+        Self { calls: Calls::new(rule), ..self }
+    }
+
+    /// A person was asked about a call.
+    pub(super) fn person_asked(&mut self, asked: &person::Asked) -> Verdict {
+        promise!(self.ends == 0, "a person is asked after the end");
+        self.calls.asked(asked)
+    }
+
+    /// And decided about it.
+    pub(super) fn person_decided(&mut self, call_id: &str, state: ApprovalState) -> Verdict {
+        self.calls.decided(call_id, state)
     }
 
     /// The client, or a sideband connection, is about to send an event.
@@ -185,8 +207,9 @@ impl Judge {
     /// An event to all sideband connections.
     pub(super) fn sidebands_told(&mut self, written: &str) -> Verdict {
         self.sidebands.told(written)?;
+        let event: Value = serde_json::from_str(written).map_err(|error| error.to_string())?;
+        self.calls.event(&event)?;
         if self.asking.is_some() {
-            let event: Value = serde_json::from_str(written).map_err(|error| error.to_string())?;
             self.note_answer(None, &event);
         }
         Ok(())
@@ -199,6 +222,7 @@ impl Judge {
         let is_new = self.names.insert(text(event, "event_id").to_owned());
         promise!(is_new, "two events have one event_id");
         self.sidebands.reply(id, event)?;
+        self.calls.event(event)?;
         self.figures.refusals += u64::from(kind == "error");
         self.note_answer(Some(id), event);
         Ok(())
@@ -238,6 +262,7 @@ impl Judge {
     pub(super) fn event(&mut self, event: &Value, written: &str) -> Verdict {
         let kind = text(event, "type");
         self.sidebands.client_told(kind, written, self.is_open)?;
+        self.calls.client_told(kind, event)?;
         self.note_answer(None, event);
         if let Some(holds) = &mut self.holds {
             holds.event(kind, event);
@@ -303,8 +328,9 @@ impl Judge {
     }
 
     /// A command to the provider.
-    pub(super) fn command(&mut self, command: &BridgeCommand) -> Verdict {
+    pub(super) fn command(&mut self, now: Instant, command: &BridgeCommand) -> Verdict {
         promise!(self.ends == 0, "{command:?} after the end");
+        self.calls.command(now, command)?;
         if let Some(asking) = &mut self.asking {
             asking.other(&format!("{command:?}"));
         }
@@ -397,7 +423,8 @@ impl Judge {
     }
 
     /// The books of the whole call.
-    pub(super) fn finish(self, core: &DialogueCore) -> Result<Figures, String> {
+    pub(super) fn finish(mut self, core: &DialogueCore) -> Result<Figures, String> {
+        (self.figures.held_calls, self.figures.approved_calls) = self.calls.finish()?;
         promise!(self.ends == 1, "the session ended {} times", self.ends);
         if self.has_read {
             self.answers.finish()?;

@@ -16,6 +16,7 @@ use voxgate_protocol::usage::TokenUsage;
 
 use super::caller::Edge;
 use super::dice::Dice;
+use super::person::TOOL;
 
 /// Each answer sounds as one of these, in Hz, so that an ear can tell whose audio it hears. Multiples of 50 Hz, so that
 /// a second of it can be repeated.
@@ -125,6 +126,8 @@ pub(super) struct Provider {
     written: u64,
     answers: u64,
     items: u64,
+    /// How many of its items are calls of a tool, in percent.
+    calls: u64,
     active: Vec<Answer>,
     heard: Duration,
     speaking: Option<ItemId>,
@@ -163,6 +166,7 @@ impl Provider {
             written: 0,
             answers: 0,
             items: 0,
+            calls: 12,
             active: Vec::new(),
             heard: Duration::ZERO,
             speaking: None,
@@ -187,6 +191,11 @@ impl Provider {
             BridgeEvent::Fault(fault("provider_closed", FaultOwner::Provider, true))
         };
         self.say(at, event);
+    }
+
+    /// The same with a model that calls its tool often.
+    pub(super) fn calling_often(self) -> Self {
+        Self { calls: 45, ..self }
     }
 
     pub(super) fn next_at(&self) -> Option<Instant> {
@@ -350,7 +359,7 @@ impl Provider {
         let is_text = options.modality.unwrap_or(self.settings.modality) == OutputModality::Text;
         for _ in 0..self.dice.between(1, 2) {
             let item_id = self.new_item();
-            at = if self.dice.chance(12) {
+            at = if self.dice.chance(self.calls) {
                 self.tool_call(at, &id, &item_id)
             } else {
                 self.message(at, &id, &item_id, is_text)
@@ -391,8 +400,7 @@ impl Provider {
         let mut at = begin;
         for delta in ["", "{\"city\":", "\"Bonn\"}"] {
             let call_id = ToolCallId::from(format!("call_{}", self.items));
-            let part =
-                OutputPart::ToolArguments { call_id, name: "weather".to_owned(), delta: delta.to_owned() };
+            let part = OutputPart::ToolArguments { call_id, name: TOOL.to_owned(), delta: delta.to_owned() };
             self.say_of(at, Some(id), output(id, item_id, part));
             at += self.dice.millis(0, 30);
         }

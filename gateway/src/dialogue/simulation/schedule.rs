@@ -1,6 +1,7 @@
 //! One call from its first to its last input.
 
 use std::ops::AddAssign;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -19,9 +20,12 @@ use super::client::Client;
 use super::dice::Dice;
 use super::judge::Judge;
 use super::listener::Listener;
+use super::person::{self, Person, Rule};
 use super::provider::Provider;
 use super::sidebands::{Act, Sidebands};
+use crate::approvals::Ring;
 use crate::dialogue::core::{CoreConfig, CoreInput, CoreOutput, DialogueCore};
+use crate::dialogue::gate::{Gate, Step};
 
 /// Steps after which a schedule is taken to run for ever.
 const MOST_STEPS: u32 = 20_000;
@@ -50,6 +54,9 @@ pub(super) struct Figures {
     pub(super) held: u64,
     pub(super) resumed: u64,
     pub(super) held_and_told: u64,
+    /// Tool calls a person was asked about, and those of them the client could run.
+    pub(super) held_calls: u64,
+    pub(super) approved_calls: u64,
     /// Sideband connections, and the events they sent.
     pub(super) sidebands: u64,
     pub(super) sideband_events: u64,
@@ -69,6 +76,8 @@ impl AddAssign for Figures {
         self.held += other.held;
         self.resumed += other.resumed;
         self.held_and_told += other.held_and_told;
+        self.held_calls += other.held_calls;
+        self.approved_calls += other.approved_calls;
         self.sidebands += other.sidebands;
         self.sideband_events += other.sideband_events;
     }
@@ -106,6 +115,8 @@ struct Call<'a> {
     opens_at: Option<Instant>,
     ends_at: Instant,
     core: DialogueCore,
+    gate: Gate,
+    person: Person,
     caller: Caller,
     client: Client,
     sidebands: Sidebands,
@@ -126,6 +137,8 @@ enum Due {
     Opening,
     Listener,
     Sideband,
+    Person,
+    Gate,
     End,
 }
 
@@ -149,8 +162,13 @@ impl<'a> Call<'a> {
         let encoder = EncoderConfig { complexity: 0, fec: false, ..EncoderConfig::default() };
         // Draws from dice of its own, so that the rest of a schedule is the same with and without it.
         let listener = Listener::new(Dice::new(seed ^ 0x6c69_7374_656e));
+        let person = Person::new(Dice::new(seed ^ 0x0070_6572_736f_6e00));
+        let session_id = SessionId::from("sess_simulated");
+        let owner = (session_id.clone(), voxgate_policy::directory::Caller::default());
+        let ring: Ring = Arc::new(|| {});
+        let gate = Gate::new(&person.permissions(), owner, ring, person::metrics(), seed);
         let config = CoreConfig {
-            session_id: SessionId::from("sess_simulated"),
+            session_id,
             settings: settings.clone(),
             traits,
             leg: kind.leg,
@@ -165,6 +183,8 @@ impl<'a> Call<'a> {
         let opens_late = kind.leg == Leg::Rtp && dice.chance(12);
         let opens_at = if opens_late { start + dice.millis(1, 1_500) } else { start };
         let provider_dice = Dice::new(dice.seed());
+        let provider =
+            Provider::new(kind.owner, rate, settings.clone(), start, length, rule.is_some(), provider_dice);
         let has_sidebands = kind.leg == Leg::Rtp && dice.chance(25);
         Self {
             start,
@@ -172,6 +192,7 @@ impl<'a> Call<'a> {
             opens_at: Some(opens_at),
             ends_at: start + length,
             core: DialogueCore::new(config).unwrap(),
+            gate,
             caller: Caller::new(kind.leg, rule.as_ref(), start, length, &mut dice),
             client: Client::new("client".to_owned(), kind.leg, start, length, Dice::new(dice.seed())),
             sidebands: if has_sidebands {
@@ -179,17 +200,10 @@ impl<'a> Call<'a> {
             } else {
                 Sidebands::none()
             },
-            provider: Provider::new(
-                kind.owner,
-                rate,
-                settings.clone(),
-                start,
-                length,
-                rule.is_some(),
-                provider_dice,
-            ),
+            provider: if person.rule == Rule::Asked { provider.calling_often() } else { provider },
             listener,
-            judge: Judge::new(kind, &settings, rule, !opens_late, dice.chance(12)),
+            judge: Judge::new(kind, &settings, rule, !opens_late, dice.chance(12)).with_tool(person.rule),
+            person,
             dice,
             trace,
         }
@@ -198,6 +212,9 @@ impl<'a> Call<'a> {
     fn run(mut self) -> Result<Figures, String> {
         for _ in 0..MOST_STEPS {
             if self.core.ended().is_some() {
+                if !self.person.is_at_rest(self.now) {
+                    return Err("a person is asked about a session that is over".to_owned());
+                }
                 self.knock_at_a_closed_door()?;
                 return self.judge.finish(&self.core);
             }
@@ -219,12 +236,23 @@ impl<'a> Call<'a> {
             (self.opens_at, Due::Opening),
             (self.listener.next_at(), Due::Listener),
             (self.sidebands.next_at(), Due::Sideband),
+            (self.person.next_at(), Due::Person),
+            (self.gate.poll_timeout(), Due::Gate),
         ];
         let due = all.into_iter().filter_map(|(at, due)| Some((at?, due)));
         due.fold((self.ends_at, Due::End), |first, next| if next.0 < first.0 { next } else { first })
     }
 
     fn step(&mut self, due: Due) -> Result<(), String> {
+        self.act(due)?;
+        if self.gate.has_approved() && self.core.is_free() {
+            self.gate.release(self.now);
+            self.pass_gate(self.now)?;
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, due: Due) -> Result<(), String> {
         match due {
             Due::Core => self.feed(CoreInput::Timeout),
             Due::Provider => match self.provider.speak() {
@@ -243,6 +271,13 @@ impl<'a> Call<'a> {
                 None => Ok(()),
             },
             Due::Sideband => self.sideband_acts(),
+            Due::Person => {
+                if let Some((call_id, state)) = self.person.decide(self.now) {
+                    self.judge.person_decided(call_id.as_str(), state)?;
+                }
+                self.look_at_held_calls()
+            }
+            Due::Gate => self.look_at_held_calls(),
             Due::End => {
                 let reasons = [
                     EndReason::ClientClosed,
@@ -261,7 +296,38 @@ impl<'a> Call<'a> {
     fn provider_speaks(&mut self, event: BridgeEvent) -> Result<(), String> {
         // It came in a little before the loop took it from the queue.
         let at = self.now.checked_sub(self.dice.millis(0, 3)).unwrap_or(self.now);
-        self.feed(CoreInput::Bridge { at, event })
+        self.gate.hear(self.now, event);
+        self.pass_gate(at)
+    }
+
+    fn look_at_held_calls(&mut self) -> Result<(), String> {
+        self.gate.look(self.now);
+        self.pass_gate(self.now)
+    }
+
+    /// As the shell of a session does it.
+    fn pass_gate(&mut self, at: Instant) -> Result<(), String> {
+        for asked in self.person.look(self.now) {
+            self.judge.person_asked(&asked)?;
+        }
+        while let Some(step) = self.gate.poll_step() {
+            let event = match step {
+                Step::Command(command) => {
+                    self.feed(CoreInput::Command(command))?;
+                    continue;
+                }
+                Step::Event(event) => event,
+            };
+            let begun = match &event {
+                BridgeEvent::ResponseStarted { response_id } => Some(response_id.clone()),
+                _ => None,
+            };
+            self.feed(CoreInput::Bridge { at, event })?;
+            if let Some(response_id) = begun.filter(|response_id| self.core.is_beside(response_id)) {
+                self.gate.note_beside(&response_id);
+            }
+        }
+        Ok(())
     }
 
     fn caller_speaks(&mut self) -> Result<(), String> {
@@ -372,7 +438,8 @@ impl<'a> Call<'a> {
                     self.sidebands.read(self.now, Some(*id), &event);
                 }
                 CoreOutput::Bridge(command) => {
-                    self.judge.command(command)?;
+                    self.judge.command(self.now, command)?;
+                    self.gate.tell(command);
                     self.provider.hear(self.now, command);
                 }
                 CoreOutput::Audio { payload, timestamp, first_received, .. } => {
@@ -385,6 +452,9 @@ impl<'a> Call<'a> {
                 CoreOutput::Turn(_) => self.judge.turn()?,
                 CoreOutput::Ended(_) => self.judge.ended()?,
             }
+        }
+        if self.core.ended().is_some() {
+            self.gate.close();
         }
         self.judge.settled(self.now, &self.core)?;
         if begins_answer {

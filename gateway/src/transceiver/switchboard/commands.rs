@@ -146,6 +146,7 @@ impl Switchboard {
                 seed: start.seed,
                 metrics: Arc::clone(&self.config.metrics),
                 guardrails: Arc::clone(&revision.guardrails),
+                permissions: revision.permissions.clone(),
                 replay: self.config.replay.clone(),
                 money: self.config.money.clone(),
             },

@@ -24,6 +24,7 @@ use voxgate_signaling::permit::Places;
 use super::super::{Command, Restart, Start};
 use super::*;
 use crate::bridges::{Bridges, Connected, LastTurn, Line, Ringer};
+use crate::permissions::Permissions;
 use crate::revision::Revision;
 use crate::sealing::Sealing;
 
@@ -64,6 +65,7 @@ fn revision() -> Arc<Revision> {
         setup_timeout: Duration::from_secs(30),
         silence_timeout: Duration::from_secs(30),
         guardrails: Arc::default(),
+        permissions: Permissions::unrestricted(),
         bridges: Bridges::start(&BTreeMap::new()).unwrap(),
     })
 }
@@ -182,6 +184,7 @@ impl World {
                 last_turn: LastTurn::default(),
                 successors: None,
                 ear: None,
+                ring: Arc::new(|| {}),
             },
             expires_at_unix: BOOT.as_secs() + 3_600,
             ends_at: self.now + Duration::from_secs(3_600),

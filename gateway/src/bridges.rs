@@ -1,4 +1,4 @@
-//! Opens a bridge to the provider a route names.
+//! Opens a bridge to the provider a target names.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use voxgate_policy::routing::Route;
+use voxgate_policy::routing::Target;
 use voxgate_protocol::settings::SessionSettings;
 use voxgate_protocol::timeline::TurnTimeline;
 use voxgate_providers::Secret;
@@ -20,6 +20,7 @@ use voxgate_realtime::ApiError;
 use crate::approvals::Ring;
 use crate::config::{Provider, ProviderKind};
 use crate::end_of_turn::{Ear, Listener};
+use crate::routing::Way;
 
 /// Every configured provider, ready to be called. Clones share them.
 #[derive(Clone)]
@@ -69,28 +70,28 @@ impl Bridges {
     /// Opens a bridge that calls `ring` when it has something to say. Returns at once; connecting happens behind it.
     pub(crate) fn open(
         &self,
-        route: &Route,
+        way: Way,
         settings: &SessionSettings,
         seed: u64,
         ring: impl Fn() + Send + Sync + 'static,
     ) -> Result<Connected, ApiError> {
+        let target = way.current().ok_or_else(|| ApiError::model_not_found(&settings.model))?;
         let ring: Ring = Arc::new(ring);
         let last_turn = LastTurn::default();
-        let line = self.open_line(route, settings, seed, &ring, last_turn.clone())?;
+        let line = self.open_line(target, settings, seed, &ring, last_turn.clone())?;
         let ear = self.listener.as_ref().map(|listener| listener.ear(Arc::clone(&ring)));
-        let successors = self.max_connection(route).map(|max_age| Successors {
+        let needs_successors = self.max_connection(target).is_some() || way.switching().is_some();
+        let successors = needs_successors.then(|| Successors {
             bridges: self.clone(),
-            route: route.clone(),
             ring: Arc::clone(&ring),
             runtime: Handle::current(),
-            max_age,
         });
-        Ok(Connected { line, last_turn, successors, ear, ring })
+        Ok(Connected { line, way, last_turn, successors, ear, ring })
     }
 
     fn open_line(
         &self,
-        route: &Route,
+        target: &Target,
         settings: &SessionSettings,
         seed: u64,
         ring: &Ring,
@@ -98,13 +99,13 @@ impl Bridges {
     ) -> Result<Line, ApiError> {
         let ring = Arc::clone(ring);
         let (ringer, wake) = Ringer::new(move || ring());
-        let bridge = self.connect(route, settings, seed, wake, last_turn)?;
+        let bridge = self.connect(target, settings, seed, wake, last_turn)?;
         Ok(Line { bridge, ringer })
     }
 
-    /// How old a connection of this route may become; `None` if it lasts as long as any session.
-    fn max_connection(&self, route: &Route) -> Option<Duration> {
-        match self.providers.get(&route.provider)? {
+    /// How old a connection to this target may become; `None` if it lasts as long as any session.
+    fn max_connection(&self, target: &Target) -> Option<Duration> {
+        match self.providers.get(&target.provider)? {
             Ready::Local(_) => None,
             Ready::OpenAi { max_connection, .. } => Some(*max_connection),
         }
@@ -112,7 +113,7 @@ impl Bridges {
 
     fn connect(
         &self,
-        route: &Route,
+        target: &Target,
         settings: &SessionSettings,
         seed: u64,
         wake: Wake,
@@ -120,10 +121,10 @@ impl Bridges {
     ) -> Result<Bridge, ApiError> {
         let unknown = || ApiError::model_not_found(&settings.model);
         let mut settings = settings.clone();
-        if let Some(model) = &route.provider_model {
+        if let Some(model) = &target.provider_model {
             settings.model.clone_from(model);
         }
-        match self.providers.get(&route.provider).ok_or_else(unknown)? {
+        match self.providers.get(&target.provider).ok_or_else(unknown)? {
             Ready::Local(engine) => {
                 let last_timeline: LastTimeline = Arc::new(move || last_turn.get());
                 let call = LocalCall { settings, seed, wake, last_timeline: Some(last_timeline) };
@@ -180,6 +181,8 @@ pub(crate) struct Line {
 /// A bridge with what its session needs around it.
 pub(crate) struct Connected {
     pub(crate) line: Line,
+    /// Whom it leads to, and who else could serve.
+    pub(crate) way: Way,
     pub(crate) last_turn: LastTurn,
     /// Where the next one comes from; `None` for a provider whose connections last.
     pub(crate) successors: Option<Successors>,
@@ -198,25 +201,35 @@ impl std::fmt::Debug for Connected {
 /// Opens further bridges for a session.
 pub(crate) struct Successors {
     bridges: Bridges,
-    route: Route,
     ring: Ring,
     /// The session may live on a thread without one.
     runtime: Handle,
-    /// The age at which a bridge should be replaced.
-    pub(crate) max_age: Duration,
 }
 
+/// A connection that lasts as long as any session.
+const FOR_EVER: Duration = Duration::from_hours(10 * 365 * 24);
+
 impl Successors {
+    /// The age at which a bridge to the present target should be replaced.
+    pub(crate) fn max_age(&self, way: &Way) -> Duration {
+        way.current().and_then(|target| self.bridges.max_connection(target)).unwrap_or(FOR_EVER)
+    }
+
     /// Opens a bridge with the same bell as the first. Returns at once.
-    pub(crate) fn open(&self, settings: &SessionSettings, seed: u64) -> Result<Line, ApiError> {
+    pub(crate) fn open(
+        &self,
+        target: &Target,
+        settings: &SessionSettings,
+        seed: u64,
+    ) -> Result<Line, ApiError> {
         let _entered = self.runtime.enter();
-        self.bridges.open_line(&self.route, settings, seed, &self.ring, LastTurn::default())
+        self.bridges.open_line(target, settings, seed, &self.ring, LastTurn::default())
     }
 }
 
 impl std::fmt::Debug for Successors {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Successors").field("max_age", &self.max_age).finish_non_exhaustive()
+        f.debug_struct("Successors").finish_non_exhaustive()
     }
 }
 

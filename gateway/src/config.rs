@@ -8,6 +8,7 @@ mod organisations;
 mod policies;
 mod relay_file;
 mod relays;
+mod routes;
 mod spending;
 mod store;
 mod written;

@@ -20,6 +20,7 @@ use voxgate_media::turn::Question;
 use voxgate_media::uplink::RtpAudio;
 use voxgate_policy::guardrail::RuleSet;
 use voxgate_policy::key::KeyIndex;
+use voxgate_policy::routing::Target;
 use voxgate_protocol::audio::Pcm;
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, FaultOwner};
 use voxgate_protocol::id::{IdSource, SessionId};
@@ -118,21 +119,16 @@ impl Dialogue {
         mut connected: Connected,
         config: DialogueConfig,
     ) -> Result<Self, SessionError> {
-        let SessionRequest {
-            session_id,
-            settings,
-            permit,
-            ticket,
-            resumed,
-            allowed_events,
-            route,
-            caller,
-            ..
-        } = request;
-        let account = config.money.map(|money| {
+        let SessionRequest { session_id, settings, permit, ticket, resumed, allowed_events, caller, .. } =
+            request;
+        let target = connected.way.current().cloned();
+        let account = config.money.zip(target.as_ref()).map(|(money, target)| {
             let now = (Instant::now(), since_unix_epoch());
-            Account::open(money, now, permit.key(), session_id.clone(), &route, &settings)
+            Account::open(money, now, permit.key(), session_id.clone(), target, &settings)
         });
+        if let Some(target) = &target {
+            tracing::info!(session = %session_id, served_by = target.name(), "a session begins");
+        }
         let mut seeds = IdSource::new(config.seed);
         let core_seed = seeds.next_seed();
         let metrics = Arc::clone(&config.metrics);
@@ -502,12 +498,17 @@ impl Dialogue {
                     self.provider.open_next(now);
                     None
                 }
+                Step::Overdue(_) => None,
                 Step::Move(reason) => {
                     // What the new connection says from now on may have rung before it was listened to.
                     self.has_more_events = true;
                     let mut context = self.core.context();
                     context.extend(self.gate.context());
-                    self.provider.move_over(reason, context)
+                    let moved = self.provider.move_over(now, reason, context);
+                    if let (Some(account), Some(target)) = (&mut self.account, &moved.target) {
+                        account.moved(now, target, self.provider.settings());
+                    }
+                    moved.fault
                 }
                 Step::End(reason, event) => {
                     self.provider.gave_up(reason, &event);
@@ -519,6 +520,7 @@ impl Dialogue {
                 has_told = true;
             }
         }
+        self.has_more_events |= self.provider.has_heard();
         if self.provider.has_cut() {
             self.provider.recut(&self.core.context());
         }
@@ -574,7 +576,9 @@ impl Drop for Dialogue {
         self.leave(now);
         let reason = self.ended().unwrap_or(EndReason::ClientLost);
         if let Some(cost) = self.account.as_mut().and_then(|account| account.close(now)) {
-            tracing::info!(session = %self.session_id, %cost, reason = reason.as_str(), "a session ended");
+            let served_by = self.provider.target().map(Target::name);
+            let reason = reason.as_str();
+            tracing::info!(session = %self.session_id, %cost, reason, served_by, "a session ended");
         }
         self.metrics.sessions.dec();
         self.metrics.session_ended(reason);

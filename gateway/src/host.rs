@@ -18,6 +18,7 @@ use voxgate_telemetry::metrics::Metrics;
 use crate::money::Money;
 use crate::replay::ReplayLog;
 use crate::revision::Revision;
+use crate::routing::{Routing, Way};
 use crate::sealing::Sealing;
 use crate::sideband::{self, SidebandLink};
 use crate::socket;
@@ -28,6 +29,8 @@ use crate::transceiver::{Attach, Command, Restart, Start};
 pub(crate) struct LocalHost {
     /// What sessions take and keep.
     pub(crate) revision: Arc<Revision>,
+    /// The health of targets, whatever the revision.
+    pub(crate) routing: Arc<Routing>,
     pub(crate) transceiver: mpsc::UnboundedSender<Command>,
     pub(crate) sealing: Arc<Sealing>,
     pub(crate) metrics: Arc<Metrics>,
@@ -58,7 +61,6 @@ impl LocalHost {
     ) -> Result<String, ApiError> {
         let began = Instant::now();
         let max_session = self.longest(&request);
-        self.afford(&request)?;
         let slot = self.slots.fetch_add(1, Ordering::Relaxed);
         let mut seeds = IdSource::new(random_word()?);
         let transceiver = self.transceiver.clone();
@@ -69,8 +71,8 @@ impl LocalHost {
         if let Some(ticket) = &request.ticket {
             ticket.hang(Arc::new(ring.clone()));
         }
-        let bridge =
-            self.revision.bridges.open(&request.route, &request.settings, seeds.next_seed(), ring)?;
+        let way = self.choose(&request, seeds.next_seed())?;
+        let bridge = self.revision.bridges.open(way, &request.settings, seeds.next_seed(), ring)?;
         let (reply, answer) = oneshot::channel();
         let tag = random_word()? as u32 | 1;
         let start = Start {
@@ -133,10 +135,16 @@ impl LocalHost {
         request.obligations.max_session.map_or(most, |demanded| demanded.min(most))
     }
 
-    /// Whether there is money for the session.
-    fn afford(&self, request: &SessionRequest) -> Result<(), ApiError> {
+    /// Who serves the session, among those targets there is money for.
+    fn choose(&self, request: &SessionRequest, seed: u64) -> Result<Way, ApiError> {
         let SessionRequest { permit, route, settings, .. } = request;
-        self.money.may_start(since_unix_epoch(), permit.key(), route, &settings.model)
+        let now = since_unix_epoch();
+        let mut refusal = ApiError::model_not_found(&settings.model);
+        let affordable = route.only(|target| {
+            let may_start = self.money.may_start(now, permit.key(), target, &settings.model);
+            may_start.map_err(|error| refusal = error).is_ok()
+        });
+        self.routing.begin(affordable.ok_or(refusal)?, settings, seed)
     }
 
     fn seal_ufrag(&self, tag: u32, max_session: Duration) -> Result<String, ApiError> {
@@ -207,11 +215,11 @@ impl SessionHost for LocalHost {
             let shared = Arc::clone(&ringing);
             ticket.hang(Arc::new(move || shared.notify_one()));
         }
-        let opened = self.afford(&request).and_then(|()| random_word()).and_then(|seed| {
+        let opened = random_word().and_then(|seed| {
             let mut seeds = IdSource::new(seed);
+            let way = self.choose(&request, seeds.next_seed())?;
             let ring = move || shared.notify_one();
-            let bridge =
-                self.revision.bridges.open(&request.route, &request.settings, seeds.next_seed(), ring)?;
+            let bridge = self.revision.bridges.open(way, &request.settings, seeds.next_seed(), ring)?;
             Ok((seeds.next_seed(), bridge))
         });
         let sockets = Arc::clone(&self.sockets);

@@ -20,6 +20,7 @@ mod relay_figures;
 mod relay_role;
 mod replay;
 mod revision;
+mod routing;
 mod sealing;
 mod sideband;
 mod socket;

@@ -12,9 +12,9 @@ use voxgate_policy::key::KeyIndex;
 use voxgate_policy::money::budget::{Budget, BudgetTree, Demand, Draw};
 use voxgate_policy::money::day::UtcDay;
 use voxgate_policy::money::ledger::{Certainty, Entry};
-use voxgate_policy::money::meter::{MeterConfig, Recogniser};
+use voxgate_policy::money::meter::{MeterConfig, Recogniser, Service};
 use voxgate_policy::money::price::{PriceBook, Prices};
-use voxgate_policy::routing::Route;
+use voxgate_policy::routing::Target;
 use voxgate_protocol::id::SessionId;
 use voxgate_protocol::money::NanoDollars;
 use voxgate_protocol::settings::SessionSettings;
@@ -71,15 +71,15 @@ impl Money {
         &self,
         now: Duration,
         key: KeyIndex,
-        route: &Route,
+        target: &Target,
         model: &str,
     ) -> Result<(), ApiError> {
         if !self.with_budgets(|budgets| budgets.has_left(now, &tenant_of(key))) {
             self.acted("refuse");
             return Err(ApiError::insufficient_quota());
         }
-        let model = route.provider_model.as_deref().unwrap_or(model);
-        let is_known = self.prices(now, &route.provider, model).is_some();
+        let model = target.model(model);
+        let is_known = self.prices(now, &target.provider, model).is_some();
         if !is_known && self.config.unknown_price == UnknownPrice::Refuse {
             self.acted("refuse");
             let message = "The model has no price at this gateway, which refuses such models.";
@@ -107,18 +107,21 @@ impl Money {
         now: Duration,
         key: KeyIndex,
         session: SessionId,
-        route: &Route,
+        target: &Target,
         settings: &SessionSettings,
     ) -> MeterConfig {
-        let model = route.provider_model.as_deref().unwrap_or(&settings.model);
-        MeterConfig {
-            session,
-            tenant: tenant_of(key),
-            provider: route.provider.as_str().into(),
+        let Service { provider, model, prices, recogniser } = self.service(now, target, settings);
+        let version = Arc::clone(self.config.book.version());
+        MeterConfig { session, tenant: tenant_of(key), provider, model, prices, version, recogniser }
+    }
+
+    fn service(&self, now: Duration, target: &Target, settings: &SessionSettings) -> Service {
+        let model = target.model(&settings.model);
+        Service {
+            provider: target.provider.as_str().into(),
             model: model.into(),
-            prices: self.prices(now, &route.provider, model),
-            version: Arc::clone(self.config.book.version()),
-            recogniser: self.recogniser(now, &route.provider, settings),
+            prices: self.prices(now, &target.provider, model),
+            recogniser: self.recogniser(now, &target.provider, settings),
         }
     }
 

@@ -43,6 +43,7 @@ use crate::process::{ReloadSignals, StartError, StopSignals, listen_tcp};
 use crate::relay_figures;
 use crate::replay::ReplayLog;
 use crate::revision::Revision;
+use crate::routing::Routing;
 use crate::tls;
 use crate::transceiver::Command;
 
@@ -102,11 +103,14 @@ async fn serve(loaded: Loaded, source: Arc<dyn Source>) -> Result<(), StartError
         .take()
         .map(|end_of_turn| Listener::start(end_of_turn.model, end_of_turn.rule, Arc::clone(&metrics)));
     let listener = listener.transpose().map_err(StartError::system("the thread of the end of turns"))?;
+    let routing = Arc::new(Routing::new(config.breaker, Arc::clone(&metrics)));
+    routing.show(config.routes.targets());
     let bridges = Bridges::start(&config.providers)?.heard_by(listener);
     let held = HeldCalls::new(Arc::clone(&metrics), getrandom::u64().map_err(StartError::internal)?);
     let name = RevisionName { number: 0, hash: bundle.hash() };
     let host = LocalHost {
         revision: Revision::new(name, &config, bridges, held),
+        routing,
         transceiver: edge.commands.clone(),
         sealing: edge.control.sealing(),
         metrics: Arc::clone(&metrics),
@@ -231,7 +235,6 @@ fn terms(config: &Checked, host: LocalHost) -> Terms {
     Terms {
         revision: host.revision.name,
         authorizer: Arc::clone(&config.authorizer),
-        regions: Arc::new(config.regions.clone()),
         routes: Arc::new(config.routes.clone()),
         default_model: config.default_model.as_str().into(),
         host: Arc::new(host),

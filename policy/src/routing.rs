@@ -1,6 +1,29 @@
-//! Model names to provider targets.
+//! Model names to provider targets, and which target serves a session.
+//!
+//! A [`RouteTable`] finds the route of a model name; a route has one target or several. [`Router`] chooses among them by
+//! priority, health, preference and weight, and is told how each choice went ([`Outcome`]). [`Itinerary`] is one
+//! session's way through the targets. No clock and no chance in here: the time and the random draw are arguments.
+
+mod choice;
+mod fault;
+mod health;
+mod itinerary;
+mod target;
+
+#[cfg(test)]
+mod simulation_tests;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
 
 use thiserror::Error;
+
+pub use choice::{Ask, Router};
+pub use fault::{Remedy, Trouble};
+pub use health::{BreakerRule, CircuitState, Outcome};
+pub use itinerary::Itinerary;
+pub use target::{Needs, Offers, Target};
 
 /// Which model names a route answers for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,15 +64,81 @@ impl ModelPattern {
     }
 }
 
-/// Where a session goes.
+/// What decides between targets of one priority that are all well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preference {
+    /// Chance, in proportion to their weights.
+    #[default]
+    Weight,
+    /// Who gave the first audio of its answers soonest, as measured; equals share by weight.
+    Latency,
+    /// Who costs least, as configured; equals share by weight.
+    Cost,
+}
+
+/// When a session leaves the target that serves it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Switching {
+    /// How long one target may take to take a session over while another one could.
+    pub attempt: Duration,
+    /// How long all attempts together may take before the session is told that nobody serves it.
+    pub budget: Duration,
+    /// How long an answer may give nothing, neither sound nor text nor a tool call, and nothing of it is left to play,
+    /// before another target takes over.
+    pub silence: Duration,
+    /// Whether a session also moves to a better target that is well again, from the next turn on. Otherwise it stays
+    /// with whoever serves it.
+    pub follows_better: bool,
+}
+
+impl Default for Switching {
+    fn default() -> Self {
+        Self {
+            attempt: Duration::from_secs(3),
+            budget: Duration::from_secs(10),
+            silence: Duration::from_secs(5),
+            follows_better: false,
+        }
+    }
+}
+
+/// Where the sessions of some model names go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// For which names.
     pub pattern: ModelPattern,
-    /// The configured provider.
-    pub provider: String,
-    /// The name the provider knows the model by; `None` hands the client's name on.
-    pub provider_model: Option<String>,
+    /// Who may serve them.
+    pub targets: Vec<Target>,
+    /// What decides between targets of one priority.
+    pub preference: Preference,
+    /// When a session changes its target.
+    pub switching: Switching,
+}
+
+impl Route {
+    /// A route with one target.
+    #[must_use]
+    pub fn to(pattern: ModelPattern, target: Target) -> Self {
+        Self {
+            pattern,
+            targets: vec![target],
+            preference: Preference::default(),
+            switching: Switching::default(),
+        }
+    }
+
+    /// The route with only those targets for which `may` says so; `None` if none is left.
+    #[must_use]
+    pub fn only(&self, mut may: impl FnMut(&Target) -> bool) -> Option<Self> {
+        let targets: Vec<Target> = self.targets.iter().filter(|target| may(target)).cloned().collect();
+        (!targets.is_empty()).then(|| Self { targets, ..self.clone() })
+    }
+
+    /// Whether there is a choice at all.
+    #[must_use]
+    pub const fn has_choice(&self) -> bool {
+        self.targets.len() > 1
+    }
 }
 
 /// What can go wrong on the way to a provider.
@@ -67,6 +156,21 @@ pub enum RoutingError {
         /// As asked for.
         model: String,
     },
+    /// There are targets, and none of them can do what the session needs.
+    #[error("no target of this model offers what the session asks for: {need}")]
+    NothingFits {
+        /// What they lack.
+        need: &'static str,
+    },
+    /// Every target that could serve is cooling down after failures.
+    #[error("every target of this model has failed lately and is cooling down")]
+    AllCoolingDown {
+        /// When the first of them is tried again.
+        retry_after: Duration,
+    },
+    /// The session has tried every target there is.
+    #[error("every target of this model was tried")]
+    AllTried,
 }
 
 /// Every route, narrowest pattern first.
@@ -93,46 +197,9 @@ impl RouteTable {
             .find(|route| route.pattern.matches(model))
             .ok_or_else(|| RoutingError::UnknownModel { model: model.to_owned() })
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn route(pattern: &str, provider: &str) -> Route {
-        Route {
-            pattern: ModelPattern::parse(pattern).unwrap(),
-            provider: provider.to_owned(),
-            provider_model: None,
-        }
-    }
-
-    #[test]
-    fn the_narrowest_pattern_wins_whatever_the_order() {
-        let table = RouteTable::new(vec![
-            route("*", "local"),
-            route("gpt-*", "openai"),
-            route("gpt-realtime-mini", "azure"),
-            route("gpt-realtime*", "eu"),
-        ]);
-        let provider = |model| table.resolve(model).unwrap().provider.clone();
-        assert_eq!(provider("gpt-realtime-mini"), "azure");
-        assert_eq!(provider("gpt-realtime-2"), "eu");
-        assert_eq!(provider("gpt-4o"), "openai");
-        assert_eq!(provider("anything"), "local");
-    }
-
-    #[test]
-    fn a_model_without_a_route_is_refused_by_name() {
-        let table = RouteTable::new(vec![route("gpt-*", "openai")]);
-        let error = table.resolve("grok").unwrap_err();
-        assert_eq!(error.to_string(), "the model \"grok\" is not served by this gateway");
-    }
-
-    #[test]
-    fn a_star_may_only_stand_at_the_end() {
-        for wrong in ["", "g*t", "**", "*x"] {
-            assert!(ModelPattern::parse(wrong).is_err(), "{wrong}");
-        }
+    /// Every target of every route.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.routes.iter().flat_map(|route| &route.targets)
     }
 }

@@ -379,12 +379,9 @@ fn admit(
     if settings.model.is_empty() {
         settings.model = model.unwrap_or_else(|| terms.default_model.to_string());
     }
-    let route = terms
-        .routes
-        .resolve(&settings.model)
-        .map_err(|_| ApiError::model_not_found(&settings.model))?
-        .clone();
-    let obligations = decision::may_begin(terms, &principal.caller, transport, &settings, &route)?;
+    let route =
+        terms.routes.resolve(&settings.model).map_err(|_| ApiError::model_not_found(&settings.model))?;
+    let (route, obligations) = decision::may_begin(terms, &principal.caller, transport, &settings, route)?;
     api.gate.may_begin()?;
     let permit = api.places.take(principal.key)?;
     let session_id = SessionId::from_random(random_bits()?);

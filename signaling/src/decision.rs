@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use voxgate_policy::decision::{Decision, Effect, Obligations, Question};
 use voxgate_policy::directory::Caller;
-use voxgate_policy::routing::Route;
+use voxgate_policy::routing::{Needs, Route, Target};
 use voxgate_protocol::settings::{Purpose, SessionSettings};
 use voxgate_realtime::ApiError;
 
@@ -33,47 +33,78 @@ const fn purpose(settings: &SessionSettings) -> &'static str {
     }
 }
 
-/// Whether the caller may begin this session on this route. Gives what the policies demand of it.
+/// Whether the caller may begin this session on this route. Gives the targets it may be led to, and what the policies demand
+/// of it.
 pub(crate) fn may_begin(
     terms: &Terms,
     caller: &Caller,
     transport: Transport,
     settings: &SessionSettings,
     route: &Route,
-) -> Result<Obligations, ApiError> {
+) -> Result<(Route, Obligations), ApiError> {
     let question = Question::SessionStart { transport: transport.as_str(), purpose: purpose(settings) };
     let start = decide(terms, caller, &question);
     if start.effect != Effect::Allow {
         let message = "The policies of this gateway do not let this key begin the session.";
         return Err(ApiError::permission_denied(message));
     }
-    let mut obligations = may_use(terms, caller, settings, route)?;
+    let (route, mut obligations) = may_use(terms, caller, settings, route)?;
     obligations.add(&start.obligations);
-    Ok(obligations)
+    Ok((route, obligations))
 }
 
-/// Whether the caller may use the model of this route, in the region it is in. A model that may not be used does not exist for
-/// the caller, as in the API. Nobody is asked about a session: what waits for a person is refused.
+/// The targets of this route that the caller may be led to: the policies allow the model and the region it is in, and the
+/// target can do what the session needs. A model without any does not exist for the caller, as in the API. The session may
+/// come to each of them, so what the policies demand for any of them holds. Nobody is asked about a session: what waits for a
+/// person is refused.
 pub(crate) fn may_use(
     terms: &Terms,
     caller: &Caller,
     settings: &SessionSettings,
     route: &Route,
-) -> Result<Obligations, ApiError> {
-    let region = terms.regions.get(&route.provider).map(String::as_str);
-    let model = settings.model.as_str();
-    let question =
-        Question::ModelUse { model, provider: &route.provider, region, purpose: purpose(settings) };
+) -> Result<(Route, Obligations), ApiError> {
+    let needs = Needs::of(settings);
+    let mut obligations = Obligations::default();
+    let permitted = route.only(|target| {
+        let demanded = permission(terms, caller, settings, target);
+        if let Some(demanded) = demanded.as_ref().filter(|_| needs.met_by(target).is_ok()) {
+            obligations.add(demanded);
+        }
+        demanded.is_some()
+    });
+    let permitted = permitted.ok_or_else(|| ApiError::model_not_found(&settings.model))?;
+    match permitted.only(|target| needs.met_by(target).is_ok()) {
+        Some(route) => Ok((route, obligations)),
+        None => Err(cannot_serve(&permitted, &needs)),
+    }
+}
+
+/// Whether the policies let the caller be led to this target, and what they demand of the session if it is.
+fn permission(
+    terms: &Terms,
+    caller: &Caller,
+    settings: &SessionSettings,
+    target: &Target,
+) -> Option<Obligations> {
+    let (model, provider) = (settings.model.as_str(), target.provider.as_str());
+    let region = target.region.as_deref();
+    let question = Question::ModelUse { model, provider, region, purpose: purpose(settings) };
     let model_use = decide(terms, caller, &question);
     let transfer = region.map(|region| decide(terms, caller, &Question::DataTransfer { region }));
     let mut obligations = Obligations::default();
     for decision in [Some(model_use), transfer].into_iter().flatten() {
         if decision.effect != Effect::Allow {
-            return Err(ApiError::model_not_found(model));
+            return None;
         }
         obligations.add(&decision.obligations);
     }
-    Ok(obligations)
+    Some(obligations)
+}
+
+fn cannot_serve(route: &Route, needs: &Needs) -> ApiError {
+    let lack = route.targets.iter().find_map(|target| needs.met_by(target).err());
+    let reason = lack.map_or_else(String::new, |lack| format!("{lack}."));
+    ApiError::invalid_value("model", reason)
 }
 
 fn decide(terms: &Terms, caller: &Caller, question: &Question<'_>) -> Decision {

@@ -25,7 +25,7 @@ pub struct SessionRequest {
     pub revision: RevisionName,
     /// What the client asked for.
     pub settings: SessionSettings,
-    /// Where it goes.
+    /// Where it may go.
     pub route: Route,
     /// Its place; drop it when the session is over.
     pub permit: Permit,

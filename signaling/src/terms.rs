@@ -3,7 +3,6 @@
 //! One revision is in force at a time. Whoever begins a session takes it once, and decides and starts with nothing else, so
 //! that no session is led by the routes of one revision under the policies of another.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use voxgate_policy::bundle::RevisionName;
@@ -18,8 +17,6 @@ pub struct Terms {
     pub revision: RevisionName,
     /// What the policies allow.
     pub authorizer: Arc<Authorizer>,
-    /// Where providers work, by the name of the provider, as far as the configuration says so.
-    pub regions: Arc<BTreeMap<String, String>>,
     /// Model names to providers.
     pub routes: Arc<RouteTable>,
     /// The model of a client that names none.

@@ -73,6 +73,16 @@ pub struct Metrics {
     /// Conversations that moved, or had to move, to a new connection to their provider, by the reason and by how that
     /// went.
     pub provider_rotations: IntCounterVec,
+    /// Whether a target gets sessions: one for the state that holds, by target and state (`closed`, `open`, `half_open`).
+    pub routing_target_state: IntGaugeVec,
+    /// Sessions a target began to serve, by target.
+    pub routing_sessions: IntCounterVec,
+    /// Sessions that had to leave, or left, their target for another, by reason and by how that went.
+    pub routing_failovers: IntCounterVec,
+    /// From the loss of a target to the moment the conversation goes on at another.
+    pub routing_failover_seconds: Histogram,
+    /// How soon answers begin to sound, as the choice of targets sees it, by target.
+    pub routing_first_audio_seconds: GaugeVec,
     /// Times a guardrail matched, by rule, by whose words it matched and by what it asked for.
     pub guardrail_matches: IntCounterVec,
     /// Words that break a rule received from the provider to the answer taken back.
@@ -208,6 +218,31 @@ impl Metrics {
                 "voxgate_provider_rotations_total",
                 "Conversations that moved (or failed to move) to a new connection to their provider, by the reason: age, expired, closed, lost.",
                 &["reason", "outcome"],
+            )?,
+            routing_target_state: shelf.gauges(
+                "voxgate_routing_target_state",
+                "Whether a target gets sessions: 1 for the state that holds (closed: as many as its share is; open: none; half_open: one, to see whether it is well again).",
+                &["target", "state"],
+            )?,
+            routing_sessions: shelf.counters(
+                "voxgate_routing_sessions_total",
+                "Sessions a target began to serve, at their beginning or later.",
+                &["target"],
+            )?,
+            routing_failovers: shelf.counters(
+                "voxgate_routing_failovers_total",
+                "Sessions that moved (or failed to move) to another target, by the reason: setup, lost, silent, stalled, closed, expired, refused, better.",
+                &["reason", "outcome"],
+            )?,
+            routing_failover_seconds: shelf.histogram(
+                "voxgate_routing_failover_seconds",
+                "Time from the loss of a target to the moment the conversation goes on at another one.",
+                FELT_SECONDS,
+            )?,
+            routing_first_audio_seconds: shelf.real_gauges(
+                "voxgate_routing_first_audio_seconds",
+                "Smoothed time from the question to the first audio of an answer, as the choice of targets sees it.",
+                &["target"],
             )?,
             guardrail_matches: shelf.counters(
                 "voxgate_guardrail_matches_total",

@@ -14,7 +14,7 @@ use voxgate_policy::decision::Authorizer;
 use voxgate_policy::directory::KeyEntry;
 use voxgate_policy::guardrail::RuleSet;
 use voxgate_policy::key::KeyHash;
-use voxgate_policy::routing::{ModelPattern, Route, RouteTable};
+use voxgate_policy::routing::{BreakerRule, RouteTable};
 use voxgate_protocol::bridge::TurnOwner;
 use voxgate_providers::Secret;
 
@@ -23,7 +23,7 @@ use super::bundle::ReadFile;
 use super::relays::{self, Control};
 use super::store::{self, StoreConfig};
 use super::written::{self, TurnSide, Written};
-use super::{agents, guardrails, organisations, policies, spending};
+use super::{agents, guardrails, organisations, policies, routes, spending};
 use crate::end_of_turn::TurnModel;
 use crate::money::MoneyConfig;
 use crate::permissions::Agents;
@@ -85,6 +85,7 @@ pub(crate) struct Checked {
     pub(crate) end_of_turn: Option<EndOfTurn>,
     pub(crate) providers: BTreeMap<String, Provider>,
     pub(crate) routes: RouteTable,
+    pub(crate) breaker: BreakerRule,
     pub(crate) default_model: String,
     pub(crate) guardrails: Arc<RuleSet>,
     pub(crate) agents: Arc<Agents>,
@@ -94,8 +95,6 @@ pub(crate) struct Checked {
     /// The keys of `organisations`.
     pub(crate) keys: Vec<KeyEntry>,
     pub(crate) authorizer: Arc<Authorizer>,
-    /// Where providers work, by name, as far as it is said.
-    pub(crate) regions: BTreeMap<String, String>,
 }
 
 /// A model of the end of turns, loaded, and what is made of it.
@@ -169,7 +168,7 @@ pub(crate) fn check_with(
             Some((name.clone(), Provider { kind }))
         })
         .collect();
-    let routes = check_routes(written, &mut problems);
+    let (routes, breaker) = routes::check(written, &mut problems);
     let key_hashes = check_keys(written, &mut problems);
     let keys = organisations::check(&written.organisations, &mut problems);
     check_limits(written, &mut problems);
@@ -206,6 +205,7 @@ pub(crate) fn check_with(
         end_of_turn,
         providers,
         routes,
+        breaker,
         default_model: written.default_model.clone(),
         guardrails,
         agents,
@@ -214,7 +214,6 @@ pub(crate) fn check_with(
         key_hashes,
         keys,
         authorizer: Arc::new(authorizer),
-        regions: regions(written),
     })
 }
 
@@ -298,42 +297,6 @@ fn check_provider(
 fn transcription_model_of(written: Option<&str>, base_url: &str) -> Option<String> {
     let default = base_url.contains("://api.openai.com/").then_some(DEFAULT_TRANSCRIPTION_MODEL);
     written.or(default).filter(|model| !model.is_empty()).map(str::to_owned)
-}
-
-fn regions(written: &Written) -> BTreeMap<String, String> {
-    let region = |provider: &written::Provider| match provider {
-        written::Provider::OpenaiRealtime { region, .. } => region.clone(),
-        written::Provider::Local { .. } => None,
-    };
-    let said =
-        written.providers.iter().filter_map(|(name, provider)| Some((name.clone(), region(provider)?)));
-    said.collect()
-}
-
-fn check_routes(written: &Written, problems: &mut Vec<String>) -> RouteTable {
-    if written.routes.is_empty() {
-        problems.push("routes is empty; at least one model must lead to a provider".to_owned());
-    }
-    let routes = written.routes.iter().enumerate().filter_map(|(index, route)| {
-        if !written.providers.contains_key(&route.provider) {
-            problems.push(format!(
-                "routes[{index}] leads to the provider {:?}, which is not among providers",
-                route.provider
-            ));
-        }
-        match ModelPattern::parse(&route.model) {
-            Ok(pattern) => Some(Route {
-                pattern,
-                provider: route.provider.clone(),
-                provider_model: route.provider_model.clone(),
-            }),
-            Err(error) => {
-                problems.push(format!("routes[{index}]: {error}"));
-                None
-            }
-        }
-    });
-    RouteTable::new(routes.collect())
 }
 
 fn check_keys(written: &Written, problems: &mut Vec<String>) -> Vec<KeyHash> {

@@ -10,6 +10,7 @@ use voxgate_policy::money::day::Window;
 use voxgate_protocol::tenant::{AgentId, KeyId, OrganisationId, TeamId};
 
 use super::organisations::Organisation;
+use super::routes::{Route, Routing};
 
 use super::agents::Agent;
 use super::guardrails::Guardrail;
@@ -45,6 +46,8 @@ pub(crate) struct Written {
     pub(crate) providers: BTreeMap<String, Provider>,
     /// Which model name leads to which provider; the narrowest pattern wins. Default: every name to `local`.
     pub(crate) routes: Vec<Route>,
+    /// When targets that fail are left alone. For routes with several `targets`.
+    pub(crate) routing: Routing,
     /// The model of a client that names none. Default `gpt-realtime`, what SDKs ask for.
     pub(crate) default_model: String,
     /// Rules over the words of calls, in both directions and in the arguments of tool calls. Default: none.
@@ -84,7 +87,8 @@ impl Default for Written {
                 "local".to_owned(),
                 Provider::Local { decoders: default_decoders() },
             )]),
-            routes: vec![Route { model: "*".to_owned(), provider: "local".to_owned(), provider_model: None }],
+            routes: vec![Route::to("*", "local")],
+            routing: Routing::default(),
             default_model: "gpt-realtime".to_owned(),
             guardrails: Vec::new(),
             agents: BTreeMap::new(),
@@ -473,18 +477,6 @@ pub(crate) struct Replay {
 
 const fn default_keep() -> Duration {
     Duration::from_hours(24)
-}
-
-/// A model name and where it leads.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Route {
-    /// A name, or a beginning followed by `*`.
-    pub(crate) model: String,
-    /// The name of a provider.
-    pub(crate) provider: String,
-    /// The name the provider knows the model by. Default: the client's name.
-    pub(crate) provider_model: Option<String>,
 }
 
 const fn default_decoders() -> usize {

@@ -1,13 +1,15 @@
-//! A session's way to its provider: one connection after the other.
+//! A session's way to its provider: one connection after the other, to one target or to several.
 //!
-//! [`Rotation`] decides when the conversation moves; here are the connections it decides about.
+//! [`Rotation`] decides when the conversation moves, the session's [`Way`] to whom; here are the connections they decide
+//! about.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
+use voxgate_policy::routing::{Outcome, Target, Trouble};
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, BridgeTraits, Fault, FaultOwner};
 use voxgate_protocol::conversation::Position;
 use voxgate_protocol::id::IdSource;
@@ -18,8 +20,9 @@ use voxgate_realtime::ContextItem;
 use voxgate_telemetry::metrics::Metrics;
 
 use crate::bridges::{Connected, LastTurn, Line, Successors};
+use crate::routing::{Evidence, Way};
 
-use super::rotation::{Reason, Rotation, Step};
+use super::rotation::{Overdue, Reason, Rotation, Step};
 
 /// A command did not reach the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +44,8 @@ struct Replacement {
 /// The connection in use, and the next one while it is being made.
 pub(super) struct Provider {
     line: Line,
+    way: Way,
+    evidence: Evidence,
     last_turn: LastTurn,
     replacement: Option<Replacement>,
     /// Read and not handed out.
@@ -59,14 +64,36 @@ impl Provider {
         seed: u64,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let Connected { line, last_turn, successors, .. } = connected;
-        let replacement = successors.map(|successors| Replacement {
-            rotation: Rotation::new(now, successors.max_age, line.bridge.traits, settings),
-            successors,
-            standby: None,
-            seeds: IdSource::new(seed),
+        let Connected { line, way, last_turn, successors, .. } = connected;
+        let replacement = successors.map(|successors| {
+            let rotation = Rotation::new(now, successors.max_age(&way), line.bridge.traits, settings);
+            Replacement {
+                rotation: rotation.switching(line.bridge.traits, way.switching()),
+                successors,
+                standby: None,
+                seeds: IdSource::new(seed),
+            }
         });
-        Self { line, last_turn, replacement, heard: VecDeque::new(), is_over: false, metrics }
+        Self {
+            line,
+            way,
+            evidence: Evidence::default(),
+            last_turn,
+            replacement,
+            heard: VecDeque::new(),
+            is_over: false,
+            metrics,
+        }
+    }
+
+    /// Who serves the session.
+    pub(super) fn target(&self) -> Option<&Target> {
+        self.way.current()
+    }
+
+    /// The settings in effect, where connections replace each other.
+    pub(super) fn settings(&self) -> Option<&SessionSettings> {
+        self.replacement.as_ref().map(|replacement| replacement.rotation.settings())
     }
 
     /// Tells the first connection of a conversation that began in another session.
@@ -113,19 +140,52 @@ impl Provider {
             if self.is_over {
                 return None;
             }
-            match &mut self.replacement {
-                None => self.heard.push_back(read(now, &mut self.line)?),
-                Some(replacement) => {
-                    replacement.hear_standby(now);
-                    if replacement.rotation.is_cut_off() {
-                        return None;
-                    }
-                    let StampedEvent { at, event } = read(now, &mut self.line)?;
-                    let events = replacement.rotation.hear(now, event);
-                    self.heard.extend(events.into_iter().map(|event| StampedEvent { at, event }));
-                }
+            self.hear_standby(now);
+            if self.replacement.as_ref().is_some_and(|replacement| replacement.rotation.is_cut_off()) {
+                return None;
+            }
+            let StampedEvent { at, event } = read(now, &mut self.line)?;
+            if let Some(outcome) = self.evidence.heard(at, &event) {
+                self.way.report(outcome);
+            }
+            let Some(replacement) = &mut self.replacement else {
+                self.heard.push_back(StampedEvent { at, event });
+                continue;
+            };
+            if is_final(&event) {
+                replacement.rotation.note_others(self.way.has_other(replacement.rotation.settings()));
+            }
+            let is_boundary = matches!(event, BridgeEvent::ResponseDone { .. });
+            let events = replacement.rotation.hear(now, event);
+            if is_boundary && replacement.rotation.may_reconsider() {
+                replacement.rotation.reconsidered(self.way.prefer(replacement.rotation.settings()));
+            }
+            self.heard.extend(events.into_iter().map(|event| StampedEvent { at, event }));
+        }
+    }
+
+    /// Reads what the next connection says, which is not used yet.
+    fn hear_standby(&mut self, now: Instant) {
+        let Some(Replacement { rotation, standby, .. }) = &mut self.replacement else { return };
+        while let Some(line) = standby
+            && let Some(StampedEvent { event, .. }) = read(now, line)
+        {
+            if let Some(outcome) = of_standby(&event) {
+                self.way.report_next(outcome);
+            }
+            if is_final(&event) {
+                rotation.note_others(self.way.has_other(rotation.settings()));
+            }
+            rotation.hear_standby(now, event);
+            if !rotation.has_standby() {
+                *standby = None;
             }
         }
+    }
+
+    /// Whether something read is waiting to be heard.
+    pub(super) fn has_heard(&self) -> bool {
+        !self.heard.is_empty()
     }
 
     /// The session is told this event.
@@ -147,6 +207,7 @@ impl Provider {
             None => Some(command),
         };
         let Some(command) = command else { return Ok(()) };
+        self.evidence.told(now, &command);
         self.send(command)
     }
 
@@ -159,36 +220,110 @@ impl Provider {
 
     /// What has to be done about connections now. To be asked when every command of the session so far was told.
     pub(super) fn step(&mut self, now: Instant) -> Option<Step> {
-        self.replacement.as_mut()?.rotation.step(now)
+        let step = self.replacement.as_mut()?.rotation.step(now)?;
+        if let Step::Overdue(overdue) = step {
+            self.take_overdue(now, overdue);
+        }
+        Some(step)
+    }
+
+    /// Somebody takes too long. If another target could serve, that one is asked.
+    fn take_overdue(&mut self, now: Instant, overdue: Overdue) {
+        let Some(Replacement { rotation, standby, .. }) = &mut self.replacement else { return };
+        let has_other = self.way.has_other(rotation.settings());
+        if has_other {
+            match overdue {
+                Overdue::Connection => self.way.report(Outcome::Failed(Trouble::Unreachable)),
+                Overdue::Answer => self.way.report(Outcome::Failed(Trouble::Silent)),
+                Overdue::Standby => {
+                    self.way.report_next(Outcome::Failed(Trouble::Unreachable));
+                    *standby = None;
+                }
+            }
+        }
+        let events = rotation.overdue(now, overdue, has_other);
+        self.heard.extend(events.into_iter().map(|event| StampedEvent { at: now, event }));
     }
 
     /// Begins to make the next connection.
     pub(super) fn open_next(&mut self, now: Instant) {
         let Some(replacement) = &mut self.replacement else { return };
         let seed = replacement.seeds.next_seed();
-        match replacement.successors.open(replacement.rotation.settings(), seed) {
-            Ok(line) => replacement.standby = Some(line),
+        let settings = replacement.rotation.settings();
+        let opened = self.way.choose(settings).and_then(|()| match self.way.next() {
+            Some(target) => replacement.successors.open(target, settings, seed),
+            None => Err(voxgate_realtime::ApiError::model_not_found(&settings.model)),
+        });
+        match opened {
+            Ok(line) if is_like(line.bridge.traits, self.line.bridge.traits) => {
+                replacement.standby = Some(line);
+            }
+            Ok(_) => {
+                self.way.report_next(Outcome::Failed(Trouble::Refused));
+                replacement.rotation.note_others(self.way.has_other(replacement.rotation.settings()));
+                let message = "The next target works in another way than the session began.".to_owned();
+                replacement.rotation.hear_standby(now, BridgeEvent::Fault(cannot_open(message, false)));
+            }
+            // A target that cools down may be asked again soon.
             Err(error) => {
-                replacement.rotation.hear_standby(now, BridgeEvent::Fault(cannot_open(error.message)))
+                replacement.rotation.note_others(false);
+                let may_retry = error.status == 503;
+                let fault = cannot_open(error.message, may_retry);
+                replacement.rotation.hear_standby(now, BridgeEvent::Fault(fault));
             }
         }
     }
 
-    /// The conversation goes on in the next connection. A fault if that one takes nothing.
-    pub(super) fn move_over(&mut self, reason: Reason, context: Vec<ContextItem>) -> Option<BridgeEvent> {
-        let replacement = self.replacement.as_mut()?;
-        let commands = replacement.rotation.moved(context);
+    /// The conversation goes on in the next connection. Gives the target if it is another one.
+    pub(super) fn move_over(&mut self, now: Instant, reason: Reason, context: Vec<ContextItem>) -> Moved {
+        let Some(replacement) = &mut self.replacement else { return Moved::default() };
+        let Some(line) = replacement.standby.take() else { return Moved::default() };
+        let waited = replacement.rotation.outage(now);
+        let commands = replacement.rotation.moved(now, context);
         // Dropping the former line ends its pump.
-        self.line = replacement.standby.take()?;
+        self.line = line;
+        self.evidence = Evidence::default();
         self.count(reason, "moved");
-        tracing::info!(reason = reason.as_str(), "a conversation moved to a new connection to its provider");
-        let is_told = commands.into_iter().all(|command| self.send(command) != Err(Untold::Full));
-        (!is_told).then(|| BridgeEvent::Fault(takes_nothing()))
+        let target = self.way.moved().cloned();
+        if let Some(replacement) = &mut self.replacement {
+            replacement.rotation.set_max_age(replacement.successors.max_age(&self.way));
+        }
+        match &target {
+            Some(target) => self.switched(reason, target, waited),
+            None => tracing::info!(
+                reason = reason.as_str(),
+                "a conversation moved to a new connection to its provider"
+            ),
+        }
+        let mut is_told = true;
+        for command in commands {
+            self.evidence.told(now, &command);
+            is_told &= self.send(command) != Err(Untold::Full);
+        }
+        Moved { target, fault: (!is_told).then(|| BridgeEvent::Fault(takes_nothing())) }
+    }
+
+    fn switched(&self, reason: Reason, target: &Target, waited: Option<Duration>) {
+        let name = target.name();
+        self.metrics.routing_failovers.with_label_values(&[reason.as_str(), "moved"]).inc();
+        if let Some(waited) = waited {
+            Metrics::observe(&self.metrics.routing_failover_seconds, waited);
+        }
+        let waited_ms = waited.unwrap_or_default().as_millis() as u64;
+        tracing::info!(
+            reason = reason.as_str(),
+            served_by = name,
+            waited_ms,
+            "a conversation moved to another target"
+        );
     }
 
     /// No connection could be made, and the session is told this.
     pub(super) fn gave_up(&mut self, reason: Reason, event: &BridgeEvent) {
         self.count(reason, "failed");
+        if self.way.switching().is_some() {
+            self.metrics.routing_failovers.with_label_values(&[reason.as_str(), "failed"]).inc();
+        }
         self.note(event);
     }
 
@@ -216,21 +351,42 @@ impl Provider {
     }
 }
 
+/// What came of a move.
+#[derive(Debug, Default)]
+pub(super) struct Moved {
+    /// The target, if it is another one.
+    pub(super) target: Option<Target>,
+    /// The new connection takes nothing.
+    pub(super) fault: Option<BridgeEvent>,
+}
+
 fn restoring(context: Vec<ContextItem>) -> impl Iterator<Item = BridgeCommand> {
     let items = context.into_iter().filter_map(|entry| entry.item);
     items.map(|item| BridgeCommand::RestoreItem { item, position: Position::Last })
 }
 
-impl Replacement {
-    fn hear_standby(&mut self, now: Instant) {
-        while let Some(standby) = &mut self.standby
-            && let Some(StampedEvent { event, .. }) = read(now, standby)
-        {
-            self.rotation.hear_standby(now, event);
-            if !self.rotation.has_standby() {
-                self.standby = None;
-            }
+/// Whether a session that began with the one can go on with the other. Whether words are written down unasked may differ.
+fn is_like(one: BridgeTraits, other: BridgeTraits) -> bool {
+    one == BridgeTraits { transcribes: one.transcribes, ..other }
+}
+
+const fn is_final(event: &BridgeEvent) -> bool {
+    match event {
+        BridgeEvent::Fault(fault) => fault.is_final,
+        BridgeEvent::Closed { .. } => true,
+        _ => false,
+    }
+}
+
+/// A connection that ends before it is used is a failure, however politely it ends.
+fn of_standby(event: &BridgeEvent) -> Option<Outcome> {
+    match event {
+        BridgeEvent::Ready => Some(Outcome::Ready),
+        BridgeEvent::Closed { .. } => Some(Outcome::Failed(Trouble::Broken)),
+        BridgeEvent::Fault(fault) if fault.is_final => {
+            Some(Outcome::Failed(Trouble::of(fault).unwrap_or(Trouble::Broken)))
         }
+        _ => None,
     }
 }
 
@@ -252,8 +408,9 @@ pub(super) fn takes_nothing() -> Fault {
     }
 }
 
-fn cannot_open(message: String) -> Fault {
-    Fault { code: "provider_misconfigured".to_owned(), message, may_retry: false, ..is_gone() }
+fn cannot_open(message: String, may_retry: bool) -> Fault {
+    let code = if may_retry { "no_target_available" } else { "provider_misconfigured" };
+    Fault { code: code.to_owned(), message, may_retry, ..is_gone() }
 }
 
 fn is_gone() -> Fault {

@@ -1,11 +1,13 @@
 //! When a conversation moves to a new connection to its provider, and what moves with it.
 //!
 //! Connections to providers end before calls do. An old one is replaced in a pause by a new one that stands ready; one
-//! that the provider has ended is replaced at once, and what the caller and the client do meanwhile is kept. Pure: time
-//! is an argument, connections are opened by the shell.
+//! that the provider has ended is replaced at once, and what the caller and the client do meanwhile is kept. Where the
+//! session has several targets, one that is silent or does not begin is left for another. Pure: time is an argument,
+//! connections are opened by the shell, and whom they lead to the shell decides.
 
 use std::time::{Duration, Instant};
 
+use voxgate_policy::routing::{Remedy, Switching};
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, BridgeTraits, Fault, FaultOwner, ResponseStatus};
 use voxgate_protocol::id::ItemId;
 use voxgate_protocol::settings::SessionSettings;
@@ -13,6 +15,9 @@ use voxgate_realtime::ContextItem;
 
 mod memory;
 mod pause;
+mod silence;
+#[cfg(test)]
+mod switching_tests;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -20,6 +25,7 @@ mod turns;
 
 use memory::Memory;
 use pause::Pause;
+use silence::Silence;
 use tail::Tail;
 use turns::Turns;
 
@@ -54,6 +60,14 @@ pub(crate) enum Reason {
     Lost,
     /// The provider said nothing for longer than it may.
     Stalled,
+    /// An answer was owed, nothing of it came, and another target could give one.
+    Silent,
+    /// The first connection did not come about, and another target could make one.
+    Setup,
+    /// The provider refused what another target may grant.
+    Refused,
+    /// A better target is well again.
+    Better,
 }
 
 impl Reason {
@@ -65,26 +79,49 @@ impl Reason {
             Self::Closed => "closed",
             Self::Lost => "lost",
             Self::Stalled => "stalled",
+            Self::Silent => "silent",
+            Self::Setup => "setup",
+            Self::Refused => "refused",
+            Self::Better => "better",
         }
     }
 
     /// Whether the end of a connection is one that a new connection mends. A provider that refuses would do the same
-    /// again.
-    fn of(event: &BridgeEvent) -> Option<Self> {
+    /// again; another one may not.
+    fn of(event: &BridgeEvent, has_other: bool) -> Option<Self> {
         match event {
             BridgeEvent::Closed { .. } => Some(Self::Closed),
-            BridgeEvent::Fault(fault) if fault.is_final && fault.owner == FaultOwner::Provider => {
-                match fault.code.as_str() {
-                    "session_expired" => Some(Self::Expired),
-                    "provider_closed" => Some(Self::Closed),
-                    "provider_disconnected" => Some(Self::Lost),
-                    "provider_stalled" | "provider_unreachable" => Some(Self::Stalled),
-                    _ => None,
-                }
-            }
+            BridgeEvent::Fault(fault) if fault.is_final => Self::of_fault(fault).or_else(|| {
+                let helps = Remedy::of(fault, has_other) == Remedy::Switch;
+                helps.then_some(Self::Refused)
+            }),
             _ => None,
         }
     }
+
+    fn of_fault(fault: &Fault) -> Option<Self> {
+        if fault.owner != FaultOwner::Provider {
+            return None;
+        }
+        match fault.code.as_str() {
+            "session_expired" => Some(Self::Expired),
+            "provider_closed" => Some(Self::Closed),
+            "provider_disconnected" => Some(Self::Lost),
+            "provider_stalled" | "provider_unreachable" => Some(Self::Stalled),
+            _ => None,
+        }
+    }
+}
+
+/// Who takes longer than it should, if another target could serve instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Overdue {
+    /// The first connection, to begin.
+    Connection,
+    /// The next connection, to begin, while the caller waits.
+    Standby,
+    /// An answer that is owed.
+    Answer,
 }
 
 /// What the shell has to do next.
@@ -92,6 +129,8 @@ impl Reason {
 pub(crate) enum Step {
     /// Open a new connection with [`Rotation::settings`] beside the one in use, if there is one.
     Open,
+    /// Ask whether another target could serve, and tell [`Rotation::overdue`].
+    Overdue(Overdue),
     /// Use the new connection from now on: send it what [`Rotation::moved`] gives, and drop the one in use.
     Move(Reason),
     /// Give up: the session has to be told this event, with which the connection ended.
@@ -114,6 +153,8 @@ struct Standby {
     is_ready: bool,
     /// The settings changed since it was opened.
     is_outdated: bool,
+    /// When another target is asked instead, if there is one.
+    overdue_at: Option<Instant>,
 }
 
 /// The state of one session's connections.
@@ -123,6 +164,15 @@ pub(crate) struct Rotation {
     settings: SessionSettings,
     opened_at: Instant,
     is_ready: bool,
+    /// Where the session has several targets: when it leaves one.
+    switching: Option<Switching>,
+    /// Whether another target could serve, when it was last asked.
+    has_other: bool,
+    /// A better target waits for the next pause.
+    is_wanted: bool,
+    /// When the first connection has taken too long to begin.
+    overdue_at: Option<Instant>,
+    silence: Option<Silence>,
     outage: Option<Outage>,
     standby: Option<Standby>,
     retry_at: Instant,
@@ -154,6 +204,11 @@ impl Rotation {
             max_age,
             opened_at: now,
             is_ready: false,
+            switching: None,
+            has_other: false,
+            is_wanted: false,
+            overdue_at: None,
+            silence: None,
             outage: None,
             standby: None,
             retry_at: now,
@@ -168,6 +223,40 @@ impl Rotation {
             heard: Duration::ZERO,
             offset: Duration::ZERO,
         }
+    }
+
+    /// The same for a session with several targets.
+    pub(crate) fn switching(mut self, traits: BridgeTraits, switching: Option<Switching>) -> Self {
+        self.silence = switching.map(|rule| Silence::new(rule.silence, traits, &self.settings));
+        self.overdue_at = switching.map(|rule| self.opened_at + rule.attempt);
+        self.switching = switching;
+        self
+    }
+
+    /// Whether another target could serve the session. To be said before a final event is handed in.
+    pub(crate) const fn note_others(&mut self, has_other: bool) {
+        self.has_other = has_other;
+    }
+
+    /// Connections from now on may become this old.
+    pub(crate) const fn set_max_age(&mut self, max_age: Duration) {
+        self.max_age = max_age;
+    }
+
+    /// Whether it may be asked, at the end of an answer, if a better target is there.
+    pub(crate) fn may_reconsider(&self) -> bool {
+        let follows = self.switching.is_some_and(|rule| rule.follows_better);
+        follows && self.is_ready && self.outage.is_none() && self.standby.is_none()
+    }
+
+    /// Whether one is: the conversation moves to it in the next pause.
+    pub(crate) const fn reconsidered(&mut self, has_better: bool) {
+        self.is_wanted = has_better;
+    }
+
+    /// How long the caller has waited for a provider, if there is none.
+    pub(crate) fn outage(&self, now: Instant) -> Option<Duration> {
+        self.outage.as_ref().map(|outage| now.saturating_duration_since(outage.since))
     }
 
     /// The commands that tell the first connection of a conversation that began in another session.
@@ -185,6 +274,9 @@ impl Rotation {
     pub(crate) fn route(&mut self, now: Instant, command: BridgeCommand) -> Option<BridgeCommand> {
         self.pause.command(now, &command);
         self.tail.command(&command);
+        if let Some(silence) = &mut self.silence {
+            silence.command(now, &command);
+        }
         let command = match command {
             BridgeCommand::Audio(pcm) => {
                 self.heard += pcm.duration();
@@ -218,6 +310,9 @@ impl Rotation {
         self.settings = settings.clone();
         self.pause.configure(settings);
         self.tail.configure(settings);
+        if let Some(silence) = &mut self.silence {
+            silence.configure(settings);
+        }
         if let Some(standby) = &mut self.standby {
             standby.is_outdated = true;
         }
@@ -225,11 +320,15 @@ impl Rotation {
 
     /// An event of the connection in use. Gives what the session has to be told instead of it, in order.
     pub(crate) fn hear(&mut self, now: Instant, event: BridgeEvent) -> Vec<BridgeEvent> {
-        if let Some(reason) = Reason::of(&event).filter(|reason| self.may_move(now, *reason)) {
-            return self.lose(now, reason, event);
+        let reason = Reason::of(&event, self.has_other);
+        if let Some(reason) = reason.filter(|reason| self.may_move(now, *reason)) {
+            return self.lose(now, if self.is_ready { reason } else { Reason::Setup }, event);
+        }
+        if let Some(silence) = &mut self.silence {
+            silence.event(now, &event);
         }
         match &event {
-            BridgeEvent::Ready => self.is_ready = true,
+            BridgeEvent::Ready => (self.is_ready, self.overdue_at) = (true, None),
             BridgeEvent::ResponseDone { .. } => self.stalls = 0,
             _ => {}
         }
@@ -254,11 +353,12 @@ impl Rotation {
         }]
     }
 
-    /// A connection that never worked is not replaced: its end is the provider's answer.
+    /// A connection that never worked is replaced by one to another target only: its end is the provider's answer.
     fn may_move(&mut self, now: Instant, reason: Reason) -> bool {
         let is_stuck = reason == Reason::Stalled && self.stalls >= MOST_STALLS;
         let may_open = self.standby.is_some() || self.allowance.is_left(now);
-        self.is_ready && self.outage.is_none() && may_open && !is_stuck
+        let is_worth_it = self.has_other || (self.is_ready && !is_stuck);
+        self.outage.is_none() && may_open && is_worth_it
     }
 
     /// The answers in progress end with what was said of them; everything else waits for the next connection.
@@ -268,6 +368,7 @@ impl Rotation {
             _ => ("provider_closed".to_owned(), "The provider closed the session.".to_owned()),
         };
         self.stalls += u32::from(reason == Reason::Stalled);
+        self.overdue_at = None;
         self.outage = Some(Outage { since: now, reason, ended_with: event, is_hopeless: false });
         self.retry_at = now;
         let failed = ResponseStatus::Failed { code, message };
@@ -304,11 +405,12 @@ impl Rotation {
         self.standby = None;
         match &mut self.outage {
             Some(outage) => {
-                self.retry_at = now + RETRY_AFTER;
+                self.retry_at = if self.has_other { now } else { now + RETRY_AFTER };
                 outage.ended_with = event;
-                outage.is_hopeless = !may_retry;
+                // Of several targets one may mend what another refuses; then only time ends the search.
+                outage.is_hopeless = !may_retry && self.switching.is_none();
             }
-            None => self.retry_at = now + CALM_RETRY_AFTER,
+            None => (self.retry_at, self.is_wanted) = (now + CALM_RETRY_AFTER, false),
         }
     }
 
@@ -319,16 +421,21 @@ impl Rotation {
 
     /// What to do now.
     pub(crate) fn step(&mut self, now: Instant) -> Option<Step> {
+        if let Some((_, overdue)) = self.next_overdue().filter(|(at, _)| *at <= now) {
+            return Some(Step::Overdue(overdue));
+        }
         let is_ready = self.standby.as_ref().map(|standby| standby.is_ready);
         let Some(outage) = &self.outage else {
             let is_old = self.is_ready && now >= self.opened_at + self.max_age;
+            let reason = if self.is_wanted { Reason::Better } else { Reason::Age };
+            let is_due = (is_old || self.is_wanted) && now >= self.retry_at;
             return match is_ready {
-                Some(true) if self.pause.is_quiet(now, &self.tail) => Some(Step::Move(Reason::Age)),
-                None if is_old && now >= self.retry_at && self.allowance.take(now) => Some(self.open(now)),
+                Some(true) if self.pause.is_quiet(now, &self.tail) => Some(Step::Move(reason)),
+                None if is_due && self.allowance.take(now) => Some(self.open(now)),
                 _ => None,
             };
         };
-        let is_over = outage.is_hopeless || now >= outage.since + LONGEST_OUTAGE;
+        let is_over = outage.is_hopeless || now >= self.gives_up_at(outage);
         match is_ready {
             Some(true) => Some(Step::Move(outage.reason)),
             _ if is_over => self.give_up(),
@@ -344,8 +451,59 @@ impl Rotation {
     }
 
     fn open(&mut self, now: Instant) -> Step {
-        self.standby = Some(Standby { opened_at: now, is_ready: false, is_outdated: false });
+        let overdue_at = self.switching.map(|rule| now + rule.attempt);
+        self.standby = Some(Standby { opened_at: now, is_ready: false, is_outdated: false, overdue_at });
         Step::Open
+    }
+
+    /// When whose patience ends that another target could spare.
+    fn next_overdue(&self) -> Option<(Instant, Overdue)> {
+        if self.outage.is_some() {
+            let waiting = self.standby.as_ref().filter(|standby| !standby.is_ready)?;
+            return Some((waiting.overdue_at?, Overdue::Standby));
+        }
+        let first = self.overdue_at.map(|at| (at, Overdue::Connection));
+        let answer = self.silence.as_ref().filter(|_| self.is_ready).and_then(Silence::due_at);
+        first.or_else(|| Some((answer?, Overdue::Answer)))
+    }
+
+    /// What [`Step::Overdue`] asked: whether another target could serve. Gives what the session has to be told.
+    pub(crate) fn overdue(&mut self, now: Instant, overdue: Overdue, has_other: bool) -> Vec<BridgeEvent> {
+        self.has_other = has_other;
+        let may_open = self.standby.is_some() || self.allowance.is_left(now);
+        if !has_other || !may_open {
+            // Nobody is better; it is waited for as if there were no other target.
+            match overdue {
+                Overdue::Connection => self.overdue_at = None,
+                Overdue::Standby => {
+                    if let Some(standby) = &mut self.standby {
+                        standby.overdue_at = None;
+                    }
+                }
+                Overdue::Answer => {
+                    if let Some(silence) = &mut self.silence {
+                        silence.forget();
+                    }
+                }
+            }
+            return Vec::new();
+        }
+        match overdue {
+            Overdue::Connection => self.lose(now, Reason::Setup, late("provider_connect_timeout")),
+            Overdue::Answer => self.lose(now, Reason::Silent, late("provider_silent")),
+            Overdue::Standby => {
+                self.lose_standby(now, late("provider_connect_timeout"), true);
+                Vec::new()
+            }
+        }
+    }
+
+    /// When an outage is not to be mended any more.
+    fn gives_up_at(&self, outage: &Outage) -> Instant {
+        match self.switching.filter(|_| outage.reason == Reason::Setup) {
+            Some(rule) => self.opened_at + rule.budget,
+            None => outage.since + LONGEST_OUTAGE,
+        }
     }
 
     fn give_up(&mut self) -> Option<Step> {
@@ -358,9 +516,10 @@ impl Rotation {
 
     /// The new connection is in use. Gives what it has to be told first: the conversation so far, then what the caller
     /// and the client said that nothing has answered yet.
-    pub(crate) fn moved(&mut self, context: Vec<ContextItem>) -> Vec<BridgeCommand> {
+    pub(crate) fn moved(&mut self, now: Instant, context: Vec<ContextItem>) -> Vec<BridgeCommand> {
         let Some(standby) = self.standby.take() else { return Vec::new() };
         self.outage = None;
+        (self.is_ready, self.is_wanted) = (true, false);
         self.opened_at = standby.opened_at;
         self.cut.clear();
         let mut commands = Vec::new();
@@ -385,6 +544,10 @@ impl Rotation {
         }
         self.offset = self.heard.saturating_sub(self.tail.audio());
         self.turns.moved(self.tail.audio());
+        if let Some(silence) = &mut self.silence {
+            let asks = commands.iter().any(|command| matches!(command, BridgeCommand::CreateResponse(_)));
+            silence.moved(now, asks);
+        }
         commands
     }
 
@@ -402,18 +565,31 @@ impl Rotation {
 
     /// When [`Rotation::step`] has something to do if nothing happens before.
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        match (&self.outage, &self.standby) {
-            (Some(outage), Some(_)) => Some(outage.since + LONGEST_OUTAGE),
-            (Some(outage), None) => Some(self.retry_at.min(outage.since + LONGEST_OUTAGE)),
+        let next = match (&self.outage, &self.standby) {
+            (Some(outage), Some(_)) => Some(self.gives_up_at(outage)),
+            (Some(outage), None) => Some(self.retry_at.min(self.gives_up_at(outage))),
             (None, Some(standby)) if standby.is_ready => self.pause.quiet_at(now, &self.tail),
             (None, Some(_)) => None,
             (None, None) if self.is_ready => {
-                let old_at = self.opened_at + self.max_age;
-                Some(old_at.max(self.retry_at).max(self.allowance.next_at()))
+                let due_at = if self.is_wanted { now } else { self.opened_at + self.max_age };
+                Some(due_at.max(self.retry_at).max(self.allowance.next_at()))
             }
             (None, None) => None,
-        }
+        };
+        [next, self.next_overdue().map(|(at, _)| at)].into_iter().flatten().min()
     }
+}
+
+/// What an answer or an attempt is told to have failed with that took too long.
+fn late(code: &str) -> BridgeEvent {
+    BridgeEvent::Fault(Fault {
+        owner: FaultOwner::Provider,
+        code: code.to_owned(),
+        message: "The provider took too long.".to_owned(),
+        may_retry: true,
+        may_switch: true,
+        is_final: true,
+    })
 }
 
 /// How many connections may still be opened: a few in a row, then one now and then.

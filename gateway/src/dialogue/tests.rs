@@ -5,7 +5,7 @@ use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::decision::Obligations;
 use voxgate_policy::directory::Caller;
 use voxgate_policy::key::KeyIndex;
-use voxgate_policy::routing::{ModelPattern, Route};
+use voxgate_policy::routing::{ModelPattern, Route, Target};
 use voxgate_protocol::audio::SampleRate;
 use voxgate_protocol::bridge::{BridgeTraits, TurnOwner};
 use voxgate_protocol::id::SessionId;
@@ -16,6 +16,7 @@ use voxgate_signaling::permit::Places;
 use super::*;
 use crate::bridges::{LastTurn, Line, Ringer};
 use crate::permissions::Permissions;
+use crate::routing::Way;
 
 const TRAITS: BridgeTraits = BridgeTraits {
     input_rate: SampleRate::HZ_16000,
@@ -32,11 +33,7 @@ fn dialogue(places: &Places) -> (Dialogue, BridgeEnds) {
         session_id: SessionId::from("sess_1"),
         revision: RevisionName::default(),
         settings: SessionSettings::default(),
-        route: Route {
-            pattern: ModelPattern::Exact("m".to_owned()),
-            provider: "p".to_owned(),
-            provider_model: None,
-        },
+        route: Route::to(ModelPattern::Exact("m".to_owned()), Target::new("p", None)),
         permit: places.take(KeyIndex(0)).unwrap(),
         ticket: None,
         resumed: None,
@@ -59,6 +56,7 @@ fn dialogue(places: &Places) -> (Dialogue, BridgeEnds) {
     };
     let connected = Connected {
         line: Line { bridge: near, ringer },
+        way: Way::alone(Target::new("p", None)),
         last_turn: LastTurn::default(),
         successors: None,
         ear: None,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use voxgate_policy::key::KeyIndex;
 use voxgate_policy::money::spending::{Spending, SpendingOutput};
-use voxgate_policy::routing::Route;
+use voxgate_policy::routing::Target;
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, OutputPart};
 use voxgate_protocol::id::SessionId;
 use voxgate_protocol::money::NanoDollars;
@@ -44,15 +44,15 @@ impl Account {
         (now, now_unix): (Instant, Duration),
         key: KeyIndex,
         session: SessionId,
-        route: &Route,
+        target: &Target,
         settings: &SessionSettings,
     ) -> Self {
-        let meter = money.meter(now_unix, key, session, route, settings);
+        let meter = money.meter(now_unix, key, session, target, settings);
         let spending = Spending::new(now_unix, meter, money.config.lease);
         let mut account = Self {
             money,
             tenant: tenant_of(key),
-            provider: route.provider.clone(),
+            provider: target.provider.clone(),
             spending,
             began: now,
             began_unix: now_unix,
@@ -61,6 +61,16 @@ impl Account {
         };
         account.settle(now_unix);
         account
+    }
+
+    /// Another target serves the session from now on.
+    pub(crate) fn moved(&mut self, now: Instant, target: &Target, settings: Option<&SessionSettings>) {
+        let Some(settings) = settings else { return };
+        let unix = self.unix(now);
+        self.provider.clone_from(&target.provider);
+        let service = self.money.service(unix, target, settings);
+        self.spending.serve_by(unix, service);
+        self.settle(unix);
     }
 
     fn unix(&self, now: Instant) -> Duration {

@@ -44,6 +44,19 @@ pub struct MeterConfig {
     pub recogniser: Recogniser,
 }
 
+/// Who serves a session, and at which prices.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Who is paid.
+    pub provider: Arc<str>,
+    /// For which model.
+    pub model: Arc<str>,
+    /// At which prices; none if the book has none.
+    pub prices: Option<Prices>,
+    /// Who turns the caller's words into text.
+    pub recogniser: Recogniser,
+}
+
 /// The model that turns the caller's words into text, where the vendor bills it apart.
 #[derive(Clone, Debug)]
 pub struct Recogniser {
@@ -90,6 +103,8 @@ pub struct Meter {
     past: VecDeque<Past>,
     recognised: VecDeque<ItemId>,
     connection: Option<Running>,
+    /// The number of the next entry about a connection, if another one follows.
+    sequence: u32,
     audio_in: Duration,
     /// Audio of the caller no answer has read yet.
     unread: Duration,
@@ -113,6 +128,7 @@ impl Meter {
             past: VecDeque::new(),
             recognised: VecDeque::new(),
             connection: None,
+            sequence: 0,
             audio_in: Duration::ZERO,
             unread: Duration::ZERO,
             context: NanoDollars::ZERO,
@@ -314,13 +330,33 @@ impl Meter {
             return;
         }
         self.has_ended = true;
+        self.close_connection(now);
+    }
+
+    fn close_connection(&mut self, now: Duration) {
         if let (Some(prices), Some(running)) = (self.config.prices, self.connection) {
             let connected = now.saturating_sub(self.began);
             let used = Quantities { connected, audio_in: self.audio_in, ..Quantities::default() };
             let cost = self.by_time(&prices, connected, self.audio_in);
             let closing = (Certainty::Confirmed, Source::Wire, Ok(cost));
             self.close(now, Subject::Connection, Hop::Model, running, closing, used);
+            // The marks taken back and the closing entry have numbers of their own.
+            self.sequence = running.sequence + 2;
         }
+    }
+
+    /// From now on another provider serves the session. What the one before is owed by time is confirmed.
+    pub fn serve_by(&mut self, now: Duration, service: Service) {
+        if self.has_ended {
+            return;
+        }
+        self.close_connection(now);
+        let Service { provider, model, prices, recogniser } = service;
+        self.config = MeterConfig { provider, model, prices, recogniser, ..self.config.clone() };
+        (self.began, self.audio_in) = (now, Duration::ZERO);
+        let sequence = self.sequence;
+        self.connection = self.is_by_time().then(|| Running { sequence, ..Running::default() });
+        self.tick(now);
     }
 
     fn is_by_time(&self) -> bool {

@@ -9,7 +9,7 @@ use voxgate_protocol::usage::{TokenUsage, TranscriptionUsage};
 
 use super::budget::{Demand, Draw, Lease};
 use super::ledger::Entry;
-use super::meter::{Meter, MeterConfig, Recogniser};
+use super::meter::{Meter, MeterConfig, Recogniser, Service};
 
 /// How long a cancelled answer may take to end before its session is closed all the same. Vendors end one within a
 /// round trip; what they count at its end is worth waiting for.
@@ -112,6 +112,12 @@ impl Spending {
     /// From now on this model turns the caller's words into text.
     pub fn recognise_with(&mut self, recogniser: Recogniser) {
         self.meter.recognise_with(recogniser);
+    }
+
+    /// From now on another provider serves the session.
+    pub fn serve_by(&mut self, now: Duration, service: Service) {
+        self.meter.serve_by(now, service);
+        self.settle(now);
     }
 
     /// The caller's words were recognised.

@@ -73,7 +73,6 @@ fn api() -> (Router, Arc<Host>) {
         terms: TermsInForce::new(Terms {
             revision: RevisionName::default(),
             authorizer: Arc::new(Authorizer::load(&[]).unwrap()),
-            regions: Arc::default(),
             routes: Arc::new(RouteTable::default()),
             default_model: "m".into(),
             host: Arc::clone(&host) as Arc<dyn SessionHost>,

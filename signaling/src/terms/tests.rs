@@ -6,7 +6,7 @@ use axum::extract::ws::WebSocket;
 use futures_util::future::BoxFuture;
 use voxgate_policy::decision::{Act, Decision};
 use voxgate_policy::key::KeyIndex;
-use voxgate_policy::routing::{ModelPattern, Route};
+use voxgate_policy::routing::{ModelPattern, Route, Target};
 use voxgate_protocol::id::CallId;
 use voxgate_realtime::ApiError;
 
@@ -45,12 +45,10 @@ impl SessionHost for Nobody {
 /// Terms in which everything says the number of the revision.
 fn terms(number: u64) -> Terms {
     let text = number.to_string();
-    let route =
-        Route { pattern: ModelPattern::Exact("m".to_owned()), provider: text.clone(), provider_model: None };
+    let route = Route::to(ModelPattern::Exact("m".to_owned()), Target::new(&text, None));
     Terms {
         revision: RevisionName { number, ..RevisionName::default() },
         authorizer: Arc::new(Authorizer::load(&[]).unwrap()),
-        regions: Arc::new(BTreeMap::from([("region".to_owned(), text.clone())])),
         routes: Arc::new(RouteTable::new(vec![route])),
         default_model: text.into(),
         host: Arc::new(Nobody),
@@ -74,8 +72,7 @@ fn whoever_begins_while_terms_change_sees_one_revision_whole() {
                     let text = number.to_string();
                     assert_eq!(seen.revision.number, number);
                     assert_eq!(&*seen.default_model, text);
-                    assert_eq!(seen.regions["region"], text);
-                    assert_eq!(seen.routes.resolve("m").unwrap().provider, text);
+                    assert_eq!(seen.routes.resolve("m").unwrap().targets[0].provider, text);
                     assert!(number >= last, "revisions do not come back");
                     last = number;
                 }

@@ -11,7 +11,7 @@ use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::decision::{Authorizer, Obligations, Risk};
 use voxgate_policy::guardrail::{self, Detector, Direction, Rule, RuleSet};
 use voxgate_policy::key::KeyIndex;
-use voxgate_policy::routing::{ModelPattern, Route};
+use voxgate_policy::routing::{ModelPattern, Route, Target};
 use voxgate_policy::tool::{ToolRule, ToolRules};
 use voxgate_protocol::audio::SampleRate;
 use voxgate_protocol::bridge::{BridgeTraits, OutputPart, ResponseStatus, TurnOwner};
@@ -73,11 +73,7 @@ impl Stage {
             session_id: SessionId::from("sess_1"),
             revision: RevisionName::default(),
             settings: SessionSettings::default(),
-            route: Route {
-                pattern: ModelPattern::Exact("m".to_owned()),
-                provider: "p".to_owned(),
-                provider_model: None,
-            },
+            route: Route::to(ModelPattern::Exact("m".to_owned()), Target::new("p", None)),
             permit: places.take(KeyIndex(0)).unwrap(),
             ticket: None,
             resumed: None,
@@ -111,6 +107,7 @@ impl Stage {
         let bell = Arc::clone(&rung);
         let connected = Connected {
             line: Line { bridge: near, ringer },
+            way: crate::routing::Way::alone(Target::new("p", None)),
             last_turn: LastTurn::default(),
             successors: None,
             ear: None,

@@ -67,7 +67,7 @@ impl Line {
         assert_eq!(self.step(), Some(Step::Open));
         self.rotation.hear_standby(self.now, BridgeEvent::Ready);
         assert!(matches!(self.step(), Some(Step::Move(_))));
-        self.rotation.moved(context)
+        self.rotation.moved(self.now, context)
     }
 }
 
@@ -173,7 +173,7 @@ fn an_old_connection_is_replaced_once_the_answer_is_over_and_heard() {
     assert_eq!(line.rotation.poll_timeout(line.now), Some(heard_at));
     line.now = heard_at;
     assert_eq!(line.step(), Some(Step::Move(Reason::Age)));
-    assert_eq!(line.rotation.moved(vec![known("a", "hi")]).len(), 1);
+    assert_eq!(line.rotation.moved(line.now, vec![known("a", "hi")]).len(), 1);
     assert_eq!(line.step(), None);
 }
 
@@ -475,7 +475,7 @@ fn settings_changed_meanwhile_are_told_first() {
     assert_eq!(line.route(changed.clone()), None);
     line.rotation.hear_standby(line.now, BridgeEvent::Ready);
     assert!(matches!(line.step(), Some(Step::Move(Reason::Expired))));
-    assert_eq!(line.rotation.moved(Vec::new()), [changed]);
+    assert_eq!(line.rotation.moved(line.now, Vec::new()), [changed]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::decision::Obligations;
 use voxgate_policy::directory::Caller;
 use voxgate_policy::key::KeyIndex;
-use voxgate_policy::routing::{ModelPattern, Route};
+use voxgate_policy::routing::{ModelPattern, Route, Target};
 use voxgate_protocol::audio::SampleRate;
 use voxgate_protocol::bridge::{BridgeTraits, TurnOwner};
 use voxgate_protocol::id::{NodeIndex, RelayId, SessionId};
@@ -26,6 +26,7 @@ use super::*;
 use crate::bridges::{Bridges, Connected, LastTurn, Line, Ringer};
 use crate::permissions::Permissions;
 use crate::revision::Revision;
+use crate::routing::Way;
 use crate::sealing::Sealing;
 
 mod check;
@@ -181,6 +182,7 @@ impl World {
             revision: revision(),
             bridge: Connected {
                 line: Line { bridge: near, ringer },
+                way: Way::alone(Target::new("p", None)),
                 last_turn: LastTurn::default(),
                 successors: None,
                 ear: None,
@@ -246,11 +248,7 @@ fn request(places: &Places) -> SessionRequest {
         session_id: SessionId::from("sess_1"),
         revision: RevisionName::default(),
         settings: SessionSettings::default(),
-        route: Route {
-            pattern: ModelPattern::Exact("m".to_owned()),
-            provider: "p".to_owned(),
-            provider_model: None,
-        },
+        route: Route::to(ModelPattern::Exact("m".to_owned()), Target::new("p", None)),
         permit: places.take(KeyIndex(0)).unwrap(),
         ticket: None,
         resumed: None,

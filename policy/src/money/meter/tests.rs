@@ -181,3 +181,47 @@ fn what_happens_twice_or_out_of_order_costs_once() {
     }
     assert_eq!(totals(&mut meter).0.confirmed, USAGE_COSTS);
 }
+
+fn service(provider: &str, model: &str) -> Service {
+    let book = PriceBook::built_in().unwrap();
+    let prices = book.find("openai", model, UtcDay::of(START)).ok().copied();
+    let recogniser = Recogniser { model: "none".into(), prices: None };
+    Service { provider: provider.into(), model: model.into(), prices, recogniser }
+}
+
+#[test]
+fn whoever_serves_the_session_is_paid_at_their_own_price_from_then_on() {
+    let mut meter = meter("gpt-realtime-2.1");
+    for (number, provider, model) in
+        [(1, "first", "gpt-realtime-2.1"), (2, "second", "gpt-realtime-2.1"), (3, "third", "no-such-model")]
+    {
+        meter.serve_by(START, service(provider, model));
+        meter.answer_started(START, &response(number));
+        meter.answer_done(START, &response(number), Some(USAGE));
+    }
+    let (totals, ledger) = totals(&mut meter);
+    let two = USAGE_COSTS.checked_add(USAGE_COSTS).unwrap();
+    assert_eq!((totals.estimated, totals.confirmed), (NanoDollars::ZERO, two));
+    let confirmed = |provider: &str| {
+        let of = |entry: &&Entry| &*entry.provider == provider && entry.certainty == Certainty::Confirmed;
+        ledger.entries().filter(of).map(|entry| entry.amount.get()).sum::<i64>()
+    };
+    assert_eq!(confirmed("second"), USAGE_COSTS.get());
+    assert_eq!(confirmed("third"), 0, "without a price");
+}
+
+#[test]
+fn whoever_is_paid_by_time_is_paid_for_their_time() {
+    let mut meter = meter("gpt-live-1");
+    for number in 0..3_u32 {
+        meter.tick(START + 60 * SECOND * number + 30 * SECOND);
+        let moved_at = START + 60 * SECOND * (number + 1);
+        meter.serve_by(moved_at, service("other", "gpt-live-1"));
+    }
+    meter.end(START + 240 * SECOND);
+    // No entry came twice, or `totals` would have failed.
+    let (totals, ledger) = totals(&mut meter);
+    assert_eq!((totals.estimated, totals.confirmed), (NanoDollars::ZERO, NanoDollars::new(200_000_000)));
+    let first = ledger.entries().filter(|entry| &*entry.provider == "openai");
+    assert_eq!(first.map(|entry| entry.amount.get()).sum::<i64>(), 50_000_000);
+}

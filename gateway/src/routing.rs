@@ -1,0 +1,217 @@
+//! The health of targets in this process, and each session's way through them.
+
+mod evidence;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use voxgate_policy::routing::{
+    BreakerRule, CircuitState, Itinerary, Needs, Outcome, Route, Router, RoutingError, Switching, Target,
+};
+use voxgate_protocol::id::IdSource;
+use voxgate_protocol::settings::SessionSettings;
+use voxgate_realtime::{ApiError, ErrorKind};
+use voxgate_telemetry::metrics::Metrics;
+
+pub(crate) use evidence::Evidence;
+
+/// What every session of this process knows of the targets together.
+pub(crate) struct Routing {
+    router: Mutex<Router>,
+    /// The router's clock counts from here.
+    began: Instant,
+    metrics: Arc<Metrics>,
+}
+
+impl Routing {
+    pub(crate) fn new(rule: BreakerRule, metrics: Arc<Metrics>) -> Self {
+        Self { router: Mutex::new(Router::new(rule)), began: Instant::now(), metrics }
+    }
+
+    /// Shows these targets before anything is known of them.
+    pub(crate) fn show<'a>(&self, targets: impl Iterator<Item = &'a Target>) {
+        for target in targets {
+            self.show_state(target, CircuitState::Closed);
+        }
+    }
+
+    /// Chooses who serves a new session. `seed` decides every chance of its way.
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        route: Route,
+        settings: &SessionSettings,
+        seed: u64,
+    ) -> Result<Way, ApiError> {
+        let mut chance = IdSource::new(seed);
+        let (needs, draw) = (Needs::of(settings), chance.next_seed());
+        let began = self.with(|router, now| Itinerary::begin(router, now, route, &needs, draw));
+        let itinerary = began.map_err(|error| refusal(&error, &settings.model))?;
+        let way = Way { routing: Arc::clone(self), itinerary, chance };
+        way.served();
+        Ok(way)
+    }
+
+    /// Numbers only, no store: held for microseconds.
+    fn with<T>(&self, act: impl FnOnce(&mut Router, Duration) -> T) -> T {
+        let now = self.began.elapsed();
+        act(&mut self.router.lock().unwrap_or_else(PoisonError::into_inner), now)
+    }
+
+    fn changed(&self, target: &Target, state: Option<CircuitState>) {
+        let Some(state) = state else { return };
+        let name = target.name();
+        match state {
+            CircuitState::Open => {
+                tracing::warn!(served_by = name, "a target has failed and gets no more sessions for now")
+            }
+            CircuitState::Closed => tracing::info!(served_by = name, "a target is well again"),
+            CircuitState::HalfOpen => {}
+        }
+        self.show_state(target, state);
+    }
+
+    fn show_state(&self, target: &Target, state: CircuitState) {
+        for other in CircuitState::ALL {
+            let labels = [target.name(), other.as_str().to_owned()];
+            self.metrics.routing_target_state.with_label_values(&labels).set(i64::from(other == state));
+        }
+    }
+}
+
+impl std::fmt::Debug for Routing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Routing").finish_non_exhaustive()
+    }
+}
+
+fn refusal(error: &RoutingError, model: &str) -> ApiError {
+    match error {
+        RoutingError::AllCoolingDown { retry_after } => {
+            let seconds = retry_after.as_secs() + 1;
+            let message =
+                format!("No provider can serve this model at the moment: {error}. Try again in {seconds} s.");
+            ApiError::new(503, ErrorKind::Server, "no_target_available", message)
+        }
+        RoutingError::NothingFits { .. } => ApiError::invalid_value("model", format!("{error}.")),
+        _ => ApiError::model_not_found(model),
+    }
+}
+
+/// One session's way through the targets of its route.
+#[derive(Debug)]
+pub(crate) struct Way {
+    routing: Arc<Routing>,
+    itinerary: Itinerary,
+    chance: IdSource,
+}
+
+impl Way {
+    /// Who serves the session.
+    pub(crate) fn current(&self) -> Option<&Target> {
+        self.itinerary.current()
+    }
+
+    /// Who is to serve it next.
+    pub(crate) fn next(&self) -> Option<&Target> {
+        self.itinerary.next()
+    }
+
+    /// When the session changes its target; `None` if it has but one.
+    pub(crate) fn switching(&self) -> Option<Switching> {
+        let route = self.itinerary.route();
+        route.has_choice().then_some(route.switching)
+    }
+
+    /// Whether another target could serve that has not failed this session.
+    pub(crate) fn has_other(&self, settings: &SessionSettings) -> bool {
+        let needs = Needs::of(settings);
+        self.routing.with(|router, now| self.itinerary.has_other(router, now, &needs))
+    }
+
+    /// Chooses for the next connection.
+    pub(crate) fn choose(&mut self, settings: &SessionSettings) -> Result<(), ApiError> {
+        let (needs, draw) = (Needs::of(settings), self.chance.next_seed());
+        let Self { routing, itinerary, .. } = self;
+        routing
+            .with(|router, now| itinerary.choose(router, now, &needs, draw))
+            .map_err(|error| refusal(&error, &settings.model))?;
+        self.show_next();
+        Ok(())
+    }
+
+    /// Whether somebody better than the present one is there, who is then the next.
+    pub(crate) fn prefer(&mut self, settings: &SessionSettings) -> bool {
+        let (needs, draw) = (Needs::of(settings), self.chance.next_seed());
+        let Self { routing, itinerary, .. } = self;
+        routing.with(|router, now| itinerary.prefer(router, now, &needs, draw))
+    }
+
+    /// The one that serves the session gave this news of itself.
+    pub(crate) fn report(&mut self, outcome: Outcome) {
+        let Self { routing, itinerary, .. } = self;
+        let state = routing.with(|router, now| itinerary.report(router, now, outcome));
+        if let Some(target) = self.itinerary.current() {
+            self.routing.changed(target, state);
+            if matches!(outcome, Outcome::Answered(Some(_))) {
+                self.routing.show_first_audio(target);
+            }
+        }
+    }
+
+    /// The one that is to serve it next gave this news.
+    pub(crate) fn report_next(&mut self, outcome: Outcome) {
+        let Some(target) = self.itinerary.next().cloned() else { return };
+        let Self { routing, itinerary, .. } = self;
+        let state = routing.with(|router, now| itinerary.report_next(router, now, outcome));
+        self.routing.changed(&target, state);
+    }
+
+    /// The session has moved. Gives the target if it is another one.
+    pub(crate) fn moved(&mut self) -> Option<&Target> {
+        let has_changed = self.itinerary.moved();
+        if has_changed {
+            self.served();
+        }
+        self.itinerary.current().filter(|_| has_changed)
+    }
+
+    fn served(&self) {
+        let Some(target) = self.itinerary.current() else { return };
+        self.routing.metrics.routing_sessions.with_label_values(&[target.name()]).inc();
+        let state = self.routing.with(|router, _| router.state(target));
+        self.routing.show_state(target, state);
+    }
+
+    fn show_next(&self) {
+        let Some(target) = self.itinerary.next() else { return };
+        let state = self.routing.with(|router, _| router.state(target));
+        self.routing.show_state(target, state);
+    }
+}
+
+impl Routing {
+    fn show_first_audio(&self, target: &Target) {
+        if let Some(time) = self.with(|router, now| router.first_audio(now, target)) {
+            let gauge = &self.metrics.routing_first_audio_seconds;
+            gauge.with_label_values(&[target.name()]).set(time.as_secs_f64());
+        }
+    }
+}
+
+#[cfg(test)]
+impl Way {
+    /// The way of a session with one target.
+    pub(crate) fn alone(target: Target) -> Self {
+        Self::among(vec![target], Switching::default())
+    }
+
+    /// The way of a session with these targets, of which nothing is known.
+    pub(crate) fn among(targets: Vec<Target>, switching: Switching) -> Self {
+        use voxgate_policy::routing::ModelPattern;
+        let routing = Arc::new(Routing::new(BreakerRule::default(), Arc::new(Metrics::new().unwrap())));
+        let pattern = ModelPattern::parse("*").unwrap();
+        let preference = voxgate_policy::routing::Preference::default();
+        let route = Route { pattern, targets, preference, switching };
+        routing.begin(route, &SessionSettings::default(), 5).unwrap()
+    }
+}

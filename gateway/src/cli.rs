@@ -1,11 +1,15 @@
 //! The command line.
 
+mod administration;
+mod approvals;
 mod audit;
 mod call;
 mod keys;
 mod relay;
 mod replay;
+mod sessions;
 mod store;
+mod tenants;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
@@ -64,6 +68,14 @@ enum Task {
     Call(Box<call::CallArguments>),
     /// Make, list and revoke API keys of the store.
     Keys(keys::KeysArguments),
+    /// List and end the sessions of a running gateway.
+    Sessions(Box<sessions::SessionsArguments>),
+    /// Decide about tool calls that wait for a person.
+    Approvals(Box<approvals::ApprovalsArguments>),
+    /// List and make organisations of a running gateway.
+    Organisations(Box<tenants::OrganisationsArguments>),
+    /// List and make teams of a running gateway.
+    Teams(Box<tenants::TeamsArguments>),
     /// Look after the audit log.
     Audit(audit::AuditArguments),
     /// Run the core of a session on its log, in virtual time, and check that every decision and event comes out as it did
@@ -170,6 +182,10 @@ pub(crate) fn run() -> ExitCode {
         },
         Task::Call(arguments) => call::run(*arguments),
         Task::Keys(arguments) => keys::run(arguments),
+        Task::Sessions(arguments) => sessions::run(*arguments),
+        Task::Approvals(arguments) => approvals::run(*arguments),
+        Task::Organisations(arguments) => tenants::run_organisations(*arguments),
+        Task::Teams(arguments) => tenants::run_teams(*arguments),
         Task::Audit(arguments) => audit::run(arguments),
         Task::Replay(arguments) => replay::run(&arguments),
     }

@@ -29,6 +29,7 @@ use voxgate_protocol::timeline::TurnTimeline;
 use voxgate_providers::bridge::StampedEvent;
 use voxgate_realtime::{ApiError, SidebandId};
 use voxgate_signaling::host::SessionRequest;
+use voxgate_signaling::live::Presence;
 use voxgate_signaling::permit::Permit;
 use voxgate_signaling::resume::{ResumeTicket, Resumed, UsedToken};
 use voxgate_telemetry::metrics::Metrics;
@@ -105,6 +106,8 @@ pub(crate) struct Dialogue {
     counted: SessionStats,
     /// Held for as long as the session runs.
     permit: Permit,
+    /// What the administration sees of the session, and ends it by.
+    presence: Presence,
     /// Held until the session ends.
     ticket: Option<ResumeTicket>,
     /// With what its client comes back, until it has come.
@@ -119,9 +122,21 @@ impl Dialogue {
         mut connected: Connected,
         config: DialogueConfig,
     ) -> Result<Self, SessionError> {
-        let SessionRequest { session_id, settings, permit, ticket, resumed, allowed_events, caller, .. } =
-            request;
+        let SessionRequest {
+            session_id,
+            settings,
+            permit,
+            presence,
+            ticket,
+            resumed,
+            allowed_events,
+            caller,
+            ..
+        } = request;
         let target = connected.way.current().cloned();
+        if let Some(target) = &target {
+            presence.served_by(&target.provider, target.region.as_deref());
+        }
         let account = config.money.zip(target.as_ref()).map(|(money, target)| {
             let now = (Instant::now(), since_unix_epoch());
             Account::open(money, now, permit.key(), session_id.clone(), target, &settings)
@@ -180,6 +195,7 @@ impl Dialogue {
             has_more_events: false,
             counted: SessionStats::default(),
             permit,
+            presence,
             ticket,
             used_token,
             client_heard_at: Instant::now(),
@@ -189,6 +205,7 @@ impl Dialogue {
     /// The client's message channel is open.
     pub(crate) fn open(&mut self, now: Instant) {
         self.used_token = None;
+        self.presence.open();
         self.take(now, CoreInput::Opened);
     }
 
@@ -234,6 +251,9 @@ impl Dialogue {
         if self.ticket.as_ref().is_some_and(ResumeTicket::is_wanted) {
             // The client goes on elsewhere: it has noticed the loss first.
             self.end(now, EndReason::ClientLost);
+        }
+        if self.presence.is_told_to_end() {
+            self.end(now, EndReason::EndedByOperator);
         }
         self.has_more_events = false;
         self.provider.answered();
@@ -505,6 +525,9 @@ impl Dialogue {
                     let mut context = self.core.context();
                     context.extend(self.gate.context());
                     let moved = self.provider.move_over(now, reason, context);
+                    if let Some(target) = &moved.target {
+                        self.presence.served_by(&target.provider, target.region.as_deref());
+                    }
                     if let (Some(account), Some(target)) = (&mut self.account, &moved.target) {
                         account.moved(now, target, self.provider.settings());
                     }
@@ -532,6 +555,9 @@ impl Dialogue {
         if let Some(recorder) = &mut self.recorder {
             recorder.input(now, &input);
         }
+        if let CoreInput::Bridge { event: BridgeEvent::ResponseDone { .. }, .. } = &input {
+            self.presence.answered();
+        }
         self.core.handle(now, input);
         while let Some(output) = self.core.poll_output() {
             if let Some(recorder) = &mut self.recorder {
@@ -549,6 +575,9 @@ impl Dialogue {
     }
 
     fn count(&mut self) {
+        if let Some(account) = &self.account {
+            self.presence.costs(account.cost());
+        }
         let stats = self.core.stats();
         let metrics = &self.metrics;
         metrics.interruptions.inc_by(u64::from(stats.interruptions - self.counted.interruptions));

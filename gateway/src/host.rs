@@ -71,6 +71,7 @@ impl LocalHost {
         if let Some(ticket) = &request.ticket {
             ticket.hang(Arc::new(ring.clone()));
         }
+        request.presence.hang(Arc::new(ring.clone()));
         let way = self.choose(&request, seeds.next_seed())?;
         let bridge = self.revision.bridges.open(way, &request.settings, seeds.next_seed(), ring)?;
         let (reply, answer) = oneshot::channel();
@@ -215,6 +216,8 @@ impl SessionHost for LocalHost {
             let shared = Arc::clone(&ringing);
             ticket.hang(Arc::new(move || shared.notify_one()));
         }
+        let bell = Arc::clone(&ringing);
+        request.presence.hang(Arc::new(move || bell.notify_one()));
         let opened = random_word().and_then(|seed| {
             let mut seeds = IdSource::new(seed);
             let way = self.choose(&request, seeds.next_seed())?;

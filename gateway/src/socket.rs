@@ -260,6 +260,7 @@ fn close_frame(reason: EndReason, max_session: Duration) -> Message {
         EndReason::Drained => (close_code::AWAY, "The gateway is shutting down."),
         EndReason::ProviderFailed => (close_code::ERROR, "The speech provider ended the session."),
         EndReason::KeyRevoked => (close_code::POLICY, "The key of the session was revoked."),
+        EndReason::EndedByOperator => (close_code::POLICY, "The session was ended in the administration."),
         EndReason::SetupTimeout => (close_code::POLICY, "The session was not set up in time."),
         EndReason::Guardrail => (close_code::POLICY, "Something was said that this gateway does not allow."),
     };

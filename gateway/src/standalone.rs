@@ -16,10 +16,11 @@ use tokio::sync::{RwLock, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use voxgate_policy::admission::Admission;
 use voxgate_policy::bundle::RevisionName;
+use voxgate_signaling::admin::{self, AdminApi};
 use voxgate_signaling::api::{self, ClientApi};
-use voxgate_signaling::directory::SharedDirectory;
 use voxgate_signaling::gate::Gate;
 use voxgate_signaling::identity::Identity as Credentials;
+use voxgate_signaling::live::LiveSessions;
 use voxgate_signaling::permit::Places;
 use voxgate_signaling::resume::Resumptions;
 use voxgate_signaling::roster::{self, KeyBook, KeyMemory, Roster};
@@ -93,7 +94,7 @@ async fn serve(loaded: Loaded, source: Arc<dyn Source>) -> Result<(), StartError
     if let Err(error) = note(&store, "gateway.start").await {
         tracing::warn!(%error, "the audit log lacks the start of this gateway");
     }
-    tokio::spawn(keys::follow_file(asked_to_reload, source, first_key.hash, book));
+    tokio::spawn(keys::follow_file(asked_to_reload, source, first_key.hash, book.clone()));
     tokio::spawn(keys::tell_calls(directory.watch_revoked(), edge.commands.clone()));
     let places = Places::new(Admission::new(config.sessions));
     let (drain, drained) = watch::channel(None);
@@ -109,7 +110,7 @@ async fn serve(loaded: Loaded, source: Arc<dyn Source>) -> Result<(), StartError
     let held = HeldCalls::new(Arc::clone(&metrics), getrandom::u64().map_err(StartError::internal)?);
     let name = RevisionName { number: 0, hash: bundle.hash() };
     let host = LocalHost {
-        revision: Revision::new(name, &config, bridges, held),
+        revision: Revision::new(name, &config, bridges, held.clone()),
         routing,
         transceiver: edge.commands.clone(),
         sealing: edge.control.sealing(),
@@ -121,7 +122,8 @@ async fn serve(loaded: Loaded, source: Arc<dyn Source>) -> Result<(), StartError
         sockets: Arc::clone(&sockets),
         slots: Arc::new(AtomicU64::new(1)),
     };
-    let service = router(&config, directory, gate, host, places.clone(), metrics);
+    let parts = RouterParts { book, gate, held, host, places: places.clone(), metrics, store: store.clone() };
+    let service = router(&config, parts)?;
     let addresses = listeners.addresses(&config, edge.public, edge.streams);
     let control =
         config.control.as_ref().map(|control| control::server::router(edge.control, &control.token));
@@ -211,23 +213,38 @@ fn chosen_key(variable: Option<String>) -> Option<String> {
     variable.filter(|key| !key.trim().is_empty())
 }
 
-fn router(
-    config: &Checked,
-    directory: SharedDirectory,
+/// What the HTTP listeners lead to.
+struct RouterParts {
+    book: KeyBook,
     gate: Gate,
+    held: HeldCalls,
     host: LocalHost,
     places: Places,
     metrics: Arc<Metrics>,
-) -> Router {
-    let client_api = ClientApi {
-        identity: Arc::new(Credentials::new(directory)),
+    store: Store,
+}
+
+fn router(config: &Checked, parts: RouterParts) -> Result<Router, StartError> {
+    let RouterParts { book, gate, held, host, places, metrics, store } = parts;
+    let admin = AdminApi {
+        identity: Arc::new(Credentials::new(book.directory())),
         terms: TermsInForce::new(terms(config, host)),
+        live: LiveSessions::default(),
+        store,
+        configured: Arc::new(move || book.configured()),
+        approvals: Arc::new(held),
+    };
+    let client_api = ClientApi {
+        identity: Arc::clone(&admin.identity),
+        terms: admin.terms.clone(),
+        live: admin.live.clone(),
         places: places.clone(),
         gate,
         resumptions: Resumptions::new(config.limits.resume_window, config.limits.resumable_sessions),
     };
     let operations = Operations { metrics, places };
-    api::router(client_api).merge(operations::router(operations)).merge(pages::router())
+    let admin = admin::router(admin).map_err(StartError::internal)?;
+    Ok(api::router(client_api).merge(admin).merge(operations::router(operations)).merge(pages::router()))
 }
 
 /// What sessions begin with under this configuration.

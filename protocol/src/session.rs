@@ -110,6 +110,8 @@ pub enum EndReason {
     SetupTimeout,
     /// The key of the session was taken back.
     KeyRevoked,
+    /// Somebody ended it in the administration.
+    EndedByOperator,
     /// Something was said that a guardrail ends calls for.
     Guardrail,
     /// The budget it ran on is used up.
@@ -129,6 +131,7 @@ impl EndReason {
             Self::Drained => "drained",
             Self::SetupTimeout => "setup_timeout",
             Self::KeyRevoked => "key_revoked",
+            Self::EndedByOperator => "ended_by_operator",
             Self::Guardrail => "guardrail",
             Self::BudgetExhausted => "budget_exhausted",
         }

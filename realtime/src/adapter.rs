@@ -314,6 +314,10 @@ impl Adapter {
                 Some(ApiError::new(503, ErrorKind::Server, "server_shutting_down", message))
             }
             EndReason::KeyRevoked => Some(ApiError::account_deactivated()),
+            EndReason::EndedByOperator => {
+                let message = "The session was ended in the administration of this gateway.";
+                Some(ApiError::new(403, ErrorKind::InvalidRequest, "session_ended_by_operator", message))
+            }
             EndReason::Guardrail => {
                 let message =
                     "The call was ended because something was said that this gateway does not allow.";

@@ -1,7 +1,144 @@
-//! The administration over HTTP.
+//! The administration over HTTP, under `/admin/v1`.
 //!
+//! Keys with the scope `admin` come in; [`access`] says which role may do what, the policies may forbid more, and what is outside
+//! a caller's [`reach`] does not exist for them. Everything that changes something stands in the audit log.
+//!
+//! - [`access`]: the table of acts and roles, and the door.
 //! - [`reach`]: how much of the tree somebody administers.
-//! - [`approvals`]: tool calls that wait for a person.
+//! - [`reply`]: the one shape of refusals.
+//! - [`order`]: what is asked for: queries, paths and bodies, read strictly.
+//! - [`page`]: long lists, a piece at a time.
+//! - [`sessions`], [`tenants`], [`keys`], [`audit`]: what is administered.
+//! - [`approvals`]: the seam to whoever holds tool calls for a person; [`held_calls`]: what is done about them.
 
+#![expect(unused_qualifications, reason = "the macros that describe the API write them")]
+
+pub mod access;
 pub mod approvals;
+pub mod audit;
+pub mod held_calls;
+pub mod keys;
+mod order;
+mod page;
 pub mod reach;
+mod reply;
+pub mod sessions;
+pub mod tenants;
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::http::header;
+use axum::response::IntoResponse as _;
+use axum::routing::get;
+use axum::{Router, middleware};
+use utoipa::openapi::OpenApi as Document;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use voxgate_policy::directory::KeyEntry;
+
+use crate::identity::Identity;
+use crate::live::LiveSessions;
+use crate::store::Store;
+use crate::terms::TermsInForce;
+
+use self::approvals::Approvals;
+
+/// The keys of the configuration as they are now.
+pub type ConfiguredKeys = Arc<dyn Fn() -> Vec<KeyEntry> + Send + Sync>;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct AdminApi {
+    /// Keys.
+    pub identity: Arc<Identity>,
+    /// What the policies allow.
+    pub terms: TermsInForce,
+    /// The sessions of this process.
+    pub live: LiveSessions,
+    /// Organisations, teams, keys and the audit log.
+    pub store: Store,
+    /// The keys the store does not have; they are shown and cannot be changed.
+    pub configured: ConfiguredKeys,
+    /// Tool calls that wait.
+    pub approvals: Arc<dyn Approvals>,
+}
+
+impl fmt::Debug for AdminApi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdminApi").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+/// Where the description of this API is served, to anybody.
+pub const DOCUMENT_PATH: &str = "/admin/v1/openapi.json";
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "voxgate administration",
+        description = "Organisations, teams, keys, sessions and the audit log of a voxgate gateway. Every request carries a key \
+                       with the scope `admin` as bearer token. Lists come in pages: hand `next` back as `after`. A write that \
+                       carries an `Idempotency-Key` happens once, however often it is sent."
+    ),
+    modifiers(&Bearer),
+    security(("key" = []))
+)]
+struct Described;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut Document) {
+        let key = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        document.components.get_or_insert_default().add_security_scheme("key", key);
+    }
+}
+
+fn described() -> OpenApiRouter<AdminApi> {
+    OpenApiRouter::with_openapi(Described::openapi())
+        .routes(routes!(sessions::list_sessions))
+        .routes(routes!(sessions::look_at_session))
+        .routes(routes!(sessions::end_session))
+        .routes(routes!(tenants::list_organisations, tenants::create_organisation))
+        .routes(routes!(tenants::look_at_organisation, tenants::change_organisation))
+        .routes(routes!(tenants::list_teams, tenants::create_team))
+        .routes(routes!(tenants::look_at_team, tenants::change_team))
+        .routes(routes!(keys::list_keys))
+        .routes(routes!(keys::create_key))
+        .routes(routes!(keys::look_at_key, keys::change_key, keys::revoke_key))
+        .routes(routes!(held_calls::list_approvals))
+        .routes(routes!(held_calls::approve))
+        .routes(routes!(held_calls::deny))
+        .routes(routes!(audit::list_audit))
+}
+
+/// The description of this API.
+#[must_use]
+pub fn document() -> Document {
+    described().into_openapi()
+}
+
+/// The routes of the administration.
+///
+/// # Errors
+/// [`serde_json::Error`] if the description cannot be written, which is a fault of the program.
+pub fn router(api: AdminApi) -> Result<Router, serde_json::Error> {
+    let (routes, document) = described().split_for_parts();
+    let document: Arc<str> = serde_json::to_string(&document)?.into();
+    let door = middleware::from_fn_with_state(api.clone(), access::admit);
+    let served = move || {
+        let document = document.to_string();
+        async move { ([(header::CONTENT_TYPE, "application/json")], document).into_response() }
+    };
+    Ok(routes
+        .route_layer(door)
+        .route("/admin/v1/{*path}", axum::routing::any(access::unknown))
+        .route(DOCUMENT_PATH, get(served))
+        .with_state(api))
+}
+
+#[cfg(test)]
+mod tests;

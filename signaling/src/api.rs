@@ -22,6 +22,7 @@ use crate::decision::{self, Transport};
 use crate::gate::Gate;
 use crate::host::SessionRequest;
 use crate::identity::{Binding, Identity, Principal, Rejection};
+use crate::live::{LiveSessions, SessionFacts};
 use crate::permit::Places;
 use crate::reply::ErrorReply;
 use crate::resume::{Resumed, Resumptions};
@@ -63,6 +64,8 @@ pub struct ClientApi {
     pub places: Places,
     /// What every session passes before it begins.
     pub gate: Gate,
+    /// What the administration sees of them.
+    pub live: LiveSessions,
     /// Conversations whose clients may come back.
     pub resumptions: Resumptions,
 }
@@ -200,7 +203,8 @@ async fn start_call(api: &ClientApi, query: AskedQuery, request: Request) -> Res
         return Err(ApiError::event_not_allowed("session.update").with_param("session").into());
     }
     let call_id = CallId::from_random(random_bits()?);
-    let asked = Asked { resume: query.resume, model: query.model, session, transport: Transport::WebRtc };
+    let transport = Transport::WebRtc(call_id.clone());
+    let asked = Asked { resume: query.resume, model: query.model, session, transport };
     let (request, token) = admit_or_resume(api, &terms, principal, asked).await?;
     let answer = terms.host.answer(call_id.clone(), offer, request).await?;
     let location = format!("/v1/realtime/calls/{call_id}");
@@ -381,16 +385,27 @@ fn admit(
     }
     let route =
         terms.routes.resolve(&settings.model).map_err(|_| ApiError::model_not_found(&settings.model))?;
-    let (route, obligations) = decision::may_begin(terms, &principal.caller, transport, &settings, route)?;
+    let (route, obligations) = decision::may_begin(terms, &principal.caller, &transport, &settings, route)?;
     api.gate.may_begin()?;
     let permit = api.places.take(principal.key)?;
     let session_id = SessionId::from_random(random_bits()?);
+    let presence = api.live.enter(SessionFacts {
+        session: session_id.clone(),
+        tenancy: principal.caller.tenancy.clone(),
+        model: settings.model.clone(),
+        transport: transport.as_str(),
+        purpose: decision::purpose(&settings),
+        revision: terms.revision,
+        began_at_unix_ms: unix_now_ms(),
+        call: transport.into_call(),
+    });
     Ok(SessionRequest {
         session_id,
         revision: terms.revision,
         settings,
         route,
         permit,
+        presence,
         allowed_events,
         ticket: None,
         resumed: None,
@@ -453,7 +468,7 @@ fn utf8(bytes: Vec<u8>) -> Result<String, ApiError> {
     String::from_utf8(bytes).map_err(|_| ApiError::invalid_value("sdp", "the offer is not UTF-8 text."))
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
@@ -468,12 +483,16 @@ fn subprotocol_key(headers: &HeaderMap) -> Option<&str> {
         .find_map(|protocol| protocol.trim().strip_prefix(KEY_SUBPROTOCOL))
 }
 
-fn unix_now() -> u64 {
-    // A clock before 1970 makes every secret valid for ever as little as it makes any valid.
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_secs())
+pub(crate) fn unix_now() -> u64 {
+    unix_now_ms() / 1_000
 }
 
-fn random_bytes() -> Result<[u8; 32], ApiError> {
+pub(crate) fn unix_now_ms() -> u64 {
+    // A clock before 1970 makes every secret valid for ever as little as it makes any valid.
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_millis() as u64)
+}
+
+pub(crate) fn random_bytes() -> Result<[u8; 32], ApiError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|_| {
         ApiError::service_unavailable("The operating system gave no random numbers; try again.")
@@ -481,7 +500,7 @@ fn random_bytes() -> Result<[u8; 32], ApiError> {
     Ok(bytes)
 }
 
-fn random_bits() -> Result<u128, ApiError> {
+pub(crate) fn random_bits() -> Result<u128, ApiError> {
     let bytes = random_bytes()?;
     let mut half = [0; 16];
     half.copy_from_slice(&bytes[..16]);

@@ -5,28 +5,37 @@ use std::time::Instant;
 use voxgate_policy::decision::{Decision, Effect, Obligations, Question};
 use voxgate_policy::directory::Caller;
 use voxgate_policy::routing::{Needs, Route, Target};
+use voxgate_protocol::id::CallId;
 use voxgate_protocol::settings::{Purpose, SessionSettings};
 use voxgate_realtime::ApiError;
 
 use crate::terms::Terms;
 
 /// How a session's audio travels.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Transport {
-    WebRtc,
+    WebRtc(CallId),
     WebSocket,
 }
 
 impl Transport {
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(&self) -> &'static str {
         match self {
-            Self::WebRtc => "webrtc",
+            Self::WebRtc(_) => "webrtc",
             Self::WebSocket => "websocket",
+        }
+    }
+
+    /// The call, if it is one.
+    pub(crate) fn into_call(self) -> Option<CallId> {
+        match self {
+            Self::WebRtc(call) => Some(call),
+            Self::WebSocket => None,
         }
     }
 }
 
-const fn purpose(settings: &SessionSettings) -> &'static str {
+pub(crate) const fn purpose(settings: &SessionSettings) -> &'static str {
     match settings.purpose {
         Purpose::Conversation => "conversation",
         Purpose::Transcription => "transcription",
@@ -38,7 +47,7 @@ const fn purpose(settings: &SessionSettings) -> &'static str {
 pub(crate) fn may_begin(
     terms: &Terms,
     caller: &Caller,
-    transport: Transport,
+    transport: &Transport,
     settings: &SessionSettings,
     route: &Route,
 ) -> Result<(Route, Obligations), ApiError> {

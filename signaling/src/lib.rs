@@ -13,6 +13,7 @@
 //! - [`resume`]: conversations whose clients may come back.
 //! - [`roster`]: the keys of configuration and store, as a running gateway follows them.
 //! - [`permit`]: a place among the running sessions, given back when dropped.
+//! - [`live`]: the sessions that run in this process.
 //! - [`outbox`]: ledger entries on their way to the store.
 //! - [`limits`]: how much of something, in this process or shared between nodes.
 //! - [`store`]: what outlives a process.
@@ -26,6 +27,7 @@ pub mod gate;
 pub mod host;
 pub mod identity;
 pub mod limits;
+pub mod live;
 pub mod outbox;
 pub mod permit;
 mod reply;

@@ -53,6 +53,12 @@ impl KeyBook {
         self.directory.clone()
     }
 
+    /// The keys of the configuration.
+    #[must_use]
+    pub fn configured(&self) -> Vec<KeyEntry> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).configured.clone()
+    }
+
     /// Puts other keys in the place of those of the configuration. Gives the number of keys that lost their validity.
     ///
     /// # Errors

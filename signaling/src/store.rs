@@ -7,8 +7,10 @@
 //! - [`keys`]: API keys, as hashes.
 //! - [`ledger`]: what sessions cost.
 //! - [`request`]: requests that may come twice and are to do something once.
+//! - [`administration`]: what the administration asks of all of these.
 //! - [`audit`]: who did what, each entry chained to the one before it.
 
+pub mod administration;
 pub mod audit;
 pub mod keys;
 pub mod ledger;
@@ -67,6 +69,14 @@ pub enum StoreError {
     /// What is asked for does not exist.
     #[error("there is no {what} {id:?}")]
     NotFound {
+        /// What kind of thing.
+        what: &'static str,
+        /// Its id.
+        id: String,
+    },
+    /// There is one of this name already.
+    #[error("there is a {what} {id:?} already")]
+    Exists {
         /// What kind of thing.
         what: &'static str,
         /// Its id.

@@ -10,7 +10,9 @@ use voxgate_protocol::audio::SampleRate;
 use voxgate_protocol::bridge::{BridgeTraits, TurnOwner};
 use voxgate_protocol::id::SessionId;
 use voxgate_protocol::settings::SessionSettings;
+use voxgate_protocol::tenant::TenantPath;
 use voxgate_providers::bridge::{BridgeEnds, COMMAND_CAPACITY, bridge};
+use voxgate_signaling::live::{LiveSessions, SessionFacts};
 use voxgate_signaling::permit::Places;
 
 use super::*;
@@ -26,6 +28,19 @@ const TRAITS: BridgeTraits = BridgeTraits {
     transcribes: false,
 };
 
+pub(super) fn presence() -> Presence {
+    LiveSessions::default().enter(SessionFacts {
+        session: SessionId::from("sess_1"),
+        call: None,
+        tenancy: TenantPath::default(),
+        model: "m".to_owned(),
+        transport: "websocket",
+        purpose: "conversation",
+        revision: RevisionName::default(),
+        began_at_unix_ms: 0,
+    })
+}
+
 fn dialogue(places: &Places) -> (Dialogue, BridgeEnds) {
     let (ringer, wake) = Ringer::new(|| {});
     let (near, far) = bridge(TRAITS, wake);
@@ -35,6 +50,7 @@ fn dialogue(places: &Places) -> (Dialogue, BridgeEnds) {
         settings: SessionSettings::default(),
         route: Route::to(ModelPattern::Exact("m".to_owned()), Target::new("p", None)),
         permit: places.take(KeyIndex(0)).unwrap(),
+        presence: presence(),
         ticket: None,
         resumed: None,
         allowed_events: None,

@@ -132,6 +132,11 @@ impl Account {
         self.spending.poll_timeout().map(|at| now + at.saturating_sub(unix))
     }
 
+    /// What the session has cost so far, estimates included.
+    pub(crate) fn cost(&self) -> NanoDollars {
+        self.spending.cost()
+    }
+
     /// What the session has to do next.
     pub(crate) fn poll_act(&mut self) -> Option<Act> {
         self.acts.pop_front()

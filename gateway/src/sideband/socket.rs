@@ -93,6 +93,9 @@ fn close_frame(end: &End, max_session: Duration) -> CloseFrame {
             }
             EndReason::Drained => (close_code::AWAY, "The gateway is shutting down.".into()),
             EndReason::KeyRevoked => (close_code::POLICY, "The key of the call was revoked.".into()),
+            EndReason::EndedByOperator => {
+                (close_code::POLICY, "The call was ended in the administration.".into())
+            }
             EndReason::Guardrail => {
                 (close_code::POLICY, "Something was said that this gateway does not allow.".into())
             }

@@ -308,6 +308,7 @@ impl Adapter {
             EndReason::ProviderFailed
             | EndReason::Drained
             | EndReason::SetupTimeout
+            | EndReason::EndedByOperator
             | EndReason::KeyRevoked => failed(reason.as_str()),
             EndReason::BudgetExhausted => failed("insufficient_quota"),
         };

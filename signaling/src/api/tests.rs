@@ -79,6 +79,7 @@ fn api() -> (Router, Arc<Host>) {
         }),
         places: Places::new(Admission::new(SessionLimits { total: 1, per_key: 1 })),
         gate: Gate::default(),
+        live: LiveSessions::default(),
         resumptions: Resumptions::new(Duration::from_secs(120), 10),
     };
     (router(api), host)

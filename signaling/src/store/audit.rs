@@ -164,7 +164,7 @@ async fn entries(
     rows.iter().map(stored).collect()
 }
 
-fn stored(row: &AnyRow) -> Result<StoredEntry, StoreError> {
+pub(super) fn stored(row: &AnyRow) -> Result<StoredEntry, StoreError> {
     Ok(StoredEntry {
         sequence: row.try_get(0)?,
         entry: AuditEntry {

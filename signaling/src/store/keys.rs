@@ -95,8 +95,12 @@ impl Store {
                 None => Err(StoreError::NotFound { what: "key", id: id.to_owned() }),
             };
         }
+        let place = sqlx::query("SELECT organisation_id, team_id FROM api_keys WHERE id = $1").bind(id);
+        let place = place.fetch_one(&mut *transaction).await?;
+        let (organisation, team): (String, String) = (place.try_get(0)?, place.try_get(1)?);
+        let detail = serde_json::json!({ "organisation": organisation, "team": team });
         super::tenants::count_change(&mut transaction).await?;
-        super::audit::append(&mut transaction, by, "key.revoke", id, &serde_json::json!({})).await?;
+        super::audit::append(&mut transaction, by, "key.revoke", id, &detail).await?;
         transaction.commit().await?;
         Ok(Done::Now)
     }
@@ -120,7 +124,7 @@ impl Store {
 
 const DAMAGED: StoreError = StoreError::Damaged { what: "key" };
 
-fn key(row: &AnyRow) -> Result<StoredKey, StoreError> {
+pub(super) fn key(row: &AnyRow) -> Result<StoredKey, StoreError> {
     let text = |column: usize| row.try_get::<String, _>(column);
     let agent: Option<String> = row.try_get(10)?;
     let tenancy = TenantPath {

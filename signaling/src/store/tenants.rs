@@ -41,19 +41,24 @@ impl Store {
     /// Adds an organisation, and says so in the audit log.
     ///
     /// # Errors
-    /// [`StoreError::Database`].
+    /// [`StoreError::Exists`] if there is one of this id.
     pub async fn add_organisation(&self, organisation: &Organisation, by: &Deed) -> Result<Done, StoreError> {
         let mut transaction = match self.begin(by, &organisation.id).await? {
             Begun::Fresh(transaction) => transaction,
             Begun::Before(subject) => return Ok(Done::Before(subject)),
         };
-        sqlx::query("INSERT INTO organisations (id, name, created_at) VALUES ($1, $2, $3)")
-            .bind(&organisation.id)
-            .bind(&organisation.name)
-            .bind(organisation.created_at)
-            .execute(&mut *transaction)
-            .await?;
-        let detail = serde_json::json!({ "name": organisation.name });
+        let added = sqlx::query(
+            "INSERT INTO organisations (id, name, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        )
+        .bind(&organisation.id)
+        .bind(&organisation.name)
+        .bind(organisation.created_at)
+        .execute(&mut *transaction)
+        .await?;
+        if added.rows_affected() == 0 {
+            return Err(StoreError::Exists { what: "organisation", id: organisation.id.clone() });
+        }
+        let detail = serde_json::json!({ "name": organisation.name, "organisation": organisation.id });
         count_change(&mut transaction).await?;
         super::audit::append(&mut transaction, by, "organisation.create", &organisation.id, &detail).await?;
         transaction.commit().await?;
@@ -63,7 +68,8 @@ impl Store {
     /// Adds a team, and says so in the audit log.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] if its organisation does not exist.
+    /// [`StoreError::NotFound`] if its organisation does not exist, [`StoreError::Exists`] if the organisation has a team of
+    /// this id.
     pub async fn add_team(&self, team: &Team, by: &Deed) -> Result<Done, StoreError> {
         let mut transaction = match self.begin(by, &team.id).await? {
             Begun::Fresh(transaction) => transaction,
@@ -71,7 +77,7 @@ impl Store {
         };
         let added = sqlx::query(
             "INSERT INTO teams (id, organisation_id, name, created_at) \
-             SELECT $1, id, $3, $4 FROM organisations WHERE id = $2",
+             SELECT $1, id, $3, $4 FROM organisations WHERE id = $2 ON CONFLICT DO NOTHING",
         )
         .bind(&team.id)
         .bind(&team.organisation_id)
@@ -80,9 +86,15 @@ impl Store {
         .execute(&mut *transaction)
         .await?;
         if added.rows_affected() == 0 {
-            return Err(StoreError::NotFound { what: "organisation", id: team.organisation_id.clone() });
+            let parent =
+                sqlx::query("SELECT id FROM organisations WHERE id = $1").bind(&team.organisation_id);
+            return Err(match parent.fetch_optional(&mut *transaction).await? {
+                Some(_) => StoreError::Exists { what: "team", id: team.id.clone() },
+                None => StoreError::NotFound { what: "organisation", id: team.organisation_id.clone() },
+            });
         }
-        let detail = serde_json::json!({ "name": team.name, "organisation": team.organisation_id });
+        let detail =
+            serde_json::json!({ "name": team.name, "organisation": team.organisation_id, "team": team.id });
         count_change(&mut transaction).await?;
         super::audit::append(&mut transaction, by, "team.create", &team.id, &detail).await?;
         transaction.commit().await?;
@@ -155,11 +167,11 @@ pub(super) async fn count_change(connection: &mut AnyConnection) -> Result<(), S
     Ok(())
 }
 
-fn organisation(row: &AnyRow) -> Result<Organisation, StoreError> {
+pub(super) fn organisation(row: &AnyRow) -> Result<Organisation, StoreError> {
     Ok(Organisation { id: row.try_get(0)?, name: row.try_get(1)?, created_at: row.try_get(2)? })
 }
 
-fn team(row: &AnyRow) -> Result<Team, StoreError> {
+pub(super) fn team(row: &AnyRow) -> Result<Team, StoreError> {
     Ok(Team {
         id: row.try_get(0)?,
         organisation_id: row.try_get(1)?,

@@ -26,6 +26,7 @@ use voxgate_signaling::permit::Places;
 
 use super::*;
 use crate::bridges::{Connected, LastTurn, Line, Ringer};
+use crate::dialogue::tests::presence;
 use crate::dialogue::{Dialogue, DialogueConfig, DialogueOutput};
 use crate::permissions::{AgentRules, Agents};
 
@@ -75,6 +76,7 @@ impl Stage {
             settings: SessionSettings::default(),
             route: Route::to(ModelPattern::Exact("m".to_owned()), Target::new("p", None)),
             permit: places.take(KeyIndex(0)).unwrap(),
+            presence: presence(),
             ticket: None,
             resumed: None,
             allowed_events: None,

@@ -14,11 +14,13 @@ use voxgate_protocol::audio::SampleRate;
 use voxgate_protocol::bridge::{BridgeTraits, TurnOwner};
 use voxgate_protocol::id::{NodeIndex, RelayId, SessionId};
 use voxgate_protocol::settings::SessionSettings;
+use voxgate_protocol::tenant::TenantPath;
 use voxgate_providers::bridge::{BridgeEnds, bridge};
 use voxgate_realtime::ApiError;
 use voxgate_relay::tunnel::{Endpoint, FrameHeader, Kind, Lane, Outgoing, Side, TunnelKey};
 use voxgate_relay::ufrag::UfragKey;
 use voxgate_signaling::host::SessionRequest;
+use voxgate_signaling::live::{LiveSessions, Presence, SessionFacts};
 use voxgate_signaling::permit::Places;
 
 use super::super::{Command, Restart, Start};
@@ -243,6 +245,19 @@ const TRAITS: BridgeTraits = BridgeTraits {
     transcribes: false,
 };
 
+fn presence() -> Presence {
+    LiveSessions::default().enter(SessionFacts {
+        session: SessionId::from("sess_1"),
+        call: None,
+        tenancy: TenantPath::default(),
+        model: "m".to_owned(),
+        transport: "webrtc",
+        purpose: "conversation",
+        revision: RevisionName::default(),
+        began_at_unix_ms: 0,
+    })
+}
+
 fn request(places: &Places) -> SessionRequest {
     SessionRequest {
         session_id: SessionId::from("sess_1"),
@@ -250,6 +265,7 @@ fn request(places: &Places) -> SessionRequest {
         settings: SessionSettings::default(),
         route: Route::to(ModelPattern::Exact("m".to_owned()), Target::new("p", None)),
         permit: places.take(KeyIndex(0)).unwrap(),
+        presence: presence(),
         ticket: None,
         resumed: None,
         allowed_events: None,

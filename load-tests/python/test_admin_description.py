@@ -1,0 +1,28 @@
+"""schemathesis reads the served description and tries what it can think of against a running gateway, all checks on."""
+
+import subprocess
+import sys
+import pathlib
+
+from conftest import KEY, running_gateway
+
+# The same requests every time.
+SEED = "5"
+EXAMPLES = "15"
+
+
+def test_the_administration_answers_as_it_is_described(tmp_path):
+    with running_gateway("routes: [{ model: '*', provider: local }]\nproviders: { local: { kind: local, decoders: 1 } }\n") as gateway:
+        program = pathlib.Path(sys.executable).with_name("schemathesis")
+        run = subprocess.run(
+            [
+                program, "run", f"http://{gateway.http}/admin/v1/openapi.json",
+                "--header", f"Authorization: Bearer {KEY}",
+                "--checks", "all", "--phases", "examples,coverage,fuzzing,stateful",
+                "--max-examples", EXAMPLES, "--seed", SEED, "--generation-deterministic",
+                "--no-color", "--continue-on-failure",
+            ],
+            cwd=tmp_path, capture_output=True, text=True, timeout=300,
+        )
+        print(run.stdout[-20_000:])
+        assert run.returncode == 0, run.stdout[-20_000:] + run.stderr[-2_000:]

@@ -1,0 +1,195 @@
+//! The table of acts and roles, and the door.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::to_bytes;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::Method;
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use voxgate_policy::decision::{Effect, Question};
+use voxgate_policy::directory::{Caller, Role, Scope};
+use voxgate_protocol::tenant::{OrganisationId, TeamId, TenantPath};
+
+use super::AdminApi;
+use super::order::MAX_BODY_BYTES;
+use super::reach::Reach;
+use super::reply::AdminError;
+use crate::api::{bearer, unix_now};
+use crate::terms::Terms;
+
+/// One act of the administration and who may do it. What stands in no rule cannot be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The HTTP method.
+    pub method: &'static str,
+    /// The path, as the description of the API writes it.
+    pub path: &'static str,
+    /// What it is about, in the words of policies.
+    pub subject: &'static str,
+    /// Whether it changes something.
+    pub writes: bool,
+    /// The roles that may, as far as the policies let them.
+    pub roles: &'static [Role],
+}
+
+/// Longest wait for the rest of a request that is refused.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Who sees.
+const READERS: &[Role] = &[Role::Owner, Role::Operator, Role::Auditor];
+/// Who minds running calls.
+const MINDERS: &[Role] = &[Role::Owner, Role::Operator];
+/// Who decides about everything else.
+const OWNERS: &[Role] = &[Role::Owner];
+
+const fn read(path: &'static str, subject: &'static str) -> Rule {
+    Rule { method: "GET", path, subject, writes: false, roles: READERS }
+}
+
+const fn write(
+    method: &'static str,
+    path: &'static str,
+    subject: &'static str,
+    roles: &'static [Role],
+) -> Rule {
+    Rule { method, path, subject, writes: true, roles }
+}
+
+const ORGANISATION: &str = "/admin/v1/organisations/{organisation}";
+const TEAMS: &str = "/admin/v1/organisations/{organisation}/teams";
+const TEAM: &str = "/admin/v1/organisations/{organisation}/teams/{team}";
+const KEYS: &str = "/admin/v1/organisations/{organisation}/teams/{team}/keys";
+const KEY: &str = "/admin/v1/organisations/{organisation}/teams/{team}/keys/{key}";
+
+/// Every act.
+pub const RULES: &[Rule] = &[
+    read("/admin/v1/sessions", "sessions"),
+    read("/admin/v1/sessions/{session}", "sessions"),
+    write("POST", "/admin/v1/sessions/{session}/end", "sessions", MINDERS),
+    read("/admin/v1/approvals", "approvals"),
+    write("POST", "/admin/v1/approvals/{approval}/approve", "approvals", MINDERS),
+    write("POST", "/admin/v1/approvals/{approval}/deny", "approvals", MINDERS),
+    read("/admin/v1/organisations", "organisations"),
+    write("POST", "/admin/v1/organisations", "organisations", OWNERS),
+    read(ORGANISATION, "organisations"),
+    write("PATCH", ORGANISATION, "organisations", OWNERS),
+    read(TEAMS, "teams"),
+    write("POST", TEAMS, "teams", OWNERS),
+    read(TEAM, "teams"),
+    write("PATCH", TEAM, "teams", OWNERS),
+    read("/admin/v1/keys", "keys"),
+    write("POST", KEYS, "keys", OWNERS),
+    read(KEY, "keys"),
+    write("PATCH", KEY, "keys", OWNERS),
+    write("DELETE", KEY, "keys", OWNERS),
+    Rule {
+        method: "GET",
+        path: "/admin/v1/audit",
+        subject: "audit",
+        writes: false,
+        roles: &[Role::Owner, Role::Auditor],
+    },
+];
+
+/// Somebody who came through the door.
+#[derive(Clone)]
+pub(super) struct Administrator {
+    pub(super) caller: Caller,
+    pub(super) reach: Reach,
+    rule: &'static Rule,
+    terms: Arc<Terms>,
+}
+
+impl Administrator {
+    /// How the audit log names them: their place in the tree.
+    pub(super) fn actor(&self) -> String {
+        self.caller.tenancy.to_string()
+    }
+
+    /// Whether a place in the tree exists for them as far as this act goes.
+    pub(super) fn covers(&self, path: &TenantPath) -> bool {
+        self.covers_team(&path.organisation, &path.team)
+    }
+
+    /// Whether a team exists for them as far as this act goes: it is in their reach, and the policies do not keep it away.
+    pub(super) fn covers_team(&self, organisation: &OrganisationId, team: &TeamId) -> bool {
+        // Policies speak of the caller's own organisation only; what others have is in nobody's reach but of those who run
+        // the gateway, and they were judged at the door.
+        let is_own = *organisation == self.caller.tenancy.organisation;
+        self.reach.covers(organisation, team) && (!is_own || self.is_permitted(Some(team)))
+    }
+
+    fn is_permitted(&self, team: Option<&TeamId>) -> bool {
+        let question = Question::Administer {
+            writes: self.rule.writes,
+            subject: self.rule.subject,
+            organisation: &self.caller.tenancy.organisation,
+            team,
+        };
+        let began = Instant::now();
+        let decision = self.terms.authorizer.decide(&self.caller, &question);
+        self.terms.host.decided(question.act(), &decision, began.elapsed());
+        // Nobody is asked about an act of the administration: what waits for a person is refused.
+        decision.effect == Effect::Allow
+    }
+}
+
+/// Lets in who may do what the request asks for.
+pub(super) async fn admit(State(api): State<AdminApi>, mut request: Request, next: Next) -> Response {
+    match judge(&api, &request) {
+        Ok(administrator) => {
+            request.extensions_mut().insert(administrator);
+            next.run(request).await
+        }
+        Err(refusal) => {
+            // A body that nobody reads would cost the client its connection, and some lose the answer with it.
+            let _ = tokio::time::timeout(DRAIN_TIMEOUT, to_bytes(request.into_body(), MAX_BODY_BYTES)).await;
+            refusal.into_response()
+        }
+    }
+}
+
+fn judge(api: &AdminApi, request: &Request) -> Result<Administrator, AdminError> {
+    let credential = bearer(request.headers());
+    let (terms, principal) =
+        api.terms.with(|| api.identity.authenticate(credential, unix_now(), Scope::Admin));
+    let principal = principal?;
+    if principal.is_client_secret {
+        return Err(AdminError::denied("A client secret does not open the administration."));
+    }
+    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str).unwrap_or_default();
+    let Some(rule) = rule(request.method(), path) else { return Err(no_such_method(path)) };
+    let caller = principal.caller;
+    if !rule.roles.contains(&caller.role) {
+        let message = format!("The role '{}' does not allow this.", caller.role.as_str());
+        return Err(AdminError::denied(message));
+    }
+    let administrator = Administrator { reach: Reach::of(&caller), caller, rule, terms };
+    let team = match &administrator.reach {
+        Reach::Team(_, team) => Some(team.clone()),
+        Reach::Organisation(_) | Reach::Installation => None,
+    };
+    if !administrator.is_permitted(team.as_ref()) {
+        return Err(AdminError::denied("The policies of this gateway do not allow this."));
+    }
+    Ok(administrator)
+}
+
+/// The rule of a request. HEAD is GET without the body.
+fn rule(method: &Method, path: &str) -> Option<&'static Rule> {
+    let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+    RULES.iter().find(|rule| rule.method == method && rule.path == path)
+}
+
+fn no_such_method(path: &str) -> AdminError {
+    let known = RULES.iter().filter(|rule| rule.path == path);
+    let known: Vec<&str> = known.map(|rule| rule.method).collect();
+    AdminError::no_such_method(&known.join(", "))
+}
+
+/// What no rule names.
+pub(super) async fn unknown() -> AdminError {
+    AdminError::not_found("address")
+}

@@ -1,0 +1,164 @@
+//! What is asked for: queries, paths and bodies, read strictly.
+
+use axum::body::to_bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
+use voxgate_policy::key::KeyHash;
+
+use super::access::Administrator;
+use super::reply::AdminError;
+use crate::api::unix_now_ms;
+use crate::store::audit::Deed;
+use crate::store::request::RequestMark;
+
+/// Largest body. The largest that makes sense is below one kilobyte.
+pub(super) const MAX_BODY_BYTES: usize = 16 * 1024;
+
+/// Longest `Idempotency-Key`.
+const LONGEST_MARK: usize = 100;
+
+/// Longest name for people, in characters.
+const LONGEST_NAME: usize = 100;
+
+/// The header that makes a write happen once.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it only describes")]
+pub(super) struct IdempotencyKey {
+    /// Sent again with the same key, the request is answered and does nothing.
+    #[param(
+        rename = "Idempotency-Key",
+        min_length = 1,
+        max_length = 100,
+        pattern = "^[!-~]+$",
+        nullable = false
+    )]
+    idempotency_key: Option<String>,
+}
+
+/// The place a path names. One that cannot be a place is one that does not exist.
+pub(super) struct At<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for At<T> {
+    type Rejection = AdminError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, AdminError> {
+        let place = Path::from_request_parts(parts, state).await;
+        place.map(|Path(place)| Self(place)).map_err(|_| AdminError::not_found("address"))
+    }
+}
+
+/// The query, without anything unknown.
+pub(super) struct Asked<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
+    type Rejection = AdminError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AdminError> {
+        let read = Query::try_from_uri(&parts.uri);
+        read.map(|Query(asked)| Self(asked)).map_err(|error| {
+            let reason = error.body_text();
+            AdminError::invalid(format!("The query cannot be read: {reason}."))
+        })
+    }
+}
+
+/// Who came in.
+pub(super) struct By(pub(super) Administrator);
+
+impl<S: Send + Sync> FromRequestParts<S> for By {
+    type Rejection = AdminError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AdminError> {
+        // Without the door nobody is let in.
+        let administrator = parts.extensions.get::<Administrator>().cloned();
+        administrator.map(Self).ok_or_else(|| AdminError::denied("Nobody checked who asks for this."))
+    }
+}
+
+/// A write with a body: what to do, and who does it.
+pub(super) struct Order<T> {
+    pub(super) what: T,
+    pub(super) by: Deed,
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Order<T> {
+    type Rejection = AdminError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, AdminError> {
+        let (parts, body) = request.into_parts();
+        if !is_json(&parts.headers) {
+            let message = "Send the body as application/json.";
+            return Err(AdminError::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                message,
+            ));
+        }
+        let body = to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| {
+            let message = format!("The body is larger than {MAX_BODY_BYTES} bytes.");
+            AdminError::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message)
+        })?;
+        let what = serde_json::from_slice(&body)
+            .map_err(|error| AdminError::invalid(format!("The body is not as described: {error}.")))?;
+        Ok(Self { what, by: deed(&parts, &body)? })
+    }
+}
+
+/// A write without a body.
+pub(super) struct BareOrder(pub(super) Deed);
+
+impl<S: Send + Sync> FromRequestParts<S> for BareOrder {
+    type Rejection = AdminError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AdminError> {
+        deed(parts, &[]).map(Self)
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = value.and_then(|value| value.split(';').next()).unwrap_or_default();
+    kind.trim().eq_ignore_ascii_case("application/json")
+}
+
+fn deed(parts: &Parts, body: &[u8]) -> Result<Deed, AdminError> {
+    let administrator = parts.extensions.get::<Administrator>();
+    let actor = administrator.map(Administrator::actor).unwrap_or_default();
+    let request = match parts.headers.get("idempotency-key") {
+        Some(value) => {
+            Some(RequestMark { request: mark(value.as_bytes())?, fingerprint: fingerprint(parts, body) })
+        }
+        None => None,
+    };
+    Ok(Deed { actor, at_unix_ms: unix_now_ms() as i64, request })
+}
+
+fn mark(value: &[u8]) -> Result<String, AdminError> {
+    let is_fit = |byte: &u8| byte.is_ascii_graphic();
+    if value.is_empty() || value.len() > LONGEST_MARK || !value.iter().all(is_fit) {
+        let message =
+            format!("An Idempotency-Key has 1 to {LONGEST_MARK} printable ASCII characters without spaces.");
+        return Err(AdminError::invalid(message).with_param("Idempotency-Key"));
+    }
+    Ok(String::from_utf8_lossy(value).into_owned())
+}
+
+/// Everything that is asked for, hashed: the same key with something else is a mistake.
+fn fingerprint(parts: &Parts, body: &[u8]) -> String {
+    let body = KeyHash::of(&String::from_utf8_lossy(body)).to_hex();
+    KeyHash::of(&format!("{} {} {body}", parts.method, parts.uri.path())).to_hex()
+}
+
+/// A name for people.
+pub(super) fn checked_name(name: &str) -> Result<&str, AdminError> {
+    let is_control = |letter: char| letter <= '\u{1f}' || letter == '\u{7f}';
+    if name.is_empty() || name.chars().count() > LONGEST_NAME || name.contains(is_control) {
+        let message = format!("'name' has 1 to {LONGEST_NAME} characters, none of them a control character.");
+        return Err(AdminError::invalid(message).with_param("name"));
+    }
+    Ok(name)
+}

@@ -1,0 +1,77 @@
+//! Long lists, a piece at a time.
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::reply::AdminError;
+
+/// Most items of a page.
+const MOST: u32 = 200;
+
+/// Items of a page where nobody says how many.
+const USUAL: u32 = 50;
+
+/// Longest cursor: three names of 64 characters and what is between them.
+const LONGEST_CURSOR: usize = 200;
+
+/// Which piece of a list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PageQuery {
+    /// How many items at most.
+    #[param(minimum = 1, maximum = 200, default = 50, nullable = false)]
+    pub(super) limit: Option<u32>,
+    /// `next` of the page before. Default: the first page.
+    #[param(max_length = 200, pattern = "^[A-Za-z0-9._~/-]*$", nullable = false)]
+    pub(super) after: Option<String>,
+}
+
+impl PageQuery {
+    /// How many items, and behind what.
+    pub(super) fn read(self) -> Result<Piece, AdminError> {
+        let limit = self.limit.unwrap_or(USUAL);
+        if !(1..=MOST).contains(&limit) {
+            let message = format!("'limit' is from 1 to {MOST}.");
+            return Err(AdminError::invalid(message).with_param("limit"));
+        }
+        let after = self.after.unwrap_or_default();
+        let is_fit =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'/' | b'-');
+        if after.len() > LONGEST_CURSOR || !after.bytes().all(is_fit) {
+            return Err(AdminError::invalid("'after' is the 'next' of another page.").with_param("after"));
+        }
+        Ok(Piece { limit, after })
+    }
+}
+
+/// A piece of a list.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub(super) limit: u32,
+    pub(super) after: String,
+}
+
+impl Piece {
+    /// One more than fits, to see whether there is another page.
+    pub(super) const fn look_ahead(&self) -> u32 {
+        self.limit + 1
+    }
+
+    /// The page of what was found by looking ahead.
+    pub(super) fn cut<T>(&self, mut items: Vec<T>, cursor: impl Fn(&T) -> String) -> Page<T> {
+        let goes_on = items.len() > self.limit as usize;
+        items.truncate(self.limit as usize);
+        let next = items.last().filter(|_| goes_on).map(cursor);
+        Page { items, next }
+    }
+}
+
+/// A piece of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Page<T> {
+    /// In their order.
+    pub(super) items: Vec<T>,
+    /// Give it back as `after` for the next page; null on the last one.
+    pub(super) next: Option<String>,
+}

@@ -32,6 +32,11 @@ bench-conversation: ## Measure interruption, truncation and first audio as a cal
 bench-relay: ## Measure the relay beside a raw forwarder, coturn and turn-rs; keep the record in load-tests/runs/
 	@scripts/bench-relay $(ARGS)
 
+.PHONY: bench-events
+bench-events: ## Measure the cost of an audio event beside SMG and LiteLLM; keep the record in load-tests/runs/
+	@scripts/install test
+	@scripts/bench-events $(ARGS)
+
 .PHONY: bench-policy
 bench-policy: ## Measure the time of a decision by the number of policies
 	cargo run --release --locked --quiet -p voxgate-policy --example decision_time

@@ -1,7 +1,8 @@
 //! How long a decision takes, by the number of policies: `make bench-policy`.
 //!
-//! Two kinds of sets. *Spread*: a quarter of the policies is for everybody, the others for one of twenty teams each, over all
-//! acts, as an installation grows. *Piled*: every policy is for the same team and the same act, the worst there is. Times are
+//! Three kinds of sets. *Spread*: a quarter of the policies is for everybody, the others for one of twenty teams each, over all
+//! acts, as an installation grows. *Tools*: every policy is for the same team and the same act, each for another tool.
+//! *Piled*: the same, but each policy is about every tool, the worst there is. Times are
 //! of single decisions, request and entities included; processor time is what the kernel counted for this thread.
 
 use std::error::Error;
@@ -36,16 +37,21 @@ fn spread(count: usize) -> String {
     text
 }
 
+fn tools(count: usize) -> String {
+    (0..count).map(|number| tool_policy(&format!("resource == Tool::\"tool-{number}\""), "true")).collect()
+}
+
 fn piled(count: usize) -> String {
-    let mut text = String::new();
-    for number in 0..count {
-        let _ = writeln!(
-            text,
-            "permit (principal in Team::\"acme/team-0\", action == Action::\"tool.call\", resource == Tool::\"tool-{number}\") \
-             when {{ principal in Role::\"member\" && principal.organisation == Organisation::\"acme\" }};"
-        );
-    }
-    text
+    (0..count)
+        .map(|number| tool_policy("resource", &format!("resource == Tool::\"tool-{number}\"")))
+        .collect()
+}
+
+fn tool_policy(resource: &str, condition: &str) -> String {
+    format!(
+        "permit (principal in Team::\"acme/team-0\", action == Action::\"tool.call\", {resource}) when {{ principal in \
+         Role::\"member\" && principal.organisation == Organisation::\"acme\" && {condition} }};\n"
+    )
 }
 
 /// Time this thread ran, as the kernel counts it (proc_pid_schedstat: nanoseconds on the processor come first).
@@ -101,6 +107,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .to_owned();
     for count in COUNTS {
         report += &measure("spread", count, &spread(count))?;
+        report += &measure("tools", count, &tools(count))?;
         report += &measure("piled", count, &piled(count))?;
     }
     std::io::stdout().write_all(report.as_bytes())?;

@@ -113,13 +113,13 @@ impl Authorizer {
     /// Whether this caller may do this. What cannot be judged is denied.
     #[must_use]
     pub fn decide(&self, caller: &Caller, question: &Question<'_>) -> Decision {
-        let Some((request, entities)) = self.put(caller, question) else {
+        let Some((request, entities, resource)) = self.put(caller, question) else {
             return Decision::denied(Vec::new());
         };
         let mut permits = Vec::new();
         let mut forbids = Vec::new();
         let mut obligations = Obligations::default();
-        for slice in self.slices.of(question.act(), &caller.tenancy) {
+        for slice in self.slices.of(question.act(), &caller.tenancy, &resource) {
             let response = self.engine.is_authorized(&request, &slice.set, &entities);
             if response.diagnostics().errors().next().is_some() {
                 // A policy that cannot be evaluated might have been one that forbids.
@@ -144,7 +144,7 @@ impl Authorizer {
         Decision { effect, policies: permits, obligations }
     }
 
-    fn put(&self, caller: &Caller, question: &Question<'_>) -> Option<(Request, Entities)> {
+    fn put(&self, caller: &Caller, question: &Question<'_>) -> Option<(Request, Entities, EntityUid)> {
         let mut entities = Vec::with_capacity(6);
         let principal: EntityUid = self.words.principal(caller, &mut entities)?;
         let resource = self.words.resource(caller, question, &mut entities)?;
@@ -152,8 +152,8 @@ impl Authorizer {
         let context: Context = question.context()?;
         // Policies are checked against the schema, and the words are made to fit it; checking every request again would
         // cost more than the decision.
-        let request = Request::new(principal, action, resource, context, None).ok()?;
-        Some((request, Entities::from_entities(entities, None).ok()?))
+        let request = Request::new(principal, action, resource.clone(), context, None).ok()?;
+        Some((request, Entities::from_entities(entities, None).ok()?, resource))
     }
 }
 

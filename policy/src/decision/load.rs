@@ -67,6 +67,8 @@ pub(super) struct Checked {
     pub(super) acts: Vec<Act>,
     /// The organisation, or organisation and team, outside of which it means nothing.
     pub(super) tenant: Option<Box<str>>,
+    /// The one resource it speaks of; `None` if there may be others.
+    pub(super) resource: Option<EntityUid>,
 }
 
 /// Checks the files, the default set if there are none, and the policies that always hold.
@@ -161,6 +163,7 @@ impl Reader {
             obligations,
             acts: acts(&policy.action_constraint()),
             tenant: tenant(&policy.principal_constraint()),
+            resource: only_resource(policy.resource_constraint()),
         });
     }
 
@@ -263,6 +266,17 @@ fn tenant(constraint: &PrincipalConstraint) -> Option<Box<str>> {
         "Team" => Some(id.into()),
         "Key" | "User" | "Agent" => id.rsplit_once('/').map(|(team, _)| team.into()),
         _ => None,
+    }
+}
+
+/// The resource a constraint is about, where it can be no other: what lies in an entity may be many.
+fn only_resource(constraint: ResourceConstraint) -> Option<EntityUid> {
+    match constraint {
+        ResourceConstraint::Eq(uid) => Some(uid),
+        ResourceConstraint::Any
+        | ResourceConstraint::In(_)
+        | ResourceConstraint::Is(_)
+        | ResourceConstraint::IsIn(..) => None,
     }
 }
 

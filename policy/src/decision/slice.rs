@@ -1,12 +1,12 @@
-//! Policies sorted by act and tenant, so that a decision looks only at those that can matter.
+//! Policies sorted by act, tenant and resource, so that a decision looks only at those that can matter.
 //!
-//! Cedar walks through every policy of a set, so its time grows with their number. A policy whose scope names another act
-//! or another tenant can never be satisfied; leaving it out changes no answer.
+//! Cedar walks through every policy of a set, so its time grows with their number. A policy whose scope names another act,
+//! another tenant or one other resource can never be satisfied; leaving it out changes no answer.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use cedar_policy::{PolicyId, PolicySet};
+use cedar_policy::{EntityUid, PolicyId, PolicySet};
 use voxgate_protocol::tenant::TenantPath;
 
 use super::load::Checked;
@@ -20,27 +20,39 @@ pub(super) struct Terms {
     pub(super) obligations: Obligations,
 }
 
-/// The policies of one act and one tenant.
+/// The policies of one act and one tenant, for one resource or for many.
 #[derive(Debug, Default)]
 pub(super) struct Slice {
     pub(super) set: PolicySet,
     pub(super) terms: HashMap<PolicyId, Arc<Terms>>,
 }
 
-/// Every slice that is not empty. The tenant is empty for policies that are for all.
+/// The policies of one act and one tenant.
+#[derive(Debug, Default)]
+struct Tenancy {
+    /// Those that are not for one resource alone.
+    general: Slice,
+    by_resource: HashMap<EntityUid, Slice>,
+}
+
+/// Every slice. The tenant is empty for policies that are for all.
 #[derive(Debug, Default)]
 pub(super) struct Slices {
-    by_act: BTreeMap<Act, BTreeMap<Box<str>, Slice>>,
+    by_act: BTreeMap<Act, BTreeMap<Box<str>, Tenancy>>,
 }
 
 impl Slices {
     pub(super) fn new(policies: Vec<Checked>) -> Self {
         let mut slices = Self::default();
-        for Checked { policy, name, forbids, obligations, acts, tenant } in policies {
+        for Checked { policy, name, forbids, obligations, acts, tenant, resource } in policies {
             let terms = Arc::new(Terms { name, forbids, obligations });
             let tenant = tenant.unwrap_or_default();
             for act in acts {
-                let slice = slices.by_act.entry(act).or_default().entry(tenant.clone()).or_default();
+                let tenancy = slices.by_act.entry(act).or_default().entry(tenant.clone()).or_default();
+                let slice = match &resource {
+                    Some(resource) => tenancy.by_resource.entry(resource.clone()).or_default(),
+                    None => &mut tenancy.general,
+                };
                 // Every policy has an id of its own, so none is refused.
                 if slice.set.add(policy.clone()).is_ok() {
                     slice.terms.insert(policy.id().clone(), Arc::clone(&terms));
@@ -50,11 +62,21 @@ impl Slices {
         slices
     }
 
-    /// The slices that can matter to this tenant: those for all, for its organisation, for its team.
-    pub(super) fn of(&self, act: Act, tenancy: &TenantPath) -> impl Iterator<Item = &Slice> {
+    /// The slices that can matter to this tenant and resource: those for all tenants, for its organisation, for its team.
+    pub(super) fn of(
+        &self,
+        act: Act,
+        tenancy: &TenantPath,
+        resource: &EntityUid,
+    ) -> impl Iterator<Item = &Slice> {
         let team = format!("{}/{}", tenancy.organisation, tenancy.team);
         let slices = self.by_act.get(&act);
         let places = ["", tenancy.organisation.as_str(), &team];
-        places.map(|place| slices.and_then(|slices| slices.get(place))).into_iter().flatten()
+        let tenancies = places.map(|place| slices.and_then(|slices| slices.get(place)));
+        let slices = tenancies.into_iter().flatten();
+        slices
+            .flat_map(|tenancy| [Some(&tenancy.general), tenancy.by_resource.get(resource)])
+            .flatten()
+            .filter(|slice| !slice.terms.is_empty())
     }
 }

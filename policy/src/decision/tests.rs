@@ -223,6 +223,13 @@ fn leaving_policies_out_changes_no_answer() {
             text.push_str(&format!("@id(\"{index}-{at}\") {effect} ({scope}, {action}, resource) {when};\n"));
         }
     }
+    text.push_str(
+        "@id(\"model\") permit (principal, action == Action::\"model.use\", resource == Model::\"m\");\n\
+         @id(\"tool\") forbid (principal in Team::\"acme/red\", action, resource == Tool::\"t\") when { principal in \
+         Role::\"auditor\" };\n\
+         @id(\"another\") forbid (principal in Organisation::\"acme\", action == Action::\"tool.call\", resource == \
+         Tool::\"another\");\n",
+    );
     let authorizer = load(&text);
     let isolation = include_str!("isolation.cedar");
     let whole: cedar_policy::PolicySet = format!("{text}{isolation}").parse().unwrap();
@@ -236,6 +243,7 @@ fn leaving_policies_out_changes_no_answer() {
                 START,
                 model("m", Some("eu")),
                 tool("t", Risk::Ordinary),
+                tool("another", Risk::Ordinary),
                 Question::RecordAudio { keep },
                 Question::DataTransfer { region: "eu" },
                 Question::Administer {
@@ -245,7 +253,7 @@ fn leaving_policies_out_changes_no_answer() {
                     team: None,
                 },
             ] {
-                let (request, entities) = authorizer.put(&caller, &question).unwrap();
+                let (request, entities, _) = authorizer.put(&caller, &question).unwrap();
                 let response = authorizer.engine.is_authorized(&request, &whole, &entities);
                 let mut expected: Vec<&str> = response
                     .diagnostics()

@@ -38,8 +38,9 @@ bench-events: ## Measure the cost of an audio event beside SMG and LiteLLM; keep
 	@scripts/bench-events $(ARGS)
 
 .PHONY: bench-policy
-bench-policy: ## Measure the time of a decision by the number of policies
+bench-policy: ## Measure the time of a decision by the number of policies, and of metering an event
 	cargo run --release --locked --quiet -p voxgate-policy --example decision_time
+	cargo run --release --locked --quiet -p voxgate-policy --example metering_cost
 
 .PHONY: faults
 faults: ## Kill, silence and move relays and callers mid-call, and keep the record (needs root)

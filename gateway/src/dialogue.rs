@@ -139,7 +139,7 @@ impl Dialogue {
         }
         let account = config.money.zip(target.as_ref()).map(|(money, target)| {
             let now = (Instant::now(), since_unix_epoch());
-            Account::open(money, now, permit.key(), session_id.clone(), target, &settings)
+            Account::open(money, now, caller.tenancy.clone(), session_id.clone(), target, &settings)
         });
         if let Some(target) = &target {
             tracing::info!(session = %session_id, served_by = target.name(), "a session begins");

@@ -1,16 +1,16 @@
-//! What sessions of this process cost: prices, budgets and the ledger's file behind one door.
+//! What sessions of this process cost: prices, budgets and the way to the ledger behind one door.
 
 mod account;
-mod journal;
+mod posting;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use voxgate_policy::key::KeyIndex;
-use voxgate_policy::money::budget::{Budget, BudgetTree, Demand, Draw};
-use voxgate_policy::money::day::UtcDay;
+use voxgate_policy::money::budget::{Budget, BudgetTree, Demand, Draw, Scope};
+use voxgate_policy::money::day::{UtcDay, Window};
 use voxgate_policy::money::ledger::{Certainty, Entry};
 use voxgate_policy::money::meter::{MeterConfig, Recogniser, Service};
 use voxgate_policy::money::price::{PriceBook, Prices};
@@ -18,12 +18,16 @@ use voxgate_policy::routing::Target;
 use voxgate_protocol::id::SessionId;
 use voxgate_protocol::money::NanoDollars;
 use voxgate_protocol::settings::SessionSettings;
-use voxgate_protocol::tenant::{KeyId, TenantPath};
+use voxgate_protocol::tenant::TenantPath;
 use voxgate_realtime::{ApiError, ErrorKind};
+use voxgate_signaling::outbox::{self, Outbox};
+use voxgate_signaling::store::{Store, StoreError};
 use voxgate_telemetry::metrics::Metrics;
 
+use crate::host::since_unix_epoch;
+
 pub(crate) use account::{Account, Act};
-use journal::Journal;
+use posting::Posting;
 
 /// What becomes of a model the price book does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,33 +52,67 @@ pub(crate) struct MoneyConfig {
 /// Everything about money that sessions share.
 pub(crate) struct Money {
     config: MoneyConfig,
-    budgets: Mutex<BudgetTree>,
-    journal: Journal,
+    budgets: Arc<Mutex<BudgetTree>>,
+    /// What running sessions cost so far, in nano-dollars.
+    running: Mutex<BTreeMap<SessionId, Arc<AtomicI64>>>,
+    posting: Posting,
     metrics: Arc<Metrics>,
 }
 
 impl Money {
-    /// Reads what was spent before from the ledger's files in this folder, and writes on there.
-    pub(crate) fn open(config: MoneyConfig, folder: &Path, metrics: Arc<Metrics>) -> std::io::Result<Self> {
-        let mut budgets = BudgetTree::new(config.budgets.iter().cloned());
-        if !config.budgets.is_empty() {
-            journal::read(folder, |entry| {
-                budgets.restore(entry.day.begins_at(), &entry.tenant, entry.amount);
-            })?;
+    /// Opens the node's outbox in this folder, hands what waits there to the store, and counts what the store says was spent
+    /// in the present window of every budget. While the store is away budgets begin with nothing spent; what they had spent is
+    /// counted as soon as it is back.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the outbox cannot be opened.
+    pub(crate) async fn open(
+        config: MoneyConfig,
+        folder: &Path,
+        store: Store,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, StoreError> {
+        let outbox = Outbox::open(&folder.join(outbox::FILE_NAME)).await?;
+        let budgets = Arc::new(Mutex::new(BudgetTree::new(config.budgets.iter().cloned())));
+        let wanted = config.budgets.iter().map(|budget| (budget.scope.clone(), budget.window));
+        let (began, wanted) = (since_unix_epoch(), wanted.collect());
+        let past = Past {
+            began,
+            wanted,
+            budgets: Arc::clone(&budgets),
+            outbox: outbox.clone(),
+            store: store.clone(),
+        };
+        let first = past.count().await;
+        let past = first.is_err().then_some(past);
+        if let Err(error) = first {
+            tracing::warn!(%error, "budgets do not know yet what was spent before this start");
         }
-        let journal = Journal::open(folder)?;
-        Ok(Self { config, budgets: Mutex::new(budgets), journal, metrics })
+        let posting = Posting::start(outbox, store, past, Arc::clone(&metrics));
+        let running = Mutex::default();
+        Ok(Self { config, budgets, running, posting, metrics })
+    }
+
+    #[expect(dead_code, reason = "for the list of running sessions")]
+    /// What a running session costs so far; `None` if it does not run here.
+    pub(crate) fn cost_of(&self, session: &SessionId) -> Option<NanoDollars> {
+        let cost = self.with_running(|running| running.get(session).cloned())?;
+        Some(NanoDollars::new(cost.load(Ordering::Relaxed)))
+    }
+
+    fn with_running<T>(&self, act: impl FnOnce(&mut BTreeMap<SessionId, Arc<AtomicI64>>) -> T) -> T {
+        act(&mut self.running.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether a session may begin as far as money is concerned.
     pub(crate) fn may_start(
         &self,
         now: Duration,
-        key: KeyIndex,
+        tenant: &TenantPath,
         target: &Target,
         model: &str,
     ) -> Result<(), ApiError> {
-        if !self.with_budgets(|budgets| budgets.has_left(now, &tenant_of(key))) {
+        if !self.with_budgets(|budgets| budgets.has_left(now, tenant)) {
             self.acted("refuse");
             return Err(ApiError::insufficient_quota());
         }
@@ -105,14 +143,14 @@ impl Money {
     fn meter(
         &self,
         now: Duration,
-        key: KeyIndex,
+        tenant: TenantPath,
         session: SessionId,
         target: &Target,
         settings: &SessionSettings,
     ) -> MeterConfig {
         let Service { provider, model, prices, recogniser } = self.service(now, target, settings);
         let version = Arc::clone(self.config.book.version());
-        MeterConfig { session, tenant: tenant_of(key), provider, model, prices, version, recogniser }
+        MeterConfig { session, tenant, provider, model, prices, version, recogniser }
     }
 
     fn service(&self, now: Duration, target: &Target, settings: &SessionSettings) -> Service {
@@ -134,7 +172,15 @@ impl Money {
         self.with_budgets(|budgets| budgets.draw(now, tenant, demand))
     }
 
-    fn keep(&self, entry: &Entry) {
+    /// Takes what a session said at once.
+    fn keep(&self, entries: Vec<Entry>) {
+        entries.iter().for_each(|entry| self.count(entry));
+        if !entries.is_empty() {
+            self.posting.hand_in(entries);
+        }
+    }
+
+    fn count(&self, entry: &Entry) {
         let provider = &[&*entry.provider];
         let dollars = entry.amount.as_shown_dollars();
         match entry.certainty {
@@ -151,18 +197,43 @@ impl Money {
         }
         let unheard = entry.unheard.as_shown_dollars().max(0.0);
         self.metrics.cost_unheard_dollars.with_label_values(provider).inc_by(unheard);
-        if !self.journal.write(entry) {
-            self.metrics.ledger_lost.inc();
-        }
     }
 
     fn acted(&self, action: &str) {
         self.metrics.budget_actions.with_label_values(&[action]).inc();
     }
 
-    /// Waits until everything is written.
-    pub(crate) fn finish(&self) {
-        self.journal.finish();
+    /// Waits until everything is written and, if the store is there, delivered.
+    pub(crate) async fn finish(&self) {
+        self.posting.finish().await;
+    }
+}
+
+/// What this process has to find out about the time before it.
+struct Past {
+    /// When this process began. What began later counts in its budgets already.
+    began: Duration,
+    wanted: BTreeSet<(Scope, Window)>,
+    budgets: Arc<Mutex<BudgetTree>>,
+    outbox: Outbox,
+    store: Store,
+}
+
+impl Past {
+    /// Delivers what an earlier process left, then counts what the store says was spent.
+    async fn count(&self) -> Result<(), StoreError> {
+        self.store.prepare().await?;
+        while self.outbox.deliver(&self.store).await? > 0 {}
+        let now = since_unix_epoch();
+        let mut spent = Vec::new();
+        for (scope, window) in &self.wanted {
+            spent.push(self.store.spent_between(scope, window.begins_at(now), self.began).await?);
+        }
+        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((scope, window), spent) in self.wanted.iter().zip(spent) {
+            budgets.restore(now, scope, *window, spent);
+        }
+        Ok(())
     }
 }
 
@@ -170,12 +241,4 @@ impl std::fmt::Debug for Money {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Money").field("book", self.config.book.version()).finish_non_exhaustive()
     }
-}
-
-/// The key in the data folder is `default`, those of `key_hashes` are `key-1`, `key-2`, … in the order they stand there;
-/// all of the team and the organisation `default`.
-fn tenant_of(key: KeyIndex) -> TenantPath {
-    let name = format!("key-{}", key.0);
-    let key = if key.0 == 0 { None } else { KeyId::new(&name).ok() };
-    TenantPath { key: key.unwrap_or_default(), ..TenantPath::default() }
 }

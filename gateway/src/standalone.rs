@@ -72,8 +72,9 @@ async fn serve(loaded: Loaded, source: Arc<dyn Source>) -> Result<(), StartError
     let metrics = Arc::new(Metrics::new().map_err(StartError::internal)?);
     let replay = config.replay.clone().map(ReplayLog::start).transpose();
     let replay = replay.map_err(StartError::system("the folder of replay.dir"))?.map(Arc::new);
-    let money = Money::open(config.money.clone(), &config.data_dir.join("ledger"), Arc::clone(&metrics));
-    let money = Arc::new(money.map_err(StartError::system("the folder of the ledger"))?);
+    let store = Store::name(&config.store.place)?;
+    let money = Money::open(config.money.clone(), &config.data_dir, store.clone(), Arc::clone(&metrics));
+    let money = Arc::new(money.await?);
     let edge = edge::start(&config, &data, &metrics, replay.clone(), Arc::clone(&money))?;
     if let Some(relay) = &edge.embedded {
         let read = Arc::clone(relay);
@@ -86,7 +87,6 @@ async fn serve(loaded: Loaded, source: Arc<dyn Source>) -> Result<(), StartError
     let keys = config::first_and(first_key.hash, &config.key_hashes, &config.keys);
     let book = KeyBook::new(keys).map_err(StartError::internal)?;
     let directory = book.directory();
-    let store = Store::name(&config.store.place)?;
     let memory = KeyMemory::new(data.path(roster::FILE_NAME));
     let roster = Roster::open(store.clone(), book.clone(), memory, config.store.tolerance).await?;
     let gate = Gate::default().following(roster.health(), config.store.when_away);
@@ -134,7 +134,7 @@ async fn serve(loaded: Loaded, source: Arc<dyn Source>) -> Result<(), StartError
     shut_down(&config, &places, &edge.commands, &drain, &sockets, &mut stop).await;
     handle.graceful_shutdown(Some(Duration::from_secs(1)));
     let _ = servers.await;
-    money.finish();
+    money.finish().await;
     if let Some(replay) = replay {
         replay.finish();
     }

@@ -1,13 +1,21 @@
 """Budgets, prices and the ledger: a budget that runs out ends the call with the right code, and not late."""
 
+import asyncio
 import contextlib
+import hashlib
 import json
+import signal
+import sqlite3
 import time
 
+import pytest
+import websockets
+from openai import AsyncOpenAI
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from conftest import gateway_config, running_gateway, start_simulator
+from conftest import gateway_config, running_gateway, start_gateway, start_simulator
+from webrtc_peer import call
 
 LIMIT = 30
 # One dollar for a minute of generated audio, so that an amount is a length of audio.
@@ -26,28 +34,41 @@ MARK_SECONDS = 2
 BYTES_PER_SECOND = 48_000
 
 
-@contextlib.contextmanager
-def gateway_with_budget(tmp_path, hard):
+def money(tmp_path, budgets):
     prices = tmp_path / "prices.yaml"
     prices.write_text(PRICES)
-    # Generated no faster than it is heard, and longer than the money lasts.
-    simulator, address = start_simulator("--answer-ms", "60000", "--speed", "1")
-    config = gateway_config(address) + f"""
+    return f"""
 money:
   prices: {prices}
   lease: "{LEASE_SECONDS}"
-  budgets: [{{ window: total, soft: "{hard / 2}", hard: "{hard}" }}]
+  budgets: {json.dumps(budgets)}
 """
+
+
+def total(hard, **scope):
+    return {"window": "total", "soft": str(hard / 2), "hard": str(hard), **scope}
+
+
+@contextlib.contextmanager
+def speaking_simulator():
+    # Generated no faster than it is heard, and longer than the money lasts.
+    simulator, address = start_simulator("--answer-ms", "60000", "--speed", "1")
     try:
-        with running_gateway(config) as running:
-            yield running
-            running.assert_nothing_is_left()
+        yield address
     finally:
         simulator.stop()
 
 
-def open_session(gateway):
-    headers = {"Authorization": f"Bearer {gateway.key}"}
+@contextlib.contextmanager
+def gateway_with_budget(tmp_path, hard, more=""):
+    with speaking_simulator() as address:
+        with running_gateway(gateway_config(address) + money(tmp_path, [total(hard)]) + more) as running:
+            yield running
+            running.assert_nothing_is_left()
+
+
+def open_session(gateway, key=None):
+    headers = {"Authorization": f"Bearer {key or gateway.key}"}
     url = f"ws://{gateway.http}/v1/realtime?model=sim"
     return connect(url, proxy=None, open_timeout=LIMIT, additional_headers=headers)
 
@@ -63,9 +84,39 @@ def events_until_closed(socket):
 
 
 def ledger_of(gateway):
-    lines = [line for path in sorted((gateway.data_dir / "ledger").glob("*.jsonl"))
-             for line in path.read_text().splitlines()]
-    return [json.loads(line) for line in lines]
+    """What the store holds."""
+    with contextlib.closing(sqlite3.connect(f"file:{gateway.data_dir}/voxgate.db?mode=ro", uri=True)) as database:
+        return [json.loads(entry) for (entry,) in database.execute("SELECT entry FROM ledger_entries ORDER BY id")]
+
+
+def waiting_in_the_outbox(gateway):
+    with contextlib.closing(sqlite3.connect(f"file:{gateway.data_dir}/outbox.db?mode=ro", uri=True)) as database:
+        return [json.loads(entry) for (entry,) in database.execute("SELECT entry FROM outbox")]
+
+
+def names_of(entries):
+    return [json.dumps(entry["id"], sort_keys=True) for entry in entries]
+
+
+def spent(entries):
+    return sum(entry["amount"] for entry in entries)
+
+
+def wait_for(what, found):
+    until = time.monotonic() + LIMIT
+    while not found():
+        assert time.monotonic() < until, f"{what} never came"
+        time.sleep(0.05)
+
+
+def hear(socket, seconds):
+    """Reads until this much of an answer was heard. Gives what it costs at least, in nano-dollars."""
+    seen = 0
+    while seen < BYTES_PER_SECOND * seconds:
+        event = json.loads(socket.recv(timeout=LIMIT))
+        if event["type"] == "response.output_audio.delta":
+            seen += len(event["delta"]) * 3 // 4
+    return seen * 1_000_000_000 // BYTES_PER_SECOND
 
 
 def seconds_heard(events):
@@ -111,20 +162,180 @@ def test_every_answer_stands_in_the_ledger_with_what_it_cost(tmp_path):
     with gateway_with_budget(tmp_path, 1_000) as gateway:
         with open_session(gateway) as socket:
             socket.send(json.dumps({"type": "response.create"}))
-            seen = 0
-            while seen < BYTES_PER_SECOND * 3:
-                event = json.loads(socket.recv(timeout=LIMIT))
-                if event["type"] == "response.output_audio.delta":
-                    seen += len(event["delta"]) * 3 // 4
             # Gone in the middle of the answer: whoever leaves is billed, a dollar for each second.
+            owed = hear(socket, 3)
         gateway.wait_for_metric(0, "voxgate_sessions")
-        # Written by a thread of its own: the last entries may still be on their way.
-        owed = seen * 1_000_000_000 // BYTES_PER_SECOND
-        until = time.monotonic() + LIMIT
-        while sum(entry["amount"] for entry in ledger_of(gateway)) < owed:
-            assert time.monotonic() < until, ledger_of(gateway)
-            time.sleep(0.05)
+        wait_for("the ledger", lambda: spent(ledger_of(gateway)) >= owed)
         entries = ledger_of(gateway)
         assert entries and all(isinstance(entry["amount"], int) for entry in entries)
-        assert len({json.dumps(entry["id"], sort_keys=True) for entry in entries}) == len(entries)
+        assert len(set(names_of(entries))) == len(entries)
         assert {entry["tenant"]["organisation"] for entry in entries} == {"default"}
+
+
+def test_a_gateway_killed_in_the_middle_of_an_answer_bills_it_once_and_remembers_its_budgets(tmp_path):
+    hard = 12
+    with speaking_simulator() as address:
+        config = gateway_config(address) + money(tmp_path, [total(hard), {"window": "hour", "hard": str(hard)}])
+        gateway = start_gateway(tmp_path / "data", config)
+        socket = open_session(gateway)
+        socket.send(json.dumps({"type": "response.create"}))
+        owed = hear(socket, 5)
+        gateway.process.stop(signal.SIGKILL)
+        kept = {name: entry for entry in ledger_of(gateway) + waiting_in_the_outbox(gateway)
+                for name in names_of([entry])}
+        assert spent(kept.values()) >= owed, "what was heard is covered by what reached the disk"
+        assert {entry["certainty"] for entry in kept.values()} == {"estimated"}
+
+        gateway = start_gateway(tmp_path / "data", config)
+        try:
+            assert waiting_in_the_outbox(gateway) == [], "delivered before the first session"
+            entries = ledger_of(gateway)
+            assert dict(zip(names_of(entries), entries)) == kept
+            assert len(entries) == len(kept)
+            # What was spent before the kill is spent.
+            with open_session(gateway) as again:
+                again.send(json.dumps({"type": "response.create"}))
+                events, code, _ = events_until_closed(again)
+            assert code == 1008
+            assert seconds_heard(events) <= hard - owed / 1e9 + LEASE_SECONDS
+        finally:
+            assert gateway.process.stop() == 0
+        assert waiting_in_the_outbox(gateway) == []
+
+
+RED, BLUE, CLERK = "vg_red_key_of_a_test", "vg_blue_key_of_a_test", "vg_clerk_key_of_a_test"
+
+
+PLACES = {RED: ("acme", "red", "web", None), BLUE: ("acme", "blue", "web", None),
+          CLERK: ("acme", "red", "desk", "clerk")}
+
+
+def organisations():
+    digest = lambda key: hashlib.sha256(key.encode()).hexdigest()
+    return f"""organisations:
+  acme:
+    teams:
+      red:
+        keys:
+          web: {{ hash: {digest(RED)} }}
+          desk: {{ hash: {digest(CLERK)}, agent: clerk }}
+      blue: {{ keys: {{ web: {{ hash: {digest(BLUE)} }} }} }}
+"""
+
+
+@pytest.mark.parametrize("scope, stops, goes_on", [
+    ({}, [RED, BLUE, CLERK], None),
+    ({"team": "red"}, [RED, CLERK], BLUE),
+    ({"team": "red", "key": "web"}, [RED], CLERK),
+    ({"team": "red", "key": "desk", "agent": "clerk"}, [CLERK], RED),
+], ids=["organisation", "team", "key", "agent"])
+def test_a_budget_of_any_level_stops_who_is_below_it_and_nobody_else(tmp_path, scope, stops, goes_on):
+    hard = 1
+    with speaking_simulator() as address:
+        budgets = [total(hard, organisation="acme", **scope)]
+        config = gateway_config(address) + money(tmp_path, budgets) + organisations()
+        with running_gateway(config) as gateway:
+            for key in stops:
+                with open_session(gateway, key) as socket:
+                    with contextlib.suppress(ConnectionClosed):
+                        socket.send(json.dumps({"type": "response.create"}))
+                    events, code, _ = events_until_closed(socket)
+                assert code == 1008
+                assert "insufficient_quota" in [event["error"]["code"] for event in events if event["type"] == "error"]
+            if goes_on:
+                with open_session(gateway, goes_on) as socket:
+                    socket.send(json.dumps({"type": "response.create"}))
+                    hear(socket, hard + LEASE_SECONDS)
+            gateway.assert_nothing_is_left()
+            wait_for("the end of the outbox", lambda: not waiting_in_the_outbox(gateway))
+            payers = {PLACES[key] for key in (*stops, goes_on) if key}
+            paths = {tuple(entry["tenant"].values()) for entry in ledger_of(gateway)}
+            assert paths <= payers and (paths == payers or not scope)
+
+
+def test_the_official_client_takes_the_end_of_a_budget_as_final(tmp_path):
+    async def run(gateway):
+        asked_to_come_back = []
+        client = AsyncOpenAI(api_key=gateway.key, base_url=gateway.base)
+        events = []
+        async with client.realtime.connect(
+            model="sim", on_reconnecting=lambda event: asked_to_come_back.append(event)
+        ) as connection:
+            await connection.response.create()
+            with pytest.raises(ConnectionClosed) as closed:
+                async for event in connection:
+                    events.append(event)
+        return events, closed.value.rcvd.code, asked_to_come_back
+
+    with gateway_with_budget(tmp_path, HARD_SECONDS) as gateway:
+        events, code, asked_to_come_back = asyncio.run(asyncio.wait_for(run(gateway), 2 * LIMIT))
+        errors = [event.error.code for event in events if event.type == "error"]
+        assert (errors, code, asked_to_come_back) == (["insufficient_quota"], 1008, [])
+        assert gateway.metric("voxgate_sessions_started_total", leg="websocket") == 1
+
+
+def test_a_webrtc_call_without_money_is_told_and_ended(tmp_path):
+    with gateway_with_budget(tmp_path, HARD_SECONDS) as gateway:
+        async def scenario(peer):
+            await peer.connect(gateway, model="sim")
+            peer.send({"type": "response.create"})
+            await peer.answer_is_audible()
+            error = await peer.event("error")
+            await peer.ended()
+            return error, peer.audible_frames * 0.02
+
+        error, heard = call(scenario)
+        assert (error["error"]["type"], error["error"]["code"]) == ("insufficient_quota", "insufficient_quota")
+        assert heard <= HARD_SECONDS + LEASE_SECONDS
+
+
+CALLS = 200
+# Dollars a second: the simulator speaks no faster than it is heard.
+RATE = 1
+
+
+async def one_of_many(gateway):
+    """One call until it is ended. Gives the bytes heard, when a budget's worth was heard, and the code of the close."""
+    headers = {"Authorization": f"Bearer {gateway.key}"}
+    url = f"ws://{gateway.http}/v1/realtime?model=sim"
+    heard, code, last_audio = 0, None, None
+    async with websockets.connect(
+        url, proxy=None, open_timeout=2 * LIMIT, additional_headers=headers, max_queue=None, ping_interval=None
+    ) as socket:
+        try:
+            await socket.send('{"type": "response.create"}')
+            while True:
+                text = await socket.recv()
+                # 200 streams in one interpreter: only what has to be is parsed.
+                if '"response.output_audio.delta"' in text:
+                    heard += len(json.loads(text)["delta"]) * 3 // 4
+                    last_audio = time.monotonic()
+        except ConnectionClosed as closed:
+            code = closed.rcvd.code
+    return heard, last_audio, time.monotonic(), code
+
+
+def test_two_hundred_calls_overspend_a_small_budget_by_no_more_than_is_promised(tmp_path, record_property):
+    hard = 600
+    with gateway_with_budget(tmp_path, hard, "limits: { sessions: 1000, sessions_per_key: 1000 }\n") as gateway:
+        async def run():
+            return await asyncio.wait_for(asyncio.gather(*(one_of_many(gateway) for _ in range(CALLS))), 4 * LIMIT)
+
+        calls = asyncio.run(run())
+        assert [code for *_, code in calls] == [1008] * CALLS
+        gateway.wait_for_metric(0, "voxgate_sessions")
+        wait_for("the end of the outbox", lambda: not waiting_in_the_outbox(gateway))
+        entries = ledger_of(gateway)
+        billed, heard = spent(entries) / 1e9, sum(call[0] for call in calls) / BYTES_PER_SECOND
+        # From the last sound of a call to its close: the way of the cancel and back lies within it.
+        latency = max(closed - last for _, last, closed, _ in calls if last)
+        promised = CALLS * (LEASE_SECONDS + RATE * latency)
+        figures = {"budget": hard, "billed": billed, "heard": heard, "overspent": billed - hard,
+                   "promised": promised, "slowest_cancel_s": latency, "entries": len(entries)}
+        print(figures)
+        record_property("figures", figures)
+        assert billed - hard <= promised
+        assert heard - hard <= promised
+        # A promise is easy to keep by stopping everybody at once.
+        assert billed > hard / 2
+        assert len(set(names_of(entries))) == len(entries)

@@ -5,6 +5,7 @@
 //!
 //! - [`day`]: days and budget windows of UTC.
 //! - [`price`]: what a model costs, and the dated book of such prices.
+//! - [`invoice`]: a provider's invoice beside the ledger.
 //! - [`ledger`]: entries that are only ever added, and their totals.
 //! - [`outbox`]: entries on their way to a store, exactly once in effect.
 //! - [`meter`]: one session's usage, from the wire and from its provider, made into entries.
@@ -13,6 +14,7 @@
 
 pub mod budget;
 pub mod day;
+pub mod invoice;
 pub mod ledger;
 pub mod meter;
 pub mod outbox;
@@ -20,4 +22,4 @@ pub mod price;
 pub mod spending;
 
 #[cfg(test)]
-mod scripted_day;
+mod tests;

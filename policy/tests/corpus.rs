@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use voxgate_policy::money::invoice;
 use voxgate_policy::token::{Issuer, KeySet, claimed_issuer, verify};
 use voxgate_policy::tool::{ArgumentLimit, ToolRule, ToolRules};
 use voxgate_protocol::tenant::{OrganisationId, TeamId};
@@ -59,4 +60,12 @@ fn of_all_tokens_only_the_signed_one_gets_in_and_no_key_set_breaks_anything() {
         }
     }
     assert_eq!(let_in, [("rsa.json".to_owned(), "rs256.jwt".to_owned())]);
+}
+
+#[test]
+fn of_all_invoices_only_the_sound_ones_are_read() {
+    for (name, text) in corpus("invoices") {
+        let is_sound = ["plain.csv", "quoted.csv"].contains(&name.as_str());
+        assert_eq!(invoice::parse(&text).is_ok(), is_sound, "{name}");
+    }
 }

@@ -6,6 +6,7 @@
 //! - [`tenants`]: organisations and teams.
 //! - [`keys`]: API keys, as hashes.
 //! - [`ledger`]: what sessions cost.
+//! - [`usage`]: the same, added up.
 //! - [`request`]: requests that may come twice and are to do something once.
 //! - [`administration`]: what the administration asks of all of these.
 //! - [`audit`]: who did what, each entry chained to the one before it.
@@ -16,6 +17,7 @@ pub mod keys;
 pub mod ledger;
 pub mod request;
 pub mod tenants;
+pub mod usage;
 
 use std::fmt;
 use std::os::unix::fs::OpenOptionsExt as _;

@@ -382,7 +382,8 @@ pub(crate) enum UnknownPrice {
     Flag,
 }
 
-/// A limit of spending. Everything is `default` but the keys of `key_hashes`, which are `key-1`, `key-2` and so on.
+/// A limit of spending, of an organisation or of a part of one, by the names `organisations` gives them. Without organisations
+/// everything is `default` but the keys of `key_hashes`, which are `key-1`, `key-2` and so on.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Budget {

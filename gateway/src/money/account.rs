@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use voxgate_policy::key::KeyIndex;
 use voxgate_policy::money::spending::{Spending, SpendingOutput};
 use voxgate_policy::routing::Target;
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, OutputPart};
@@ -13,7 +13,7 @@ use voxgate_protocol::money::NanoDollars;
 use voxgate_protocol::settings::SessionSettings;
 use voxgate_protocol::tenant::TenantPath;
 
-use super::{Money, tenant_of};
+use super::Money;
 
 /// What the session has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,9 +27,12 @@ pub(crate) enum Act {
 /// One session's account.
 pub(crate) struct Account {
     money: Arc<Money>,
+    session: SessionId,
     tenant: TenantPath,
     provider: String,
     spending: Spending,
+    /// What it costs so far, for whoever looks at running sessions.
+    shown: Arc<AtomicI64>,
     began: Instant,
     /// The wall clock when the session began. From then on time is counted by the steady clock.
     began_unix: Duration,
@@ -38,22 +41,26 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// A session begins.
+    /// A session of this tenant begins.
     pub(crate) fn open(
         money: Arc<Money>,
         (now, now_unix): (Instant, Duration),
-        key: KeyIndex,
+        tenant: TenantPath,
         session: SessionId,
         target: &Target,
         settings: &SessionSettings,
     ) -> Self {
-        let meter = money.meter(now_unix, key, session, target, settings);
+        let meter = money.meter(now_unix, tenant.clone(), session.clone(), target, settings);
         let spending = Spending::new(now_unix, meter, money.config.lease);
+        let shown = Arc::new(AtomicI64::new(0));
+        money.with_running(|running| running.insert(session.clone(), Arc::clone(&shown)));
         let mut account = Self {
             money,
-            tenant: tenant_of(key),
+            session,
+            tenant,
             provider: target.provider.clone(),
             spending,
+            shown,
             began: now,
             began_unix: now_unix,
             acts: VecDeque::new(),
@@ -152,13 +159,15 @@ impl Account {
         let rest = self.spending.end(unix);
         self.money.draw(unix, &self.tenant, rest);
         self.settle(unix);
+        self.money.with_running(|running| running.remove(&self.session));
         Some(self.spending.cost())
     }
 
     fn settle(&mut self, now: Duration) {
+        let mut said = Vec::new();
         while let Some(output) = self.spending.poll_output() {
             match output {
-                SpendingOutput::Entry(entry) => self.money.keep(&entry),
+                SpendingOutput::Entry(entry) => said.push(*entry),
                 SpendingOutput::Draw(demand) if !self.has_ended => {
                     let draw = self.money.draw(now, &self.tenant, demand);
                     self.spending.drew(now, draw);
@@ -179,5 +188,14 @@ impl Account {
                 }
             }
         }
+        self.money.keep(said);
+        self.shown.store(self.spending.cost().get(), Ordering::Relaxed);
+    }
+}
+
+/// Whatever becomes of a session, what it drew and did not spend goes back.
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.close(Instant::now());
     }
 }

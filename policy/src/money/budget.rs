@@ -141,13 +141,16 @@ impl BudgetTree {
         Self { accounts }
     }
 
-    /// Counts what the ledger says was spent at a time, after a restart.
-    pub fn restore(&mut self, at: Duration, tenant: &TenantPath, spent: NanoDollars) {
-        self.on_each(at, tenant, |account| {
-            if account.window == account.budget.window.index(at) {
+    /// Counts what the ledger says was spent below a node in the present window, after a restart. Who was told of a soft limit
+    /// before is not told again.
+    pub fn restore(&mut self, now: Duration, scope: &Scope, window: Window, spent: NanoDollars) {
+        for account in self.accounts.get_mut(scope).into_iter().flatten() {
+            if account.budget.window == window {
+                account.roll(now);
                 account.spent = account.spent.saturating_add(spent);
+                account.warns();
             }
-        });
+        }
     }
 
     /// Whether anything is left for a session to begin with.

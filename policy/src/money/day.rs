@@ -60,6 +60,10 @@ impl UtcDay {
         Date::from_calendar_date(year, month, day).map(Self).map_err(|_| MalformedDay)
     }
 
+    fn first_of_month(self) -> Self {
+        Self(self.0.replace_day(1).unwrap_or(self.0))
+    }
+
     fn month_index(self) -> i64 {
         i64::from(self.0.year()) * 12 + i64::from(u8::from(self.0.month()))
     }
@@ -117,6 +121,18 @@ impl Window {
             Self::Total => 0,
         }
     }
+
+    /// When the window this time is in began, since the Unix epoch.
+    #[must_use]
+    pub fn begins_at(self, now: Duration) -> Duration {
+        let whole = |seconds: u64| Duration::from_secs(now.as_secs() / seconds * seconds);
+        match self {
+            Self::Hour => whole(SECONDS_PER_HOUR),
+            Self::Day => whole(SECONDS_PER_DAY),
+            Self::Month => UtcDay::of(now).first_of_month().begins_at(),
+            Self::Total => Duration::ZERO,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -155,5 +171,12 @@ mod tests {
         assert_eq!(Window::Total.index(last_of_november), Window::Total.index(first_of_december));
         assert_eq!(Window::Month.index(at(20_778, 0)), Window::Month.index(last_of_november));
         assert_eq!(Window::Day.index(at(20_787, 0)), Window::Day.index(last_of_november));
+        for window in [Window::Hour, Window::Day, Window::Month, Window::Total] {
+            assert!(window.begins_at(first_of_december) <= first_of_december);
+            let begin = window.begins_at(last_of_november);
+            assert_eq!(window.index(begin), window.index(last_of_november), "{window:?}");
+            let before = begin.checked_sub(Duration::from_nanos(1));
+            assert!(before.is_none_or(|before| window.index(before) < window.index(begin)), "{window:?}");
+        }
     }
 }

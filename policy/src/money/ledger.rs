@@ -93,6 +93,18 @@ pub enum Certainty {
     Unpriced,
 }
 
+impl Certainty {
+    /// The word in a table.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Estimated => "estimated",
+            Self::Confirmed => "confirmed",
+            Self::Unpriced => "unpriced",
+        }
+    }
+}
+
 /// What an amount was reckoned from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quantities {
@@ -121,8 +133,10 @@ pub struct Entry {
     pub model: Arc<str>,
     /// For which part of a turn.
     pub hop: Hop,
-    /// The day it happened.
+    /// The day its subject began.
     pub day: UtcDay,
+    /// When its subject began, since the Unix epoch: budgets of an hour ask.
+    pub at: Duration,
     /// The price book.
     pub prices: PriceVersion,
     /// How sure.
@@ -248,7 +262,8 @@ impl MemoryLedger {
     }
 }
 
-/// The two entries that replace an open estimate by what an invoice says.
+/// The two entries that replace an open estimate by what an invoice says. They count when the usage was, whenever the
+/// invoice came.
 ///
 /// # Errors
 /// [`LedgerError::Overflow`] for an amount that cannot be taken back.
@@ -256,11 +271,9 @@ pub fn confirmed_by_invoice(
     estimate: &Entry,
     open: NanoDollars,
     billed: NanoDollars,
-    day: UtcDay,
 ) -> Result<[Entry; 2], LedgerError> {
     let entry = |sequence, certainty, amount| Entry {
         id: EntryId { source: Source::Invoice, sequence, ..estimate.id.clone() },
-        day,
         certainty,
         amount,
         unheard: NanoDollars::ZERO,
@@ -289,6 +302,7 @@ mod tests {
             model: "gpt-realtime".into(),
             hop: Hop::Model,
             day: UtcDay::parse("2026-11-21").unwrap(),
+            at: Duration::from_secs(20_778 * 86_400),
             prices: "book".into(),
             certainty,
             amount: NanoDollars::new(nano),
@@ -318,7 +332,7 @@ mod tests {
         }
         let (estimate, open) = ledger.open_estimates()[0];
         assert_eq!(open, NanoDollars::new(42));
-        for entry in confirmed_by_invoice(estimate, open, NanoDollars::new(40), estimate.day).unwrap() {
+        for entry in confirmed_by_invoice(estimate, open, NanoDollars::new(40)).unwrap() {
             ledger.append(&entry).unwrap();
         }
         assert!(ledger.open_estimates().is_empty());

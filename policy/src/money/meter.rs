@@ -67,8 +67,10 @@ pub struct Recogniser {
 }
 
 /// Something that is still being used.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Running {
+    /// When it began. All of it counts there: an estimate and what takes it back are of one day.
+    began: Duration,
     /// Estimated so far, with marks.
     marked: NanoDollars,
     sequence: u32,
@@ -78,10 +80,18 @@ struct Running {
     characters: u64,
 }
 
+impl Running {
+    const fn since(began: Duration) -> Self {
+        let (marked, input) = (NanoDollars::ZERO, NanoDollars::ZERO);
+        Self { began, marked, sequence: 0, input, audio: Duration::ZERO, characters: 0 }
+    }
+}
+
 /// An answer that is over.
 #[derive(Clone, Debug)]
 struct Past {
     response: ResponseId,
+    began: Duration,
     item: Option<ItemId>,
     audio: Duration,
     /// What its speech cost.
@@ -137,7 +147,7 @@ impl Meter {
             has_ended: false,
         };
         if meter.is_by_time() {
-            meter.connection = Some(Running::default());
+            meter.connection = Some(Running::since(now));
             meter.tick(now);
         }
         meter
@@ -165,7 +175,8 @@ impl Meter {
     pub fn poll_timeout(&self) -> Option<Duration> {
         let is_running = self.connection.is_some() && !self.has_ended;
         let has_clock = self.config.prices.is_some_and(|prices| prices.wire.connected_minute.is_some());
-        (is_running && has_clock).then(|| self.ticked + MARK / 2)
+        // Twice within the half that is still covered when the next mark is due, so that the disk has time to take it.
+        (is_running && has_clock).then(|| self.ticked + MARK / 4)
     }
 
     /// Time passed.
@@ -173,9 +184,9 @@ impl Meter {
         self.ticked = now;
         let (Some(prices), Some(mut running)) = (self.config.prices, self.connection) else { return };
         let connected = now.saturating_sub(self.began);
-        let cost = self.by_time(&prices, connected, self.audio_in);
-        let ahead = self.by_time(&prices, connected + MARK, self.audio_in + MARK);
-        self.mark(now, &Subject::Connection, &mut running, cost, ahead);
+        let at = |more: Duration| self.by_time(&prices, connected + more, self.audio_in + more);
+        let (soon, ahead) = (at(MARK / 2), at(MARK));
+        self.mark(&Subject::Connection, &mut running, soon, ahead);
         self.connection = Some(running);
     }
 
@@ -193,26 +204,19 @@ impl Meter {
         if self.has_ended || self.answers.contains_key(response) || self.is_past(response) {
             return;
         }
-        let mut running = Running::default();
+        let mut running = Running::since(now);
         if let Some(prices) = self.config.prices {
             let heard = prices.listened_tokens(self.unread).unwrap_or_default();
             running.input = self.context.saturating_add(heard);
-            let ahead = running.input.saturating_add(prices.spoken(MARK, 0).unwrap_or_default());
-            self.mark(now, &Subject::Response(response.clone()), &mut running, NanoDollars::ZERO, ahead);
+            let ahead = self.so_far(&prices, &running, MARK);
+            self.mark(&Subject::Response(response.clone()), &mut running, ahead, ahead);
         }
         self.unread = Duration::ZERO;
         self.answers.insert(response.clone(), running);
     }
 
     /// A piece of an answer was generated.
-    pub fn spoke(
-        &mut self,
-        now: Duration,
-        response: &ResponseId,
-        item: &ItemId,
-        audio: Duration,
-        characters: u64,
-    ) {
+    pub fn spoke(&mut self, response: &ResponseId, item: &ItemId, audio: Duration, characters: u64) {
         let Some(mut running) = self.answers.get(response).copied() else { return };
         running.audio = running.audio.saturating_add(audio);
         running.characters = running.characters.saturating_add(characters);
@@ -220,15 +224,14 @@ impl Meter {
             self.items.insert(response.clone(), item.clone());
         }
         if let Some(prices) = self.config.prices {
-            let cost = self.so_far(&prices, &running, Duration::ZERO);
-            let ahead = self.so_far(&prices, &running, MARK);
-            self.mark(now, &Subject::Response(response.clone()), &mut running, cost, ahead);
+            let [soon, ahead] = [MARK / 2, MARK].map(|more| self.so_far(&prices, &running, more));
+            self.mark(&Subject::Response(response.clone()), &mut running, soon, ahead);
         }
         self.answers.insert(response.clone(), running);
     }
 
     /// An answer ended, and the provider says what it used, or nothing.
-    pub fn answer_done(&mut self, now: Duration, response: &ResponseId, usage: Option<TokenUsage>) {
+    pub fn answer_done(&mut self, response: &ResponseId, usage: Option<TokenUsage>) {
         let Some(running) = self.answers.remove(response) else {
             return;
         };
@@ -240,7 +243,7 @@ impl Meter {
         };
         let subject = Subject::Response(response.clone());
         let Some(prices) = self.config.prices else {
-            self.unpriced(now, subject, Hop::Model, used);
+            self.unpriced(running.began, subject, Hop::Model, used);
             return;
         };
         let by_wire = self.so_far(&prices, &running, Duration::ZERO);
@@ -255,12 +258,12 @@ impl Meter {
             None if prices.is_by_token() => (Certainty::Estimated, Source::Wire, Ok(by_wire)),
             None => (Certainty::Confirmed, Source::Wire, Ok(by_wire)),
         };
-        self.close(now, subject, Hop::Model, running, (certainty, source, reckoned), used);
+        self.close(subject, Hop::Model, running, (certainty, source, reckoned), used);
         let spoken = self.spoken(&prices, usage, &running);
         if let Some(usage) = usage {
             self.context = prices.input(&usage).unwrap_or_default().saturating_add(spoken);
         }
-        self.remember(response.clone(), running.audio, spoken);
+        self.remember(response.clone(), &running, spoken);
     }
 
     /// From now on this model turns the caller's words into text.
@@ -287,14 +290,14 @@ impl Meter {
         match self.config.recogniser.prices.map(|prices| prices.recognition(&usage)) {
             Some(reckoned) => {
                 let closing = (Certainty::Confirmed, Source::Provider, reckoned);
-                self.close(now, subject, Hop::Stt, Running::default(), closing, used);
+                self.close(subject, Hop::Stt, Running::since(now), closing, used);
             }
             None => self.unpriced(now, subject, Hop::Stt, used),
         }
     }
 
     /// Only this much of an answer was heard.
-    pub fn heard(&mut self, now: Duration, item: &ItemId, heard: Duration) {
+    pub fn heard(&mut self, item: &ItemId, heard: Duration) {
         let found = self.past.iter().position(|past| past.item.as_ref() == Some(item));
         let Some(index) = found else { return };
         let past = &mut self.past[index];
@@ -311,9 +314,10 @@ impl Meter {
         // Behind the entry that closed the answer, whose sequence is 0.
         past.corrections += 1;
         let (subject, sequence) = (Subject::Response(past.response.clone()), past.corrections);
+        let began = past.began;
         if news != NanoDollars::ZERO {
             let entry = self.entry(
-                now,
+                began,
                 subject,
                 Hop::Model,
                 (Source::Provider, sequence),
@@ -339,7 +343,7 @@ impl Meter {
             let used = Quantities { connected, audio_in: self.audio_in, ..Quantities::default() };
             let cost = self.by_time(&prices, connected, self.audio_in);
             let closing = (Certainty::Confirmed, Source::Wire, Ok(cost));
-            self.close(now, Subject::Connection, Hop::Model, running, closing, used);
+            self.close(Subject::Connection, Hop::Model, running, closing, used);
             // The marks taken back and the closing entry have numbers of their own.
             self.sequence = running.sequence + 2;
         }
@@ -355,7 +359,7 @@ impl Meter {
         self.config = MeterConfig { provider, model, prices, recogniser, ..self.config.clone() };
         (self.began, self.audio_in) = (now, Duration::ZERO);
         let sequence = self.sequence;
-        self.connection = self.is_by_time().then(|| Running { sequence, ..Running::default() });
+        self.connection = self.is_by_time().then(|| Running { sequence, ..Running::since(now) });
         self.tick(now);
     }
 
@@ -386,32 +390,26 @@ impl Meter {
         }
     }
 
-    fn remember(&mut self, response: ResponseId, audio: Duration, spoken: NanoDollars) {
+    fn remember(&mut self, response: ResponseId, running: &Running, spoken: NanoDollars) {
         let item = self.items.remove(&response);
         let (unheard, booked) = (Duration::ZERO, NanoDollars::ZERO);
-        self.past.push_back(Past { response, item, audio, spoken, unheard, booked, corrections: 0 });
+        let Running { began, audio, .. } = *running;
+        self.past.push_back(Past { response, began, item, audio, spoken, unheard, booked, corrections: 0 });
         if self.past.len() > REMEMBERED {
             self.past.pop_front();
         }
     }
 
-    /// Estimates up to `ahead`, once half of the last mark is used up: a mark that a crash keeps from the disk is then
-    /// still covered by the one before it.
-    fn mark(
-        &mut self,
-        now: Duration,
-        subject: &Subject,
-        running: &mut Running,
-        cost: NanoDollars,
-        ahead: NanoDollars,
-    ) {
-        let half = ahead.saturating_sub(cost).get() / 2;
-        if cost.saturating_add(NanoDollars::new(half)) < running.marked || ahead <= running.marked {
+    /// Estimates up to `ahead`, once what will `soon` be used reaches the last mark: a mark that a crash keeps from the disk
+    /// is then still covered by the one before it. Both are reckoned alike, so that no rounding puts a mark off.
+    fn mark(&mut self, subject: &Subject, running: &mut Running, soon: NanoDollars, ahead: NanoDollars) {
+        if soon < running.marked || ahead <= running.marked {
             return;
         }
         let amount = ahead.saturating_sub(running.marked);
         let name = (Source::Wire, running.sequence);
-        let entry = self.entry(now, subject.clone(), Hop::Model, name, Certainty::Estimated, amount);
+        let entry =
+            self.entry(running.began, subject.clone(), Hop::Model, name, Certainty::Estimated, amount);
         self.post(entry);
         running.marked = ahead;
         running.sequence += 1;
@@ -420,7 +418,6 @@ impl Meter {
     /// Takes the marks back and writes down what it came to.
     fn close(
         &mut self,
-        now: Duration,
         subject: Subject,
         hop: Hop,
         running: Running,
@@ -429,19 +426,19 @@ impl Meter {
     ) {
         let Ok(amount) = reckoned else {
             // The marks stay: what has no price is not free.
-            self.unpriced(now, subject, hop, used);
+            self.unpriced(running.began, subject, hop, used);
             return;
         };
         let mut sequence = running.sequence;
         if running.marked != NanoDollars::ZERO {
             let back = NanoDollars::ZERO.saturating_sub(running.marked);
             let name = (Source::Wire, sequence);
-            let entry = self.entry(now, subject.clone(), hop, name, Certainty::Estimated, back);
+            let entry = self.entry(running.began, subject.clone(), hop, name, Certainty::Estimated, back);
             self.post(entry);
             sequence += 1;
         }
         let sequence = if source == Source::Wire { sequence } else { 0 };
-        let entry = self.entry(now, subject, hop, (source, sequence), certainty, amount);
+        let entry = self.entry(running.began, subject, hop, (source, sequence), certainty, amount);
         self.post(Entry { used, ..entry });
     }
 
@@ -474,6 +471,7 @@ impl Meter {
             model: Arc::clone(model),
             hop,
             day: UtcDay::of(now),
+            at: now,
             prices: Arc::clone(&config.version),
             certainty,
             amount,

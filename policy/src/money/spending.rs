@@ -99,13 +99,13 @@ impl Spending {
         audio: Duration,
         characters: u64,
     ) {
-        self.meter.spoke(now, response, item, audio, characters);
+        self.meter.spoke(response, item, audio, characters);
         self.settle(now);
     }
 
     /// An answer ended.
     pub fn answer_done(&mut self, now: Duration, response: &ResponseId, usage: Option<TokenUsage>) {
-        self.meter.answer_done(now, response, usage);
+        self.meter.answer_done(response, usage);
         self.settle(now);
     }
 
@@ -128,7 +128,7 @@ impl Spending {
 
     /// Only this much of an item was heard.
     pub fn heard(&mut self, now: Duration, item: &ItemId, heard: Duration) {
-        self.meter.heard(now, item, heard);
+        self.meter.heard(item, heard);
         self.settle(now);
     }
 

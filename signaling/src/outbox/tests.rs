@@ -31,6 +31,7 @@ fn day(text: &str) -> UtcDay {
 
 /// The first ten are of the day before.
 fn entry(number: u64) -> Entry {
+    let on = day(if number <= 10 { "2026-11-20" } else { "2026-11-21" });
     Entry {
         id: EntryId {
             session: SessionId::from(format!("sess_{number:08}")),
@@ -42,7 +43,8 @@ fn entry(number: u64) -> Entry {
         provider: "größe".into(),
         model: "it's".into(),
         hop: Hop::Model,
-        day: day(if number <= 10 { "2026-11-20" } else { "2026-11-21" }),
+        day: on,
+        at: on.begins_at() + Duration::from_secs(number),
         prices: "v1".into(),
         certainty: Certainty::Confirmed,
         amount: NanoDollars::new(number as i64),

@@ -1,13 +1,22 @@
 //! What sessions cost: entries that are only ever added, each once, whoever delivers it how often.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use sqlx::AnyConnection;
 use sqlx::Row as _;
+use voxgate_policy::money::budget::Scope;
 use voxgate_policy::money::day::UtcDay;
-use voxgate_policy::money::ledger::{Entry, EntryId};
+use voxgate_policy::money::invoice::OpenEstimate;
+use voxgate_policy::money::ledger::{Entry, EntryId, Source, Subject};
+use voxgate_protocol::id::SessionId;
 use voxgate_protocol::money::NanoDollars;
-use voxgate_protocol::tenant::{AgentId, OrganisationId};
+use voxgate_protocol::tenant::{AgentId, KeyId, OrganisationId, TeamId};
 
 use super::{Store, StoreError};
+
+/// Entries read at once.
+const PAGE: i64 = 1_000;
 
 /// What became of entries that were added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,20 +91,96 @@ impl Store {
         let entries: i64 = row.try_get(0)?;
         Ok(LedgerTotal { entries: entries.unsigned_abs(), amount: NanoDollars::new(row.try_get(1)?) })
     }
+
+    /// What a provider was estimated to bill from one day to another and nobody has confirmed yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], or [`StoreError::Damaged`].
+    pub async fn open_estimates(
+        &self,
+        provider: &str,
+        first: UtcDay,
+        last: UtcDay,
+    ) -> Result<Vec<OpenEstimate>, StoreError> {
+        let mut subjects: BTreeMap<(SessionId, Subject), OpenEstimate> = BTreeMap::new();
+        let mut after = String::new();
+        loop {
+            let rows = sqlx::query(
+                "SELECT id, entry FROM ledger_entries WHERE provider = $1 AND day >= $2 AND day <= $3 \
+                   AND certainty = 'estimated' AND id > $4 ORDER BY id LIMIT $5",
+            )
+            .bind(provider)
+            .bind(String::from(first))
+            .bind(String::from(last))
+            .bind(&after)
+            .bind(PAGE)
+            .fetch_all(&self.pool)
+            .await?;
+            let Some(newest) = rows.last() else { break };
+            after = newest.try_get(0)?;
+            for row in &rows {
+                let entry = read(&row.try_get::<String, _>(1)?)?;
+                let name = (entry.id.session.clone(), entry.id.subject.clone());
+                let fresh = || OpenEstimate { entry: entry.clone(), open: NanoDollars::ZERO, invoiced: 0 };
+                let estimate = subjects.entry(name).or_insert_with(fresh);
+                estimate.open = estimate.open.saturating_add(entry.amount);
+                // What an invoice takes back stands beside what it confirms.
+                estimate.invoiced += 2 * u32::from(entry.id.source == Source::Invoice);
+                if entry.at > estimate.entry.at {
+                    estimate.entry = entry;
+                }
+            }
+        }
+        Ok(subjects.into_values().filter(|estimate| estimate.open != NanoDollars::ZERO).collect())
+    }
+
+    /// What was spent below a node of the tree by what began from one time until another, whichever gateway ran the sessions.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn spent_between(
+        &self,
+        scope: &Scope,
+        since: Duration,
+        until: Duration,
+    ) -> Result<NanoDollars, StoreError> {
+        // Names are never empty, so an empty one stands for any.
+        let row = sqlx::query(
+            "SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM ledger_entries \
+             WHERE organisation = $1 AND at >= $2 AND ($3 = '' OR team = $3) AND ($4 = '' OR api_key = $4) \
+               AND ($5 = '' OR agent = $5) AND at < $6",
+        )
+        .bind(scope.organisation.as_str())
+        .bind(milliseconds(since))
+        .bind(scope.team.as_ref().map_or("", TeamId::as_str))
+        .bind(scope.key.as_ref().map_or("", KeyId::as_str))
+        .bind(scope.agent.as_ref().map_or("", AgentId::as_str))
+        .bind(milliseconds(until))
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(NanoDollars::new(row.try_get(0)?))
+    }
+}
+
+/// Times as the store has them.
+fn milliseconds(at: Duration) -> i64 {
+    i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
 }
 
 const DAMAGED: StoreError = StoreError::Damaged { what: "ledger entry" };
 
 /// Whether the entry is new.
 async fn insert(connection: &mut AnyConnection, entry: &Entry, text: &str) -> Result<bool, StoreError> {
-    let Entry { id, tenant, provider, model, day, amount, .. } = entry;
+    let Entry { id, tenant, provider, model, hop, day, at, certainty, amount, unheard, .. } = entry;
     let added = sqlx::query(
         "INSERT INTO ledger_entries \
-         (id, day, organisation, team, api_key, agent, session, provider, model, amount, entry) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING",
+         (id, day, at, organisation, team, api_key, agent, session, provider, model, hop, certainty, amount, \
+          unheard, entry) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (id) DO NOTHING",
     )
     .bind(id.to_string())
     .bind(String::from(*day))
+    .bind(milliseconds(*at))
     .bind(tenant.organisation.as_str())
     .bind(tenant.team.as_str())
     .bind(tenant.key.as_str())
@@ -103,7 +188,10 @@ async fn insert(connection: &mut AnyConnection, entry: &Entry, text: &str) -> Re
     .bind(id.session.as_str())
     .bind(&**provider)
     .bind(&**model)
+    .bind(hop.as_str())
+    .bind(certainty.as_str())
     .bind(amount.get())
+    .bind(unheard.get())
     .bind(text)
     .execute(connection)
     .await?;

@@ -93,12 +93,13 @@ fn an_overspent_lease_is_booked_in_full() {
 fn a_restart_counts_what_the_present_windows_have_seen() {
     let budgets = [budget(team(), Window::Day, 0, 100), budget(organisation(), Window::Month, 0, 100)];
     let mut tree = BudgetTree::new(budgets);
-    let yesterday = NOON - Duration::from_secs(86_400);
-    tree.restore(yesterday, &path(), nano(60));
-    tree.restore(NOON, &path(), nano(30));
+    tree.restore(NOON, &team(), Window::Day, nano(30));
+    tree.restore(NOON, &organisation(), Window::Month, nano(90));
+    tree.restore(NOON, &organisation(), Window::Hour, nano(5));
     let spent = |tree: &mut BudgetTree, scope| tree.standing(NOON, &scope)[0].1;
     assert_eq!(spent(&mut tree, team()), nano(30));
     assert_eq!(spent(&mut tree, organisation()), nano(90));
+    assert_eq!(tree.draw(NOON, &path(), want(30)), Draw { granted: nano(10), warns: false });
 }
 
 #[test]

@@ -63,13 +63,13 @@ fn an_answer_is_estimated_while_it_is_spoken_and_confirmed_by_the_providers_coun
     // Reading 500 tokens, and two seconds of speech ahead.
     assert_eq!(meter.cost(), NanoDollars::new(500 * 32_000 + 40 * 64_000));
     for _ in 0..10 {
-        meter.spoke(START, &response(1), &item(1), SECOND, 0);
+        meter.spoke(&response(1), &item(1), SECOND, 0);
         let spoken = meter.answers[&response(1)].audio.as_secs();
         let cost = i64::try_from(500 * 32_000 + spoken * 20 * 64_000).unwrap();
         assert!(meter.cost() >= NanoDollars::new(cost), "the marks fell behind at {spoken} s");
     }
     assert!(meter.is_answering());
-    meter.answer_done(START + 10 * SECOND, &response(1), Some(USAGE));
+    meter.answer_done(&response(1), Some(USAGE));
     let (totals, ledger) = totals(&mut meter);
     assert_eq!((totals.estimated, totals.confirmed), (NanoDollars::ZERO, USAGE_COSTS));
     assert!(ledger.open_estimates().is_empty());
@@ -80,7 +80,7 @@ fn a_caller_who_leaves_in_the_middle_of_an_answer_is_billed() {
     let mut meter = meter("gpt-realtime-2.1");
     meter.listened(START, 50 * SECOND);
     meter.answer_started(START, &response(1));
-    meter.spoke(START, &response(1), &item(1), 5 * SECOND, 0);
+    meter.spoke(&response(1), &item(1), 5 * SECOND, 0);
     meter.end(START + 5 * SECOND);
     let (totals, ledger) = totals(&mut meter);
     assert_eq!(totals.confirmed, NanoDollars::ZERO);
@@ -92,8 +92,8 @@ fn a_caller_who_leaves_in_the_middle_of_an_answer_is_billed() {
 fn an_answer_the_provider_does_not_count_stays_estimated_at_what_the_wire_showed() {
     let mut meter = meter("gpt-realtime-2.1");
     meter.answer_started(START, &response(1));
-    meter.spoke(START, &response(1), &item(1), 3 * SECOND, 0);
-    meter.answer_done(START, &response(1), None);
+    meter.spoke(&response(1), &item(1), 3 * SECOND, 0);
+    meter.answer_done(&response(1), None);
     let (totals, _) = totals(&mut meter);
     assert_eq!((totals.estimated, totals.confirmed), (NanoDollars::new(60 * 64_000), NanoDollars::ZERO));
 }
@@ -102,15 +102,15 @@ fn an_answer_the_provider_does_not_count_stays_estimated_at_what_the_wire_showed
 fn audio_nobody_heard_has_a_column_of_its_own() {
     let mut meter = meter("gpt-realtime-2.1");
     meter.answer_started(START, &response(1));
-    meter.spoke(START, &response(1), &item(1), 10 * SECOND, 0);
-    meter.answer_done(START, &response(1), Some(USAGE));
-    meter.heard(START, &item(1), 4 * SECOND);
-    meter.heard(START, &item(1), 4 * SECOND);
+    meter.spoke(&response(1), &item(1), 10 * SECOND, 0);
+    meter.answer_done(&response(1), Some(USAGE));
+    meter.heard(&item(1), 4 * SECOND);
+    meter.heard(&item(1), 4 * SECOND);
     let (first, _) = totals(&mut meter);
     // Six of ten seconds of 200 tokens.
     assert_eq!(first.unheard, NanoDollars::new(200 * 64_000 * 6 / 10));
     assert_eq!(first.confirmed, USAGE_COSTS);
-    meter.heard(START, &item(1), SECOND);
+    meter.heard(&item(1), SECOND);
     let mut more = NanoDollars::ZERO;
     while let Some(entry) = meter.poll_entry() {
         more = more.saturating_add(entry.unheard);
@@ -128,11 +128,28 @@ fn a_vendor_who_bills_by_time_is_metered_by_the_second_and_confirmed_at_the_end(
         let owed = i64::try_from((now - START).as_secs().max(15)).unwrap() * 50_000_000 / 60;
         assert!(meter.cost() >= NanoDollars::new(owed), "behind after {:?}", now - START);
     }
-    assert_eq!(meter.poll_timeout(), Some(now + MARK / 2));
+    assert_eq!(meter.poll_timeout(), Some(now + MARK / 4));
     meter.end(now);
     meter.end(now);
     let (totals, _) = totals(&mut meter);
     assert_eq!((totals.estimated, totals.confirmed), (NanoDollars::ZERO, NanoDollars::new(33_333_334)));
+}
+
+#[test]
+fn whenever_the_newest_mark_is_lost_the_one_before_covers_what_was_used() {
+    let mut meter = meter("gpt-live-1");
+    let (mut before, mut marked) = (NanoDollars::ZERO, meter.cost());
+    for _ in 0..400 {
+        let now = meter.poll_timeout().unwrap();
+        let owed = (50_000_000 * (now - START).as_nanos().max(15_000_000_000)).div_ceil(60_000_000_000);
+        meter.tick(now);
+        if meter.cost() != marked {
+            (before, marked) = (marked, meter.cost());
+            let owed = NanoDollars::new(i64::try_from(owed).unwrap());
+            assert!(before >= owed, "{before} does not cover {owed} after {:?}", now - START);
+        }
+    }
+    assert!(before != NanoDollars::ZERO);
 }
 
 #[test]
@@ -152,8 +169,8 @@ fn recognition_is_billed_beside_the_answer_and_once() {
 fn a_model_without_a_price_is_flagged_and_never_free() {
     let mut meter = meter("gpt-9");
     meter.answer_started(START, &response(1));
-    meter.spoke(START, &response(1), &item(1), SECOND, 0);
-    meter.answer_done(START, &response(1), Some(USAGE));
+    meter.spoke(&response(1), &item(1), SECOND, 0);
+    meter.answer_done(&response(1), Some(USAGE));
     let (totals, ledger) = totals(&mut meter);
     assert_eq!(totals.unpriced, 1);
     assert_eq!(ledger.entries().next().unwrap().used.tokens, USAGE);
@@ -163,7 +180,7 @@ fn a_model_without_a_price_is_flagged_and_never_free() {
 fn usage_the_book_has_no_price_for_keeps_its_estimate() {
     let mut meter = meter("gpt-realtime-mini");
     meter.answer_started(START, &response(1));
-    meter.answer_done(START, &response(1), Some(TokenUsage { input_image: 5, ..USAGE }));
+    meter.answer_done(&response(1), Some(TokenUsage { input_image: 5, ..USAGE }));
     let (totals, _) = totals(&mut meter);
     assert_eq!(totals.unpriced, 1);
     assert!(totals.estimated > NanoDollars::ZERO);
@@ -172,12 +189,12 @@ fn usage_the_book_has_no_price_for_keeps_its_estimate() {
 #[test]
 fn what_happens_twice_or_out_of_order_costs_once() {
     let mut meter = meter("gpt-realtime-2.1");
-    meter.spoke(START, &response(1), &item(1), SECOND, 0);
-    meter.answer_done(START, &response(1), Some(USAGE));
+    meter.spoke(&response(1), &item(1), SECOND, 0);
+    meter.answer_done(&response(1), Some(USAGE));
     assert_eq!(meter.cost(), NanoDollars::ZERO);
     for _ in 0..2 {
         meter.answer_started(START, &response(1));
-        meter.answer_done(START, &response(1), Some(USAGE));
+        meter.answer_done(&response(1), Some(USAGE));
     }
     assert_eq!(totals(&mut meter).0.confirmed, USAGE_COSTS);
 }
@@ -197,7 +214,7 @@ fn whoever_serves_the_session_is_paid_at_their_own_price_from_then_on() {
     {
         meter.serve_by(START, service(provider, model));
         meter.answer_started(START, &response(number));
-        meter.answer_done(START, &response(number), Some(USAGE));
+        meter.answer_done(&response(number), Some(USAGE));
     }
     let (totals, ledger) = totals(&mut meter);
     let two = USAGE_COSTS.checked_add(USAGE_COSTS).unwrap();

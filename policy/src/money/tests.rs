@@ -1,0 +1,3 @@
+//! Everything about money together.
+
+mod scripted_day;

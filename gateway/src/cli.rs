@@ -10,6 +10,7 @@ mod replay;
 mod sessions;
 mod store;
 mod tenants;
+mod usage;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
@@ -78,6 +79,10 @@ enum Task {
     Teams(Box<tenants::TeamsArguments>),
     /// Look after the audit log.
     Audit(audit::AuditArguments),
+    /// Add up what was spent, by organisation, team, key, agent, provider, model, hop and day.
+    Usage(Box<usage::UsageArguments>),
+    /// Compare a provider's invoice with the ledger.
+    Reconcile(usage::ReconcileArguments),
     /// Run the core of a session on its log, in virtual time, and check that every decision and event comes out as it did
     /// in the call.
     Replay(replay::ReplayArguments),
@@ -187,6 +192,8 @@ pub(crate) fn run() -> ExitCode {
         Task::Organisations(arguments) => tenants::run_organisations(*arguments),
         Task::Teams(arguments) => tenants::run_teams(*arguments),
         Task::Audit(arguments) => audit::run(arguments),
+        Task::Usage(arguments) => usage::run(*arguments),
+        Task::Reconcile(arguments) => usage::reconcile(arguments),
         Task::Replay(arguments) => replay::run(&arguments),
     }
 }

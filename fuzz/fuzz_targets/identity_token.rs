@@ -3,7 +3,7 @@
 //! policy/corpus/key-sets.
 use std::time::Duration;
 
-use voxgate_policy::token::{Issuer, KeySet, claimed_issuer, verify};
+use voxgate_policy::token::{Issuer, KeySet, claimed_issuer, names_key_of, verify};
 use voxgate_protocol::tenant::{OrganisationId, TeamId};
 
 const KEYS: &str = include_str!("../../policy/corpus/key-sets/rsa.json");
@@ -20,10 +20,12 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         role_claim: None,
         roles: [].into(),
         default_role: None,
+        agent_claim: Some("agent".to_owned()),
     };
     let (first, rest) = text.split_once('\n').unwrap_or(("", &text));
     let _ = claimed_issuer(rest);
     if let Ok(keys) = KeySet::parse(first) {
+        let _ = names_key_of(rest, &keys);
         let _ = verify(rest, &issuer, &keys, 1_000_300);
     }
     if let Ok(keys) = KeySet::parse(KEYS) {

@@ -4,6 +4,7 @@ mod agents;
 mod bundle;
 mod checked;
 mod guardrails;
+mod identity;
 mod organisations;
 mod policies;
 mod relay_file;

@@ -16,6 +16,7 @@ mod operations;
 mod pages;
 mod permissions;
 mod process;
+mod published_keys;
 mod relay_figures;
 mod relay_role;
 mod replay;

@@ -24,6 +24,7 @@ use voxgate_signaling::live::LiveSessions;
 use voxgate_signaling::permit::Places;
 use voxgate_signaling::resume::Resumptions;
 use voxgate_signaling::roster::{self, KeyBook, KeyMemory, Roster};
+use voxgate_signaling::sign_in::SignIn;
 use voxgate_signaling::store::audit::Deed;
 use voxgate_signaling::store::{Store, StoreError};
 use voxgate_signaling::terms::{Terms, TermsInForce};
@@ -41,6 +42,7 @@ use crate::money::Money;
 use crate::operations::{self, Operations};
 use crate::pages;
 use crate::process::{ReloadSignals, StartError, StopSignals, listen_tcp};
+use crate::published_keys;
 use crate::relay_figures;
 use crate::replay::ReplayLog;
 use crate::revision::Revision;
@@ -213,6 +215,16 @@ fn chosen_key(variable: Option<String>) -> Option<String> {
     variable.filter(|key| !key.trim().is_empty())
 }
 
+/// The identity providers, whose keys are fetched from now on.
+fn sign_in(config: &Checked) -> Result<Arc<SignIn>, StartError> {
+    let providers = config.issuers.iter().cloned().map(published_keys::provider);
+    let providers = providers.collect::<Result<Vec<_>, _>>().map_err(StartError::internal)?;
+    let sign_in = Arc::new(SignIn::new(providers));
+    let fresh = Arc::clone(&sign_in);
+    tokio::spawn(async move { fresh.keep_fresh().await });
+    Ok(sign_in)
+}
+
 /// What the HTTP listeners lead to.
 struct RouterParts {
     book: KeyBook,
@@ -227,7 +239,7 @@ struct RouterParts {
 fn router(config: &Checked, parts: RouterParts) -> Result<Router, StartError> {
     let RouterParts { book, gate, held, host, places, metrics, store } = parts;
     let admin = AdminApi {
-        identity: Arc::new(Credentials::new(book.directory())),
+        identity: Arc::new(Credentials::new(book.directory()).with_sign_in(sign_in(config)?)),
         terms: TermsInForce::new(terms(config, host)),
         live: LiveSessions::default(),
         store,

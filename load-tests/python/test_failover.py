@@ -132,6 +132,8 @@ def test_a_target_that_dies_between_two_turns_is_replaced_and_nothing_is_forgott
         assert response["status"] == "completed"
         assert told.startswith("second ") and SECRET_WORD in told
         assert failovers(gateway, "lost") == 1
+        [seen] = gateway.ask("GET", "/admin/v1/sessions").json()["items"]
+        assert seen["provider"] == "second"
         print(f"from the death of the target to the first audio of another one: {gap * 1_000:.0f} ms")
 
 

@@ -13,7 +13,7 @@ use jsonwebtoken::{Validation, decode, decode_header};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
-use voxgate_protocol::tenant::{KeyId, OrganisationId, TeamId, TenantPath};
+use voxgate_protocol::tenant::{AgentId, KeyId, OrganisationId, TeamId, TenantPath};
 
 use crate::directory::{Caller, Role, Scope};
 
@@ -43,6 +43,8 @@ pub struct Issuer {
     pub roles: BTreeMap<String, Role>,
     /// The role of whoever has none of these; `None` refuses them.
     pub default_role: Option<Role>,
+    /// The claim with the agent a token is narrowed to. `None`, or a token without it: to none.
+    pub agent_claim: Option<String>,
 }
 
 /// Why a token is refused.
@@ -97,6 +99,17 @@ pub fn claimed_issuer(token: &str) -> Option<String> {
     let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).ok()?;
     let claims: Value = serde_json::from_slice(&claims).ok()?;
     claims.get("iss")?.as_str().map(str::to_owned)
+}
+
+/// Whether these keys have the one a token names, unproven: only to know whether to ask for the keys again. True as well for
+/// what is no token and would not become one.
+#[must_use]
+pub fn names_key_of(token: &str, keys: &KeySet) -> bool {
+    if token.len() > LONGEST_TOKEN {
+        return true;
+    }
+    let kid = decode_header(token).ok().and_then(|header| header.kid);
+    kid.is_none_or(|kid| keys.find(&kid).is_some())
 }
 
 /// Checks a token at `now` (seconds since 1970) with the provider's published keys.
@@ -178,7 +191,14 @@ fn place(claims: &Map<String, Value>, issuer: &Issuer) -> Result<Caller, TokenEr
     if role == Role::Member {
         scopes.remove(&Scope::Admin);
     }
-    let tenancy = TenantPath { organisation: issuer.organisation.clone(), team, key, agent: None };
+    let agent = match issuer.agent_claim.as_ref().and_then(|claim| claims.get(claim)) {
+        Some(agent) => {
+            let name = agent.as_str().ok_or(TokenError::NoPlace)?;
+            Some(AgentId::new(name).map_err(|_| TokenError::NoPlace)?)
+        }
+        None => None,
+    };
+    let tenancy = TenantPath { organisation: issuer.organisation.clone(), team, key, agent };
     Ok(Caller { tenancy, role, scopes, is_signed_in: true })
 }
 

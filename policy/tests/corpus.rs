@@ -48,6 +48,7 @@ fn of_all_tokens_only_the_signed_one_gets_in_and_no_key_set_breaks_anything() {
         role_claim: None,
         roles: [].into(),
         default_role: Some(voxgate_policy::directory::Role::Member),
+        agent_claim: Some("agent".to_owned()),
     };
     let mut let_in = Vec::new();
     for (set, keys) in corpus("key-sets") {

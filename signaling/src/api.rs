@@ -78,7 +78,12 @@ impl std::fmt::Debug for ClientApi {
 
 impl ClientApi {
     /// Who asks, if the credential opens `scope`, and the terms that hold for them.
-    fn enter(&self, credential: Option<&str>, scope: Scope) -> Result<(Arc<Terms>, Principal), Rejection> {
+    async fn enter(
+        &self,
+        credential: Option<&str>,
+        scope: Scope,
+    ) -> Result<(Arc<Terms>, Principal), Rejection> {
+        self.identity.prepare(credential).await;
         let (terms, principal) =
             self.terms.with(|| self.identity.authenticate(credential, unix_now(), scope));
         Ok((terms, principal?))
@@ -152,7 +157,7 @@ async fn create_client_secret(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ErrorReply> {
-    let (terms, principal) = api.enter(bearer(&headers), Scope::ClientSecrets)?;
+    let (terms, principal) = api.enter(bearer(&headers), Scope::ClientSecrets).await?;
     if principal.is_client_secret {
         let mut error = ApiError::invalid_api_key();
         error.message = "A client secret cannot make another one. Use an API key.".to_owned();
@@ -194,7 +199,8 @@ async fn create_call(
 }
 
 async fn start_call(api: &ClientApi, query: AskedQuery, request: Request) -> Result<Response, ErrorReply> {
-    let (terms, principal) = api.enter(bearer(request.headers()), Scope::Calls)?;
+    let credential = bearer(request.headers()).map(str::to_owned);
+    let (terms, principal) = api.enter(credential.as_deref(), Scope::Calls).await?;
     let query = read_query(query)?;
     let (offer, session) = read_offer(request).await?;
     let allowed = principal.binding.as_ref().and_then(|binding| binding.allowed_events.as_ref());
@@ -219,7 +225,8 @@ async fn restart_ice(
     call_id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, ErrorReply> {
-    let (terms, principal) = api.enter(bearer(request.headers()), Scope::Calls)?;
+    let credential = bearer(request.headers()).map(str::to_owned);
+    let (terms, principal) = api.enter(credential.as_deref(), Scope::Calls).await?;
     let Path(call_id) = call_id.map_err(|_| ApiError::call_id_not_found())?;
     if !content_type(request.headers()).starts_with(SDP) {
         return Err(unsupported_content_type("Send the offer as application/sdp.").into());
@@ -237,7 +244,7 @@ async fn hang_up(
     headers: HeaderMap,
     call_id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ErrorReply> {
-    let (terms, principal) = api.enter(bearer(&headers), Scope::Calls)?;
+    let (terms, principal) = api.enter(bearer(&headers), Scope::Calls).await?;
     let Path(call_id) = call_id.map_err(|_| ApiError::call_id_not_found())?;
     if terms.host.hang_up(CallId::from(call_id), principal.key).await {
         Ok(StatusCode::OK.into_response())
@@ -267,7 +274,7 @@ async fn start_socket(
     // Which of the two it is for, the query says; a query that cannot be read is refused after the key.
     let is_sideband = query.as_ref().is_ok_and(|query| query.call_id.is_some());
     let scope = if is_sideband { Scope::Sidebands } else { Scope::Calls };
-    let (terms, principal) = api.enter(credential, scope)?;
+    let (terms, principal) = api.enter(credential, scope).await?;
     let query = read_query(query)?;
     let upgrade = upgrade.map_err(|_| {
         let message = "This address is for WebSockets; WebRTC calls begin with POST /v1/realtime/calls.";
@@ -385,7 +392,13 @@ fn admit(
     }
     let route =
         terms.routes.resolve(&settings.model).map_err(|_| ApiError::model_not_found(&settings.model))?;
-    let (route, obligations) = decision::may_begin(terms, &principal.caller, &transport, &settings, route)?;
+    let (route, mut obligations) =
+        decision::may_begin(terms, &principal.caller, &transport, &settings, route)?;
+    if let Some(until) = principal.until {
+        // A token cannot be taken back; its end is the only one its provider can set.
+        let left = Duration::from_secs(until.saturating_sub(unix_now()));
+        obligations.max_session = Some(obligations.max_session.map_or(left, |most| most.min(left)));
+    }
     api.gate.may_begin()?;
     let permit = api.places.take(principal.key)?;
     let session_id = SessionId::from_random(random_bits()?);

@@ -1,16 +1,18 @@
-//! API keys and client secrets.
+//! API keys, tokens of identity providers and client secrets.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use voxgate_policy::directory::{Caller, Scope};
 use voxgate_policy::failure::FailureLimit;
 use voxgate_policy::key::{KeyError, KeyHash, KeyIndex};
+use voxgate_policy::token::TokenError;
 use voxgate_protocol::settings::SessionSettings;
 use voxgate_realtime::AllowedEvents;
 
 use crate::directory::SharedDirectory;
+use crate::sign_in::{SignIn, Visitor};
 
 /// Secrets kept at once. A secret weighs about a kilobyte with its settings; beyond this the oldest go first.
 const MAX_SECRETS: usize = 100_000;
@@ -22,6 +24,8 @@ pub struct Principal {
     pub key: KeyIndex,
     /// Whose key it is.
     pub caller: Caller,
+    /// When their sessions have to end, in seconds since 1970, if a token says so.
+    pub until: Option<u64>,
     /// What a client secret was made for.
     pub binding: Option<Binding>,
     /// Whether a client secret was presented. It may start and end sessions, nothing else.
@@ -45,7 +49,7 @@ struct Grant {
 }
 
 /// Why a credential is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejection {
     /// No credential.
     Missing,
@@ -57,6 +61,8 @@ pub enum Rejection {
     KeyExpired,
     /// A key that was taken back.
     Revoked,
+    /// A token of an identity provider that does not count.
+    Token(TokenError),
     /// Wrong once too often; wait this long before the next attempt.
     TooManyFailures(Duration),
     /// Known, but not for this.
@@ -79,6 +85,7 @@ impl From<KeyError> for Rejection {
 #[derive(Debug)]
 pub struct Identity {
     directory: SharedDirectory,
+    sign_in: Arc<SignIn>,
     grants: Mutex<HashMap<[u8; 32], Grant>>,
     failures: Mutex<FailureLimit>,
     began: Instant,
@@ -88,7 +95,25 @@ impl Identity {
     /// No client secret yet.
     #[must_use]
     pub fn new(directory: SharedDirectory) -> Self {
-        Self { directory, grants: Mutex::default(), failures: Mutex::default(), began: Instant::now() }
+        Self {
+            directory,
+            sign_in: Arc::default(),
+            grants: Mutex::default(),
+            failures: Mutex::default(),
+            began: Instant::now(),
+        }
+    }
+
+    /// With people and services that sign in elsewhere.
+    #[must_use]
+    pub fn with_sign_in(self, sign_in: Arc<SignIn>) -> Self {
+        Self { sign_in, ..self }
+    }
+
+    /// Before a credential is looked at: makes sure that the keys are there which a token may need. Waits for an identity
+    /// provider, seldom.
+    pub async fn prepare(&self, credential: Option<&str>) {
+        self.sign_in.prepare(credential).await;
     }
 
     /// Who presents this credential at `now` (seconds since 1970), if it opens `scope`.
@@ -112,9 +137,13 @@ impl Identity {
 
     fn identify(&self, credential: Option<&str>, now: u64) -> Result<Principal, Rejection> {
         let credential = credential.ok_or(Rejection::Missing)?;
+        if let Some(verified) = self.sign_in.verify(credential, now) {
+            let Visitor { key, caller, until } = verified.map_err(Rejection::Token)?;
+            return Ok(Principal { key, caller, until, binding: None, is_client_secret: false });
+        }
         if !credential.starts_with("ek_") {
             let (key, caller) = self.directory.authenticate(credential, now)?;
-            return Ok(Principal { key, caller, binding: None, is_client_secret: false });
+            return Ok(Principal { key, caller, until: None, binding: None, is_client_secret: false });
         }
         let grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
         // The look-up is by hash, so its time says nothing about the secret.
@@ -122,9 +151,13 @@ impl Identity {
         if grant.expires_at <= now {
             return Err(Rejection::Expired);
         }
-        // A secret opens no more than the key it was made with, and no longer.
-        let caller = self.directory.valid(grant.key, now)?;
-        Ok(Principal { key: grant.key, caller, binding: grant.binding.clone(), is_client_secret: true })
+        // A secret opens no more than the key or token it was made with, and no longer.
+        let (caller, until) = match self.sign_in.valid(grant.key, now) {
+            Some(visitor) => visitor.map(|visitor| (visitor.caller, visitor.until))?,
+            None => (self.directory.valid(grant.key, now)?, None),
+        };
+        let binding = grant.binding.clone();
+        Ok(Principal { key: grant.key, caller, until, binding, is_client_secret: true })
     }
 
     /// Makes a client secret from random bytes. Gives the secret and its expiry (seconds since 1970).

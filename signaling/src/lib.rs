@@ -33,5 +33,6 @@ pub mod permit;
 mod reply;
 pub mod resume;
 pub mod roster;
+pub mod sign_in;
 pub mod store;
 pub mod terms;

@@ -54,6 +54,7 @@ impl From<Rejection> for ErrorReply {
             }
             Rejection::KeyExpired => because("The API key has expired."),
             Rejection::Revoked => ApiError::account_deactivated(),
+            Rejection::Token(ref error) => because(&capitalised(&format!("{error}."))),
             Rejection::TooManyFailures(wait) => {
                 let seconds = whole_seconds(wait);
                 let message = format!("The API key was wrong too often. Try again in {seconds} s.");

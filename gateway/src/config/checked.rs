@@ -23,10 +23,11 @@ use super::bundle::ReadFile;
 use super::relays::{self, Control};
 use super::store::{self, StoreConfig};
 use super::written::{self, TurnSide, Written};
-use super::{agents, guardrails, organisations, policies, routes, spending};
+use super::{agents, guardrails, identity, organisations, policies, routes, spending};
 use crate::end_of_turn::TurnModel;
 use crate::money::MoneyConfig;
 use crate::permissions::Agents;
+use crate::published_keys::TrustedIssuer;
 use crate::replay::Retention;
 
 /// Shortest and longest session anybody may configure.
@@ -94,6 +95,8 @@ pub(crate) struct Checked {
     pub(crate) key_hashes: Vec<KeyHash>,
     /// The keys of `organisations`.
     pub(crate) keys: Vec<KeyEntry>,
+    /// Whose tokens are taken like keys.
+    pub(crate) issuers: Vec<TrustedIssuer>,
     pub(crate) authorizer: Arc<Authorizer>,
 }
 
@@ -171,6 +174,7 @@ pub(crate) fn check_with(
     let (routes, breaker) = routes::check(written, &mut problems);
     let key_hashes = check_keys(written, &mut problems);
     let keys = organisations::check(&written.organisations, &mut problems);
+    let issuers = identity::check(&written.identity, &mut problems);
     check_limits(written, &mut problems);
     check_interruption(written, &mut problems);
     let end_of_turn = check_end_of_turn(written, &mut problems);
@@ -213,6 +217,7 @@ pub(crate) fn check_with(
         money,
         key_hashes,
         keys,
+        issuers,
         authorizer: Arc::new(authorizer),
     })
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use voxgate_policy::money::day::Window;
 use voxgate_protocol::tenant::{AgentId, KeyId, OrganisationId, TeamId};
 
+use super::identity::Identity;
 use super::organisations::Organisation;
 use super::routes::{Route, Routing};
 
@@ -64,6 +65,8 @@ pub(crate) struct Written {
     /// Organisations, their teams and keys, by id. Default: none; the key in the data folder is the owner key of team
     /// `default` of organisation `default`. Read again on SIGHUP.
     pub(crate) organisations: BTreeMap<String, Organisation>,
+    /// Identity providers whose tokens are taken like keys. Default: none.
+    pub(crate) identity: Identity,
     /// Files with policies in Cedar's language. Default: none, and a built-in set holds: whoever has a key may call, roles
     /// administer their own organisation. With files only what they permit is allowed.
     pub(crate) policies: Vec<PathBuf>,
@@ -96,6 +99,7 @@ impl Default for Written {
             money: Money::default(),
             key_hashes: Vec::new(),
             organisations: BTreeMap::new(),
+            identity: Identity::default(),
             policies: Vec::new(),
         }
     }

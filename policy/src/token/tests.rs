@@ -27,6 +27,7 @@ fn issuer() -> Issuer {
         ]
         .into(),
         default_role: Some(Role::Member),
+        agent_claim: Some("agent".to_owned()),
     }
 }
 
@@ -192,6 +193,12 @@ fn claims_are_mapped_and_nobody_lands_where_the_provider_may_not_speak() {
     for wrong in [json!("../blue"), json!(""), json!(5), json!(null)] {
         assert_eq!(caller("team", wrong), Err(TokenError::NoPlace));
     }
+    assert_eq!(caller("agent", json!("reception")).unwrap().tenancy.agent.unwrap().as_str(), "reception");
+    assert_eq!(
+        caller("agent", json!("a/b")),
+        Err(TokenError::NoPlace),
+        "a narrow token never becomes a wide one"
+    );
     let same = provider.check(&claims()).unwrap().caller.tenancy.key;
     assert_eq!(member.tenancy.key, same, "the same subject has the same name");
     assert!(!same.as_str().contains("alice"));
@@ -205,6 +212,8 @@ fn a_rotated_key_is_unknown_until_the_keys_are_read_again() {
     assert_eq!(verify(&token, &issuer(), &old.keys(), NOW), Err(TokenError::UnknownKey));
     let both = KeySet::parse(&json!({"keys": [old.jwk(), new.jwk()]}).to_string()).unwrap();
     assert!(verify(&token, &issuer(), &both, NOW).is_ok());
+    assert!(names_key_of(&token, &both) && !names_key_of(&token, &old.keys()));
+    assert!(names_key_of("no token", &both), "nothing to ask for");
     let mut refresh = Refresh::default();
     let at = Duration::from_secs;
     assert_eq!([0, 1, 29, 30, 31].map(|second| refresh.take(at(second))), [true, false, false, true, false]);

@@ -138,6 +138,8 @@ impl Administrator {
 
 /// Lets in who may do what the request asks for.
 pub(super) async fn admit(State(api): State<AdminApi>, mut request: Request, next: Next) -> Response {
+    let credential = bearer(request.headers()).map(str::to_owned);
+    api.identity.prepare(credential.as_deref()).await;
     match judge(&api, &request) {
         Ok(administrator) => {
             request.extensions_mut().insert(administrator);

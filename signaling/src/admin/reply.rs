@@ -117,6 +117,7 @@ impl From<Rejection> for AdminError {
             ),
             Rejection::KeyExpired => refused("key_expired", "The API key has expired."),
             Rejection::Revoked => refused("key_revoked", "The API key was revoked."),
+            Rejection::Token(error) => refused("invalid_token", &sentence(&error.to_string())),
             Rejection::TooManyFailures(wait) => {
                 let seconds = wait.as_secs() + 1;
                 let message = format!("The API key was wrong too often; try again in {seconds} s.");
@@ -130,6 +131,13 @@ impl From<Rejection> for AdminError {
             }
         }
     }
+}
+
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    letters
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(letters).chain(['.']).collect())
 }
 
 impl From<StoreError> for AdminError {

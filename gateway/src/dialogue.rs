@@ -4,6 +4,7 @@
 //! the shell around it: the queue to and from the bridge, metrics, the session's place. What is left over is for the
 //! client's connection.
 
+mod consultant;
 pub(crate) mod core;
 mod gate;
 mod guard;
@@ -27,7 +28,7 @@ use voxgate_protocol::id::{IdSource, SessionId};
 use voxgate_protocol::session::{EndReason, SessionCommand};
 use voxgate_protocol::timeline::TurnTimeline;
 use voxgate_providers::bridge::StampedEvent;
-use voxgate_realtime::{ApiError, SidebandId};
+use voxgate_realtime::{ApiError, ContextItem, SidebandId};
 use voxgate_signaling::host::SessionRequest;
 use voxgate_signaling::live::Presence;
 use voxgate_signaling::permit::Permit;
@@ -42,7 +43,9 @@ use crate::host::since_unix_epoch;
 use crate::money::{Account, Act, Money};
 use crate::permissions::Permissions;
 use crate::replay::{Recorder, ReplayLog};
+use crate::webhook::{Judge, Webhooks};
 
+use self::consultant::Consultant;
 use self::core::{CoreConfig, CoreInput, CoreOutput, DialogueCore};
 use self::gate::{Gate, Step as Passed};
 use self::guard::{Guard, Judgement};
@@ -80,6 +83,10 @@ pub(crate) struct DialogueConfig {
     pub(crate) metrics: Arc<Metrics>,
     /// What may be said.
     pub(crate) guardrails: Arc<RuleSet>,
+    /// Who else is asked about it.
+    pub(crate) judges: Arc<[Arc<Judge>]>,
+    /// How they are asked.
+    pub(crate) webhooks: Webhooks,
     /// Which tools may be called.
     pub(crate) permissions: Permissions,
     /// Where what happens is written down, if it is.
@@ -92,6 +99,7 @@ pub(crate) struct DialogueConfig {
 pub(crate) struct Dialogue {
     core: DialogueCore,
     guard: Guard,
+    consultant: Consultant,
     gate: Gate,
     /// What the core wants done, oldest first.
     waiting: VecDeque<CoreOutput>,
@@ -151,6 +159,8 @@ impl Dialogue {
         let ring = Arc::clone(&connected.ring);
         let mut provider =
             Provider::new(Instant::now(), connected, settings.clone(), seeds.next_seed(), metrics);
+        let bell = Arc::clone(&ring);
+        let consultant = Consultant::new(config.judges, config.webhooks, session_id.clone(), bell);
         let owner = (session_id.clone(), caller);
         let gate_metrics = Arc::clone(&config.metrics);
         let gate = Gate::new(&config.permissions, owner, ring, gate_metrics, seeds.next_seed());
@@ -173,16 +183,19 @@ impl Dialogue {
         };
         let mut core = DialogueCore::new(core_config.clone())?;
         let (parked, used_token) = resumed.and_then(Resumed::go_on).unzip();
-        let recorder = config.replay.map(|log| log.record(&core_config, parked.as_ref()));
+        let keeps_words = !config.guardrails.masks();
+        let recorder = config.replay.map(|log| log.record(&core_config, parked.as_ref(), keeps_words));
+        let guard = Guard::new(config.guardrails);
         if let Some(parked) = parked {
             core = core.resume(parked);
-            provider.restore(core.context());
+            provider.restore(masked(&guard, core.context()));
         }
         config.metrics.sessions.inc();
         config.metrics.sessions_started.with_label_values(&[leg_name]).inc();
         Ok(Self {
             core,
-            guard: Guard::new(config.guardrails),
+            guard,
+            consultant,
             gate,
             waiting: VecDeque::new(),
             recorder,
@@ -259,10 +272,12 @@ impl Dialogue {
         self.provider.answered();
         self.hear_verdicts(now);
         self.look_at_held_calls(now);
+        self.hear_judges(now);
         for _ in 0..EVENTS_AT_ONCE {
             let Some(StampedEvent { at, event }) = self.provider.hear(now) else { return };
             let judgement = self.guard.hear(&event);
             self.obey(now, at, judgement);
+            self.consultant.hear(&event);
             if let Some(account) = &mut self.account {
                 account.heard(now, &event);
             }
@@ -296,6 +311,13 @@ impl Dialogue {
             if let Some(response_id) = begun.filter(|response_id| self.core.is_beside(response_id)) {
                 self.gate.note_beside(&response_id);
             }
+        }
+    }
+
+    fn hear_judges(&mut self, now: Instant) {
+        while let Some(heard) = self.consultant.poll() {
+            let judgement = self.guard.heed(&heard);
+            self.obey(now, now, judgement);
         }
     }
 
@@ -479,6 +501,8 @@ impl Dialogue {
 
     fn tell_provider(&mut self, now: Instant, arrived: Option<Instant>, command: BridgeCommand) {
         let judgement = self.guard.read(&command);
+        self.consultant.read(&command);
+        let command = self.guard.mask(command);
         if let Some(account) = &mut self.account {
             account.told(now, &command);
         }
@@ -524,6 +548,7 @@ impl Dialogue {
                     self.has_more_events = true;
                     let mut context = self.core.context();
                     context.extend(self.gate.context());
+                    let context = masked(&self.guard, context);
                     let moved = self.provider.move_over(now, reason, context);
                     if let Some(target) = &moved.target {
                         self.presence.served_by(&target.provider, target.region.as_deref());
@@ -545,7 +570,7 @@ impl Dialogue {
         }
         self.has_more_events |= self.provider.has_heard();
         if self.provider.has_cut() {
-            self.provider.recut(&self.core.context());
+            self.provider.recut(&masked(&self.guard, self.core.context()));
         }
         has_told
     }
@@ -597,6 +622,12 @@ impl Dialogue {
         metrics.playout_underruns.inc_by(stats.underruns - self.counted.underruns);
         self.counted = stats;
     }
+}
+
+/// What a new connection is told of a conversation, without what a rule hides.
+fn masked(guard: &Guard, mut context: Vec<ContextItem>) -> Vec<ContextItem> {
+    context.iter_mut().filter_map(|entry| entry.item.as_mut()).for_each(|item| guard.mask_item(item));
+    context
 }
 
 impl Drop for Dialogue {

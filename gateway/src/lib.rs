@@ -28,6 +28,7 @@ mod socket;
 mod standalone;
 mod tls;
 mod transceiver;
+mod webhook;
 
 use std::process::ExitCode;
 

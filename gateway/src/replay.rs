@@ -9,6 +9,7 @@ mod entry;
 mod fingerprint;
 mod player;
 mod recorder;
+mod words;
 mod writer;
 
 pub(crate) use entry::LogError;

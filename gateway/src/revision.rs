@@ -12,6 +12,16 @@ use crate::approvals::HeldCalls;
 use crate::bridges::Bridges;
 use crate::config::Checked;
 use crate::permissions::Permissions;
+use crate::webhook::{Judge, Webhooks};
+
+/// What sessions share whatever revision they began with. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    /// The tool calls that wait for a person.
+    pub(crate) held: HeldCalls,
+    /// The way to judges outside.
+    pub(crate) webhooks: Webhooks,
+}
 
 /// What a session takes of the configuration at its start and keeps to its end, whatever is applied meanwhile. Never changed
 /// once it is made.
@@ -28,6 +38,10 @@ pub(crate) struct Revision {
     pub(crate) silence_timeout: Duration,
     /// What may be said.
     pub(crate) guardrails: Arc<RuleSet>,
+    /// Who else is asked about what is said.
+    pub(crate) judges: Arc<[Arc<Judge>]>,
+    /// How they are asked.
+    pub(crate) webhooks: Webhooks,
     /// Which tools may be called.
     pub(crate) permissions: Permissions,
     /// The providers.
@@ -35,8 +49,9 @@ pub(crate) struct Revision {
 }
 
 impl Revision {
-    /// The part of a configuration that sessions keep. Their calls that wait for a person are those of the process.
-    pub(crate) fn new(name: RevisionName, config: &Checked, bridges: Bridges, held: HeldCalls) -> Arc<Self> {
+    /// The part of a configuration that sessions keep, with what they share.
+    pub(crate) fn new(name: RevisionName, config: &Checked, bridges: Bridges, shared: Shared) -> Arc<Self> {
+        let Shared { held, webhooks } = shared;
         Arc::new(Self {
             name,
             encoder: config.encoder,
@@ -45,6 +60,8 @@ impl Revision {
             setup_timeout: config.limits.setup_timeout,
             silence_timeout: config.limits.silence_timeout,
             guardrails: Arc::clone(&config.guardrails),
+            judges: Arc::clone(&config.judges),
+            webhooks,
             permissions: Permissions {
                 authorizer: Arc::clone(&config.authorizer),
                 agents: Arc::clone(&config.agents),

@@ -98,6 +98,8 @@ pub(crate) async fn serve(
             seed,
             metrics: config.metrics,
             guardrails: Arc::clone(&config.revision.guardrails),
+            judges: Arc::clone(&config.revision.judges),
+            webhooks: config.revision.webhooks.clone(),
             permissions: config.revision.permissions.clone(),
             replay: config.replay,
             money: config.money,

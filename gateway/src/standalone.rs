@@ -45,10 +45,11 @@ use crate::process::{ReloadSignals, StartError, StopSignals, listen_tcp};
 use crate::published_keys;
 use crate::relay_figures;
 use crate::replay::ReplayLog;
-use crate::revision::Revision;
+use crate::revision::{Revision, Shared};
 use crate::routing::Routing;
 use crate::tls;
 use crate::transceiver::Command;
+use crate::webhook::Webhooks;
 
 /// Time between the deadline of a drain and the end of the process, for farewells.
 const AFTER_DEADLINE: Duration = Duration::from_secs(2);
@@ -110,10 +111,11 @@ async fn serve(loaded: Loaded, source: Arc<dyn Source>) -> Result<(), StartError
     routing.show(config.routes.targets());
     let bridges = Bridges::start(&config.providers)?.heard_by(listener);
     let held = HeldCalls::new(Arc::clone(&metrics), getrandom::u64().map_err(StartError::internal)?);
+    let shared = Shared { held: held.clone(), webhooks: Webhooks::start(Arc::clone(&metrics)) };
     let name = RevisionName { number: 0, hash: bundle.hash() };
     let host = LocalHost {
-        revision: Revision::new(name, &config, bridges, held.clone()),
         routing,
+        revision: Revision::new(name, &config, bridges, shared),
         transceiver: edge.commands.clone(),
         sealing: edge.control.sealing(),
         metrics: Arc::clone(&metrics),

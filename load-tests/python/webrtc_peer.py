@@ -68,6 +68,7 @@ class Peer(EventStream):
         self.channels = {name: self.connection.createDataChannel(name) for name in ("oai-events", "voxgate")}
         self.measured = []
         self.audible_frames = 0
+        self.last_audible = 0.0
         self.channels["oai-events"].on("message", self.take)
         self.channels["voxgate"].on("message", self._take_measured)
         self.connection.on("track", lambda track: self._spawn(self._listen(track)))
@@ -89,6 +90,7 @@ class Peer(EventStream):
             samples = frame.to_ndarray().astype(numpy.float64)
             if numpy.sqrt(numpy.mean(samples ** 2)) > AUDIBLE_RMS:
                 self.audible_frames += 1
+                self.last_audible = time.monotonic()
                 await self._notify()
 
     async def offer(self):

@@ -5,10 +5,12 @@
 //!
 //! - [`detector`]: what a rule looks for.
 //! - [`number`]: numbers of people, as digits or as spoken words.
+//! - [`opinion`]: what a judge outside says.
 //! - [`scanner`]: words that arrive in pieces.
 
 mod detector;
 mod number;
+mod opinion;
 mod scanner;
 #[cfg(test)]
 mod tests;
@@ -19,6 +21,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 pub use detector::{Detector, PersonalKind};
+pub use opinion::{Consultation, LONGEST_OPINION, Opinion, OpinionError, Question};
 pub use scanner::{SCAN_WINDOW, Scanner};
 
 /// Most rules of one set. Every piece of a transcript passes each of them.
@@ -191,6 +194,12 @@ impl RuleSet {
         let mut findings = scanner.push(text);
         findings.extend(scanner.finish());
         findings
+    }
+
+    /// Whether a rule asks for words to be hidden ([`Act::Mask`]).
+    #[must_use]
+    pub fn masks(&self) -> bool {
+        self.rules.iter().any(|rule| rule.act == Act::Mask)
     }
 
     /// The text with everything hidden that a rule of [`Act::Mask`] or stronger found, each by what it is, such as

@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use voxgate_policy::guardrail::Opinion;
 use voxgate_policy::money::invoice;
 use voxgate_policy::token::{Issuer, KeySet, claimed_issuer, verify};
 use voxgate_policy::tool::{ArgumentLimit, ToolRule, ToolRules};
@@ -33,6 +34,13 @@ fn of_all_arguments_only_those_that_fit_get_through() {
     let rules = ToolRules { tools: [("pay".to_owned(), rule)].into(), allows_others: false };
     for (name, text) in corpus("tool-arguments") {
         assert_eq!(rules.check("pay", &text).is_ok(), name == "fits.json", "{name}");
+    }
+}
+
+#[test]
+fn of_all_answers_of_a_judge_only_the_whole_one_counts() {
+    for (name, text) in corpus("opinions") {
+        assert_eq!(Opinion::parse(text.as_bytes()).is_ok(), name == "fits.json", "{name}");
     }
 }
 

@@ -87,6 +87,10 @@ pub struct Metrics {
     pub guardrail_matches: IntCounterVec,
     /// Words that break a rule received from the provider to the answer taken back.
     pub guardrail_stop_seconds: Histogram,
+    /// Questions to guardrail webhooks, by rule and by what came of them.
+    pub guardrail_webhooks: IntCounterVec,
+    /// Words shown to a webhook to its opinion.
+    pub guardrail_webhook_seconds: Histogram,
     /// Tool calls of models, by what became of them.
     pub tool_calls: IntCounterVec,
     /// Tool call held to its verdict or deadline.
@@ -253,6 +257,16 @@ impl Metrics {
                 "voxgate_guardrail_stop_seconds",
                 "Time from words that break a rule to the moment their answer is taken back and nothing more of it is sent.",
                 INSIDE_SECONDS,
+            )?,
+            guardrail_webhooks: shelf.counters(
+                "voxgate_guardrail_webhooks_total",
+                "Questions to guardrail webhooks, by the name of the rule and by what came of them: answered, late, failed, unasked (too many waited).",
+                &["rule", "outcome"],
+            )?,
+            guardrail_webhook_seconds: shelf.histogram(
+                "voxgate_guardrail_webhook_seconds",
+                "Time from words shown to a guardrail webhook to its opinion, or to its deadline.",
+                FELT_SECONDS,
             )?,
             tool_calls: shelf.counters(
                 "voxgate_tool_calls_total",

@@ -65,6 +65,9 @@ fn report(outcome: &Outcome) -> ExitCode {
             if outcome.lacks_voice {
                 say("the log holds no audio (replay.audio), so turns that voxgate found are not found again");
             }
+            if outcome.lacks_words {
+                say("the log holds no words (a guardrail masks), so what was decided by them may differ");
+            }
             if program != env!("CARGO_PKG_VERSION") {
                 say(&format!("the log was written by voxgate {program}"));
             }

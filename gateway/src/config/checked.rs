@@ -29,6 +29,7 @@ use crate::money::MoneyConfig;
 use crate::permissions::Agents;
 use crate::published_keys::TrustedIssuer;
 use crate::replay::Retention;
+use crate::webhook::Judge;
 
 /// Shortest and longest session anybody may configure.
 const SESSION_DURATIONS: std::ops::RangeInclusive<Duration> =
@@ -89,6 +90,7 @@ pub(crate) struct Checked {
     pub(crate) breaker: BreakerRule,
     pub(crate) default_model: String,
     pub(crate) guardrails: Arc<RuleSet>,
+    pub(crate) judges: Arc<[Arc<Judge>]>,
     pub(crate) agents: Arc<Agents>,
     pub(crate) replay: Option<Retention>,
     pub(crate) money: MoneyConfig,
@@ -181,6 +183,7 @@ pub(crate) fn check_with(
     check_relay(written, &mut problems);
     let replay = check_replay(written, &mut problems);
     let guardrails = guardrails::check(&written.guardrails, &mut problems);
+    let judges = guardrails::judges(&written.guardrails, environment, &mut problems);
     let agents = agents::check(&written.agents, &mut problems);
     let control = relays::check(written, environment, &mut problems);
     let authorizer = policies::check(&written.policies, read, &mut problems);
@@ -212,6 +215,7 @@ pub(crate) fn check_with(
         breaker,
         default_model: written.default_model.clone(),
         guardrails,
+        judges,
         agents,
         replay,
         money,

@@ -1,9 +1,27 @@
 //! Guardrails as they are written, and as they are checked.
 
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use voxgate_policy::guardrail::{Act, Detector, Direction, GuardrailError, PersonalKind, Rule, RuleSet};
+
+use voxgate_providers::Secret;
+
+use crate::webhook::{self, Judge};
+
+/// How long a judge may be given.
+const DEADLINES: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(10);
+
+/// Judges outside; each is shown every word of its direction.
+const MOST_JUDGES: usize = 8;
+
+/// A secret anybody could guess signs nothing.
+const SHORTEST_SECRET: usize = 16;
 
 /// A rule over the words of a call.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -24,10 +42,50 @@ pub(crate) struct Guardrail {
     /// Or attempts to take the place of your instructions, in English.
     #[serde(default)]
     pub(crate) injection: bool,
-    /// What is done.
-    pub(crate) act: WrittenAct,
+    /// Or a judge of your own, outside.
+    pub(crate) webhook: Option<Webhook>,
+    /// What is done. With `webhook` the judge says so, and this is only what is done if it does not answer.
+    pub(crate) act: Option<WrittenAct>,
     /// With `act: replace`, the sentence that is said instead of the answer.
     pub(crate) say: Option<String>,
+}
+
+/// A server that is shown words as they come and says what is to be done about them. Nothing waits for it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Webhook {
+    /// Where: `https`, or `http` on this machine. Words are sent there by POST; redirects are not followed.
+    pub(crate) url: String,
+    /// Longest wait for an answer, from the words on: 50ms to 10s. Default 800 ms: an opinion that comes later finds that the
+    /// answer was heard.
+    #[serde(default = "default_deadline", with = "humantime_serde")]
+    pub(crate) deadline: Duration,
+    /// `open`: without an answer in time nothing is done. `closed`: `act` is. Default `open`: a judge that is away does not end
+    /// every call.
+    #[serde(default)]
+    pub(crate) fail: Fail,
+    /// Name of the environment variable with the secret that bodies are signed with (`voxgate-signature`), 16 or more
+    /// characters. Default: they are not signed.
+    pub(crate) secret_env: Option<String>,
+    /// File with that secret, instead.
+    pub(crate) secret_file: Option<PathBuf>,
+    /// PEM file with authorities to trust besides the public ones. Default: none.
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+fn default_deadline() -> Duration {
+    Duration::from_millis(800)
+}
+
+/// What no answer means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Fail {
+    /// Nothing.
+    #[default]
+    Open,
+    /// That a rule is broken.
+    Closed,
 }
 
 /// Whose words.
@@ -64,6 +122,9 @@ pub(crate) enum Personal {
 pub(crate) enum WrittenAct {
     /// Count it and log that it happened.
     Note,
+    /// Hide what was found where words go on as text, to models and into conversations that are told again. With any such rule
+    /// replay logs hold no words at all.
+    Mask,
     /// Take the answer back and say something else.
     Replace,
     /// End the call.
@@ -73,7 +134,7 @@ pub(crate) enum WrittenAct {
 /// Every rule, or what is wrong with them.
 pub(super) fn check(written: &[Guardrail], problems: &mut Vec<String>) -> Arc<RuleSet> {
     let mut rules = Vec::new();
-    for guardrail in written {
+    for guardrail in written.iter().filter(|guardrail| guardrail.webhook.is_none()) {
         match rule(guardrail) {
             Ok(rule) => rules.push(rule),
             Err(reason) => problems.push(format!("guardrails.{}: {reason}", guardrail.name)),
@@ -93,17 +154,123 @@ pub(super) fn check(written: &[Guardrail], problems: &mut Vec<String>) -> Arc<Ru
 }
 
 fn rule(written: &Guardrail) -> Result<Rule, String> {
+    Ok(Rule {
+        name: written.name.clone(),
+        directions: directions(written),
+        detector: detector(written)?,
+        act: act(written)?,
+    })
+}
+
+fn directions(written: &Guardrail) -> Vec<Direction> {
     let directions = written.on.iter().map(|on| match on {
         On::Caller => Direction::Caller,
         On::Agent => Direction::Agent,
         On::ToolArguments => Direction::ToolArguments,
     });
-    Ok(Rule {
+    directions.collect()
+}
+
+/// The rules whose judges are outside.
+pub(super) fn judges(
+    written: &[Guardrail],
+    environment: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Vec<String>,
+) -> Arc<[Arc<Judge>]> {
+    let mut judges = Vec::new();
+    for (index, guardrail) in written.iter().enumerate() {
+        let Some(webhook) = &guardrail.webhook else { continue };
+        let mut complain = |reason: String| problems.push(format!("guardrails.{}: {reason}", guardrail.name));
+        if written[..index].iter().any(|other| other.name == guardrail.name) {
+            complain("another guardrail has this name; give each its own".to_owned());
+        }
+        match judge(guardrail, webhook, environment) {
+            Ok(judge) => judges.push(Arc::new(judge)),
+            Err(reason) => complain(reason),
+        }
+    }
+    if judges.len() > MOST_JUDGES {
+        problems.push(format!("guardrails: there are more than {MOST_JUDGES} webhooks"));
+    }
+    judges.into()
+}
+
+fn judge(
+    written: &Guardrail,
+    webhook: &Webhook,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Judge, String> {
+    let has_detector = !written.words.is_empty()
+        || written.pattern.is_some()
+        || !written.personal.is_empty()
+        || written.injection;
+    if has_detector || written.on.is_empty() {
+        return Err(
+            "a webhook stands alone, with at least one of caller, agent and tool_arguments in `on`".into()
+        );
+    }
+    if !DEADLINES.contains(&webhook.deadline) {
+        return Err("webhook.deadline must be 50ms to 10s".to_owned());
+    }
+    let unanswered = match (webhook.fail, written.act) {
+        (Fail::Open, None) => None,
+        (Fail::Open, Some(_)) => {
+            return Err("`act` is what is done with webhook.fail: closed only".to_owned());
+        }
+        (Fail::Closed, Some(WrittenAct::Replace | WrittenAct::End)) => Some(act(written)?),
+        (Fail::Closed, _) => return Err("webhook.fail: closed needs act: replace or act: end".to_owned()),
+    };
+    Ok(Judge {
         name: written.name.clone(),
-        directions: directions.collect(),
-        detector: detector(written)?,
-        act: act(written)?,
+        directions: directions(written),
+        url: address(&webhook.url)?,
+        deadline: webhook.deadline,
+        unanswered,
+        say: written.say.clone(),
+        secret: secret(webhook, environment)?,
+        http: client(webhook.ca_file.as_deref())?,
     })
+}
+
+/// Words of callers travel inside TLS unless they stay on this machine.
+fn address(url: &str) -> Result<Url, String> {
+    let parsed = Url::parse(url).map_err(|error| format!("webhook.url cannot be used: {error}"))?;
+    let is_here = parsed.host_str().is_some_and(|host| {
+        let host = host.trim_matches(['[', ']']);
+        host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+    });
+    match parsed.scheme() {
+        "https" => Ok(parsed),
+        "http" if is_here => Ok(parsed),
+        _ => Err("webhook.url must begin with https://, or http:// for this machine".to_owned()),
+    }
+}
+
+fn secret(webhook: &Webhook, environment: &dyn Fn(&str) -> Option<String>) -> Result<Option<Secret>, String> {
+    let secret = match (&webhook.secret_env, &webhook.secret_file) {
+        (Some(_), Some(_)) => return Err("webhook has both secret_env and secret_file; keep one".to_owned()),
+        (None, None) => return Ok(None),
+        (Some(variable), None) => environment(variable).ok_or_else(|| {
+            format!("webhook.secret_env names {variable}, which is not set in the environment")
+        })?,
+        (None, Some(file)) => std::fs::read_to_string(file)
+            .map_err(|error| format!("webhook.secret_file {} cannot be read: {error}", file.display()))?,
+    };
+    match secret.trim() {
+        secret if secret.len() >= SHORTEST_SECRET => Ok(Some(Secret::new(secret))),
+        _ => Err(format!("the secret of webhook must have {SHORTEST_SECRET} or more characters")),
+    }
+}
+
+fn client(authorities: Option<&Path>) -> Result<reqwest::Client, String> {
+    let read = |path: &Path| {
+        let unusable =
+            |reason: String| format!("webhook.ca_file {} cannot be used: {reason}", path.display());
+        let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+        reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(error.to_string()))
+    };
+    let authorities = authorities.map(read).transpose()?.unwrap_or_default();
+    webhook::client(authorities).map_err(|error| format!("webhook: TLS cannot be set up: {error}"))
 }
 
 fn detector(written: &Guardrail) -> Result<Detector, String> {
@@ -134,13 +301,15 @@ fn kinds(written: &[Personal]) -> Vec<PersonalKind> {
 }
 
 fn act(written: &Guardrail) -> Result<Act, String> {
-    match (written.act, &written.say) {
+    let Some(act) = written.act else { return Err("`act` must be given".to_owned()) };
+    match (act, &written.say) {
         (WrittenAct::Replace, Some(say)) if !say.trim().is_empty() && !say.contains('\n') => {
             Ok(Act::Replace { say: say.clone() })
         }
         (WrittenAct::Replace, _) => Err("act: replace needs one sentence in `say`".to_owned()),
         (_, Some(_)) => Err("`say` is only said with act: replace".to_owned()),
         (WrittenAct::Note, None) => Ok(Act::Note),
+        (WrittenAct::Mask, None) => Ok(Act::Mask),
         (WrittenAct::End, None) => Ok(Act::End),
     }
 }

@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use voxgate_policy::guardrail::{Act, Direction, Finding, RuleSet, Scanner};
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, OutputPart};
-use voxgate_protocol::conversation::{Content, Item, ItemKind};
+use voxgate_protocol::conversation::{Content, InputItem, Item, ItemKind};
 use voxgate_protocol::id::{ItemId, ResponseId};
 use voxgate_protocol::session::{EndReason, SessionCommand};
 use voxgate_protocol::settings::{ResponseOptions, ToolChoice};
+
+use super::consultant::Heard;
 
 /// Items looked at side by side: an answer, answers beside the conversation, the caller's turn.
 const MOST_ITEMS: usize = 8;
@@ -113,6 +115,40 @@ impl Guard {
         self.judge(&findings, Direction::Caller, None)
     }
 
+    /// The command as the provider gets it: without what a rule hides in written words.
+    pub(super) fn mask(&self, mut command: BridgeCommand) -> BridgeCommand {
+        match &mut command {
+            BridgeCommand::CreateItem { item, .. } | BridgeCommand::RestoreItem { item, .. } => {
+                self.mask_item(item);
+            }
+            BridgeCommand::CreateResponse(options) => {
+                for item in options.input.iter_mut().flatten() {
+                    if let InputItem::New(kind) = item {
+                        self.mask_kind(kind);
+                    }
+                }
+            }
+            _ => {}
+        }
+        command
+    }
+
+    /// An item of a conversation that is told again.
+    pub(super) fn mask_item(&self, item: &mut Item) {
+        self.mask_kind(&mut item.kind);
+    }
+
+    fn mask_kind(&self, kind: &mut ItemKind) {
+        let ItemKind::Message { content, .. } = kind else { return };
+        for part in content.iter_mut().filter(|_| self.rules.masks()) {
+            match part {
+                Content::InputText(text) => *text = self.rules.mask(Direction::Caller, text),
+                Content::OutputText(text) => *text = self.rules.mask(Direction::Agent, text),
+                _ => {}
+            }
+        }
+    }
+
     fn push(&mut self, item_id: &ItemId, direction: Direction, piece: &str) -> Vec<Finding> {
         if self.rules.is_silent_about(direction) {
             return Vec::new();
@@ -146,12 +182,24 @@ impl Guard {
             Note { rule: rule.name.clone(), direction: direction.as_str(), act: rule.act.as_str() }
         });
         let notes = notes.collect();
-        match self.rules.strongest(findings).map(|(_, act)| act) {
-            Some(Act::End) => Judgement { notes, command: None, end: Some(EndReason::Guardrail) },
-            Some(Act::Replace { .. }) if self.replaced == MOST_REPLACED => {
+        let act = self.rules.strongest(findings).map(|(_, act)| act.clone());
+        act.map_or_else(Judgement::default, |act| self.act(notes, &act, answer))
+    }
+
+    /// What a judge outside wants done.
+    pub(super) fn heed(&mut self, heard: &Heard) -> Judgement {
+        let Heard { rule, direction, answer, act } = heard;
+        let note = Note { rule: rule.clone(), direction: direction.as_str(), act: act.as_str() };
+        self.act(vec![note], act, answer.as_ref())
+    }
+
+    fn act(&mut self, notes: Vec<Note>, act: &Act, answer: Option<&ResponseId>) -> Judgement {
+        match act {
+            Act::End => Judgement { notes, command: None, end: Some(EndReason::Guardrail) },
+            Act::Replace { .. } if self.replaced == MOST_REPLACED => {
                 Judgement { notes, command: None, end: Some(EndReason::Guardrail) }
             }
-            Some(Act::Replace { say }) => {
+            Act::Replace { say } => {
                 self.replaced += 1;
                 let command = SessionCommand::WithdrawAnswer {
                     response_id: answer.cloned(),
@@ -159,7 +207,7 @@ impl Guard {
                 };
                 Judgement { notes, command: Some(command), end: None }
             }
-            Some(Act::Note | Act::Mask) | None => Judgement { notes, command: None, end: None },
+            Act::Note | Act::Mask => Judgement { notes, command: None, end: None },
         }
     }
 }

@@ -19,6 +19,7 @@ use super::*;
 use crate::bridges::{LastTurn, Line, Ringer};
 use crate::permissions::Permissions;
 use crate::routing::Way;
+use crate::webhook::Webhooks;
 
 const TRAITS: BridgeTraits = BridgeTraits {
     input_rate: SampleRate::HZ_16000,
@@ -66,6 +67,8 @@ fn dialogue(places: &Places) -> (Dialogue, BridgeEnds) {
         seed: 5,
         metrics: Arc::new(Metrics::new().unwrap()),
         guardrails: Arc::default(),
+        judges: Arc::default(),
+        webhooks: Webhooks::deaf(),
         permissions: Permissions::unrestricted(),
         replay: None,
         money: None,

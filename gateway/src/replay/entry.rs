@@ -16,6 +16,7 @@ use voxgate_protocol::session::{EndReason, SessionCommand};
 use voxgate_protocol::settings::SessionSettings;
 use voxgate_realtime::{AllowedEvents, ParkedConversation, SidebandId};
 
+use super::words;
 use crate::dialogue::core::{CoreConfig, CoreInput};
 
 /// The form of the log; another number cannot be read.
@@ -66,6 +67,9 @@ pub(crate) struct Header {
     pub(crate) started_unix_ms: u64,
     /// Whether audio was kept; without it, silence of the same length stands in for it.
     pub(crate) has_audio: bool,
+    /// Whether words were kept; without them, every letter and digit is an `x`, and fingerprints are of that.
+    #[serde(default = "with_words")]
+    pub(crate) has_words: bool,
     pub(crate) session_id: SessionId,
     pub(crate) leg: LoggedLeg,
     pub(crate) traits: BridgeTraits,
@@ -82,12 +86,23 @@ pub(crate) struct Header {
     pub(crate) resumed: Option<ParkedConversation>,
 }
 
+const fn with_words() -> bool {
+    true
+}
+
+/// A conversation without its words; none if it cannot be written down.
+fn without_words(parked: &ParkedConversation) -> Option<ParkedConversation> {
+    let mut written = serde_json::to_value(parked).ok()?;
+    words::hide(&mut written);
+    serde_json::from_value(written).ok()
+}
+
 impl Header {
     pub(crate) fn new(
         config: &CoreConfig,
         resumed: Option<&ParkedConversation>,
         started: Duration,
-        has_audio: bool,
+        (has_audio, has_words): (bool, bool),
     ) -> Self {
         let EncoderConfig { bitrate, complexity, fec, expected_loss_percent } = config.encoder;
         Self {
@@ -95,6 +110,7 @@ impl Header {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             started_unix_ms: started.as_millis() as u64,
             has_audio,
+            has_words,
             session_id: config.session_id.clone(),
             leg: match config.leg {
                 Leg::Rtp => LoggedLeg::Rtp,
@@ -109,7 +125,7 @@ impl Header {
             max_session: config.max_session,
             allowed_events: config.allowed_events.clone(),
             seed: config.seed,
-            resumed: resumed.cloned(),
+            resumed: if has_words { resumed.cloned() } else { resumed.and_then(without_words) },
         }
     }
 

@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 use voxgate_protocol::bridge::BridgeCommand;
 
 use super::entry::Offset;
+use super::words;
 use crate::dialogue::core::CoreOutput;
 
-/// The fingerprint of one output, times counted from `start`.
-pub(super) fn fingerprint(output: &CoreOutput, start: Instant) -> String {
+/// The fingerprint of one output, times counted from `start`. Without words it is that of the output with its words hidden.
+pub(super) fn fingerprint(output: &CoreOutput, start: Instant, has_words: bool) -> String {
+    let message = |text: &str| message(text, has_words);
     match output {
         CoreOutput::Text(text) => message(text),
         CoreOutput::Sidebands(text) => format!("sidebands {}", message(text)),
@@ -27,7 +29,10 @@ pub(super) fn fingerprint(output: &CoreOutput, start: Instant) -> String {
             of("provider.audio", &json!([pcm.rate, pcm.samples.len()]))
         }
         CoreOutput::Bridge(command) => {
-            let value = serde_json::to_value(command).unwrap_or_default();
+            let mut value = serde_json::to_value(command).unwrap_or_default();
+            if !has_words {
+                words::hide(&mut value);
+            }
             let name = match &value {
                 Value::String(name) => name.clone(),
                 Value::Object(fields) => fields.keys().next().cloned().unwrap_or_default(),
@@ -40,11 +45,14 @@ pub(super) fn fingerprint(output: &CoreOutput, start: Instant) -> String {
     }
 }
 
-fn message(text: &str) -> String {
+fn message(text: &str, has_words: bool) -> String {
     let mut event: Value = serde_json::from_str(text).unwrap_or_default();
     let kind = event["type"].as_str().unwrap_or("text").to_owned();
     if kind == "response.output_audio.delta" {
         event["delta"] = json!(event["delta"].as_str().map(str::len));
+    }
+    if !has_words {
+        words::hide(&mut event);
     }
     of(&kind, &event)
 }

@@ -43,6 +43,8 @@ pub(crate) struct Outcome {
     pub(crate) is_whole: bool,
     /// Whether turns in this log were found in audio that was not kept: then a difference says nothing.
     pub(crate) lacks_voice: bool,
+    /// Whether the words were hidden: then what was decided by them may come out otherwise.
+    pub(crate) lacks_words: bool,
     /// The program that wrote the log.
     pub(crate) program: String,
 }
@@ -71,13 +73,14 @@ pub(crate) fn replay(source: impl BufRead, mut show: impl FnMut(&str)) -> Result
         outputs: 0,
         is_whole: false,
         lacks_voice: !header.has_audio && header.traits.turn_owner == TurnOwner::Gateway,
+        lacks_words: !header.has_words,
         program: header.program,
     };
     while let Some(step) = log.next()? {
         outcome.inputs += 1;
         let described = step.input.describe();
         show(&format!("{:>12.6} > {described}", step.at.seconds()));
-        let replayed = run(&mut core, start, &step, &log)?;
+        let replayed = run(&mut core, (start, header.has_words), &step, &log)?;
         for output in &replayed {
             outcome.outputs += 1;
             show(&format!("{:12} <   {output}", ""));
@@ -113,7 +116,7 @@ pub(crate) fn is_well_formed(source: impl BufRead) -> bool {
 /// Feeds one input and fingerprints what comes of it. A core that panics is a finding, not the end of the tool.
 fn run<R: BufRead>(
     core: &mut DialogueCore,
-    start: Instant,
+    (start, has_words): (Instant, bool),
     step: &Step,
     log: &Reader<R>,
 ) -> Result<Vec<String>, LogError> {
@@ -124,7 +127,7 @@ fn run<R: BufRead>(
     let ran = unwound(|| {
         core.handle(now, input);
         while let Some(output) = core.poll_output() {
-            outputs.push(fingerprint(&output, start));
+            outputs.push(fingerprint(&output, start, has_words));
         }
     });
     if ran.is_none() {

@@ -7,12 +7,15 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use voxgate_protocol::audio::Pcm;
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, OutputPart};
 use voxgate_protocol::session::SessionCommand;
 
 use super::entry::{LoggedInput, Offset};
+use super::words;
 use super::writer::{Note, Queue};
 use crate::dialogue::core::{CoreInput, CoreOutput};
 
@@ -28,6 +31,7 @@ pub(crate) struct Recorder {
     session: u64,
     start: Instant,
     keeps_audio: bool,
+    keeps_words: bool,
     pending: Option<Pending>,
     inputs: u64,
     is_whole: bool,
@@ -46,10 +50,10 @@ impl Recorder {
         queue: Arc<Queue>,
         session: u64,
         start: Instant,
-        keeps_audio: bool,
+        (keeps_audio, keeps_words): (bool, bool),
         is_whole: bool,
     ) -> Self {
-        Self { queue, session, start, keeps_audio, pending: None, inputs: 0, is_whole }
+        Self { queue, session, start, keeps_audio, keeps_words, pending: None, inputs: 0, is_whole }
     }
 
     /// When the session began: times in the log count from here.
@@ -62,6 +66,7 @@ impl Recorder {
         self.flush();
         if self.is_whole {
             let input = self.logged(input);
+            let input = if self.keeps_words { input } else { without_words(input) };
             self.pending = Some(Pending { at: Offset::between(self.start, now), input, outputs: Vec::new() });
         }
     }
@@ -168,6 +173,40 @@ fn silenced(event: &BridgeEvent) -> BridgeEvent {
         },
         other => other.clone(),
     }
+}
+
+/// The input with its words hidden. What cannot be hidden is left out.
+fn without_words(input: LoggedInput) -> LoggedInput {
+    match input {
+        LoggedInput::Text(text) => LoggedInput::Text(words::hide_in_message(&text)),
+        LoggedInput::SilentText { text, bytes } => {
+            LoggedInput::SilentText { text: words::hide_in_message(&text), bytes }
+        }
+        LoggedInput::Sideband(sideband, text) => {
+            LoggedInput::Sideband(sideband, words::hide_in_message(&text))
+        }
+        LoggedInput::SilentSideband { sideband, text, bytes } => {
+            LoggedInput::SilentSideband { sideband, text: words::hide_in_message(&text), bytes }
+        }
+        LoggedInput::Bridge { at, event } if !is_sound(&event) => match written_without_words(&event) {
+            Some(event) => LoggedInput::Bridge { at, event },
+            None => LoggedInput::Timeout,
+        },
+        LoggedInput::Command(command) if !matches!(command, SessionCommand::AppendAudio(_)) => {
+            written_without_words(&command).map_or(LoggedInput::Timeout, LoggedInput::Command)
+        }
+        other => other,
+    }
+}
+
+const fn is_sound(event: &BridgeEvent) -> bool {
+    matches!(event, BridgeEvent::Output { part: OutputPart::Audio(_), .. })
+}
+
+fn written_without_words<T: Serialize + DeserializeOwned>(said: &T) -> Option<T> {
+    let mut written = serde_json::to_value(said).ok()?;
+    words::hide(&mut written);
+    serde_json::from_value(written).ok()
 }
 
 /// A packet of the same length in time, without any sound: its TOC byte, and the frame count where there is one (RFC

@@ -78,7 +78,16 @@ fn config(owner: TurnOwner) -> CoreConfig {
 
 impl Call {
     fn new(log: &ReplayLog, config: CoreConfig, resumed: Option<ParkedConversation>) -> Self {
-        let recorder = log.record(&config, resumed.as_ref());
+        Self::keeping(log, config, resumed, true)
+    }
+
+    fn keeping(
+        log: &ReplayLog,
+        config: CoreConfig,
+        resumed: Option<ParkedConversation>,
+        keeps_words: bool,
+    ) -> Self {
+        let recorder = log.record(&config, resumed.as_ref(), keeps_words);
         let core = DialogueCore::new(config).unwrap();
         Self {
             core: match resumed {
@@ -252,6 +261,35 @@ fn a_log_without_audio_holds_none_and_replays_turns_the_provider_found() {
     assert!(!outcome.lacks_voice);
     let longest = log.split(|byte| *byte == b'\n').map(<[u8]>::len).max().unwrap();
     assert!(longest < 4_096, "a line of {longest} bytes");
+}
+
+#[test]
+fn a_log_without_words_holds_none_and_replays_all_the_same() {
+    let folder = Folder::new("wordless");
+    let (log, ()) = written(&folder, false, Bounds::default(), |log| {
+        let mut call = Call::keeping(log, config(TurnOwner::Provider), None, false);
+        call.take(CoreInput::Opened);
+        let content = r#"[{"type":"input_text","text":"my card is 4111"}]"#;
+        let item = format!(r#"{{"type":"message","role":"user","content":{content}}}"#);
+        call.take(CoreInput::Text(&format!(r#"{{"type":"conversation.item.create","item":{item}}}"#)));
+        let now = call.now;
+        let (response_id, item_id) = (ResponseId::from("resp_1"), ItemId::from("item_1"));
+        let words = OutputPart::Transcript("Your card is 4111.".to_owned());
+        for event in [
+            BridgeEvent::InputWords { item_id: ItemId::from("item_0"), words: "card 4111".to_owned() },
+            BridgeEvent::ResponseStarted { response_id: response_id.clone() },
+            BridgeEvent::Output { response_id, item_id, part: words },
+        ] {
+            call.take(CoreInput::Bridge { at: now, event });
+        }
+        call.take(CoreInput::End(EndReason::HungUp));
+    });
+    let text = String::from_utf8(log.clone()).unwrap();
+    assert!(!text.contains("4111") && !text.contains("card"), "{text}");
+    assert!(text.contains("xxxx xxxx xx xxxx."));
+    let outcome = verdict(&log);
+    assert_eq!(outcome.verdict, Verdict::Identical);
+    assert!(outcome.lacks_words && outcome.is_whole);
 }
 
 #[test]

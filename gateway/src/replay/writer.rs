@@ -155,13 +155,25 @@ impl ReplayLog {
         }
     }
 
-    /// Begins the log of a session, which may go on with the conversation of an earlier one.
-    pub(crate) fn record(&self, config: &CoreConfig, resumed: Option<&ParkedConversation>) -> Recorder {
+    /// Begins the log of a session, which may go on with the conversation of an earlier one. Its words are kept only if
+    /// `keeps_words` says so.
+    pub(crate) fn record(
+        &self,
+        config: &CoreConfig,
+        resumed: Option<&ParkedConversation>,
+        keeps_words: bool,
+    ) -> Recorder {
         let session = self.sessions.fetch_add(1, Ordering::Relaxed);
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let header = Header::new(config, resumed, started, self.keeps_audio);
+        let header = Header::new(config, resumed, started, (self.keeps_audio, keeps_words));
         let has_begun = self.queue.offer(Note::Begin { session, header: Box::new(header) });
-        Recorder::new(Arc::clone(&self.queue), session, Instant::now(), self.keeps_audio, has_begun)
+        Recorder::new(
+            Arc::clone(&self.queue),
+            session,
+            Instant::now(),
+            (self.keeps_audio, keeps_words),
+            has_begun,
+        )
     }
 }
 
@@ -176,6 +188,7 @@ struct Writer {
 struct Log {
     file: BufWriter<File>,
     bytes: u64,
+    has_words: bool,
 }
 
 impl Writer {
@@ -192,14 +205,16 @@ impl Writer {
     fn take(&mut self, note: Note) -> io::Result<()> {
         match note {
             Note::Begin { session, header } => {
-                let mut log = Log { file: BufWriter::new(create(&self.retention.dir, &header)?), bytes: 0 };
+                let file = BufWriter::new(create(&self.retention.dir, &header)?);
+                let mut log = Log { file, bytes: 0, has_words: header.has_words };
                 log.write(&header)?;
                 self.logs.insert(session, log);
                 Ok(())
             }
             Note::Step { session, at, input, outputs, start } => {
                 let Some(log) = self.logs.get_mut(&session) else { return Ok(()) };
-                let outputs = outputs.iter().map(|output| fingerprint(output, start)).collect();
+                let outputs =
+                    outputs.iter().map(|output| fingerprint(output, start, log.has_words)).collect();
                 let written = log.write(&Line::Step(Step { at, input, outputs }));
                 if written.is_err() || log.bytes > self.longest {
                     self.logs.remove(&session);

@@ -29,6 +29,7 @@ use crate::bridges::{Connected, LastTurn, Line, Ringer};
 use crate::dialogue::tests::presence;
 use crate::dialogue::{Dialogue, DialogueConfig, DialogueOutput};
 use crate::permissions::{AgentRules, Agents};
+use crate::webhook::Webhooks;
 
 const WINDOW: Duration = Duration::from_secs(60);
 
@@ -101,6 +102,8 @@ impl Stage {
             seed: 5,
             metrics: Arc::clone(&metrics),
             guardrails: Arc::new(RuleSet::new(vec![secret]).unwrap()),
+            judges: Arc::default(),
+            webhooks: Webhooks::deaf(),
             permissions,
             replay: None,
             money: None,

@@ -149,3 +149,40 @@ fn what_is_watched_stays_bounded() {
     }
     assert_eq!(guard.watched.len(), MOST_ITEMS);
 }
+
+#[test]
+fn what_a_rule_hides_is_hidden_where_words_go_on_as_text() {
+    let rules = vec![
+        rule("secret", Direction::Caller, "swordfish", Act::Mask),
+        rule("name", Direction::Agent, "smith", Act::Mask),
+    ];
+    let guard = Guard::new(Arc::new(RuleSet::new(rules).unwrap()));
+    let said = |text: &str, answered: &str| ItemKind::Message {
+        role: Role::User,
+        content: vec![Content::InputText(text.to_owned()), Content::OutputText(answered.to_owned())],
+    };
+    let item = |kind| Item { id: ItemId::from("w1"), status: ItemStatus::Completed, kind };
+    let create = |kind| BridgeCommand::CreateItem { item: item(kind), position: Position::Last };
+    let BridgeCommand::CreateItem { item: hidden, .. } =
+        guard.mask(create(said("It is swordfish.", "Mr Smith")))
+    else {
+        panic!("another command")
+    };
+    let ItemKind::Message { content, .. } = &hidden.kind else { panic!("another item") };
+    let texts: Vec<&str> = content
+        .iter()
+        .map(|part| match part {
+            Content::InputText(text) | Content::OutputText(text) => text.as_str(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(texts[0].starts_with("It is [") && !texts.concat().to_lowercase().contains("smith"), "{texts:?}");
+    assert!(!texts[0].contains("swordfish"));
+    let options = ResponseOptions {
+        input: Some(vec![InputItem::New(said("swordfish", ""))]),
+        ..ResponseOptions::default()
+    };
+    let asked = guard.mask(BridgeCommand::CreateResponse(Box::new(options)));
+    let written = serde_json::to_string(&asked).unwrap();
+    assert!(!written.contains("swordfish"), "{written}");
+}

@@ -146,6 +146,8 @@ impl Switchboard {
                 seed: start.seed,
                 metrics: Arc::clone(&self.config.metrics),
                 guardrails: Arc::clone(&revision.guardrails),
+                judges: Arc::clone(&revision.judges),
+                webhooks: revision.webhooks.clone(),
                 permissions: revision.permissions.clone(),
                 replay: self.config.replay.clone(),
                 money: self.config.money.clone(),

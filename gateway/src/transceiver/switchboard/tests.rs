@@ -30,6 +30,7 @@ use crate::permissions::Permissions;
 use crate::revision::Revision;
 use crate::routing::Way;
 use crate::sealing::Sealing;
+use crate::webhook::Webhooks;
 
 mod check;
 mod plans;
@@ -68,6 +69,8 @@ fn revision() -> Arc<Revision> {
         setup_timeout: Duration::from_secs(30),
         silence_timeout: Duration::from_secs(30),
         guardrails: Arc::default(),
+        judges: Arc::default(),
+        webhooks: Webhooks::deaf(),
         permissions: Permissions::unrestricted(),
         bridges: Bridges::start(&BTreeMap::new()).unwrap(),
     })

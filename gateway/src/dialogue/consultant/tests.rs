@@ -1,0 +1,143 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use voxgate_protocol::conversation::{ItemStatus, Position, Role};
+
+use super::*;
+use crate::webhook::{self, Asked};
+
+struct World {
+    consultant: Consultant,
+    questions: mpsc::Receiver<Asked>,
+    rung: Arc<AtomicU32>,
+}
+
+impl World {
+    fn new(directions: &[Direction], unanswered: Option<Act>) -> Self {
+        Self::with_room(directions, unanswered, 64)
+    }
+
+    fn with_room(directions: &[Direction], unanswered: Option<Act>, room: usize) -> Self {
+        let judge = Judge {
+            name: "vendor".to_owned(),
+            directions: directions.to_vec(),
+            url: "http://127.0.0.1:1/".parse().unwrap(),
+            deadline: Duration::from_secs(1),
+            unanswered,
+            say: Some("Sorry.".to_owned()),
+            secret: None,
+            http: webhook::client(Vec::new()).unwrap(),
+        };
+        let (webhooks, questions) = Webhooks::answered_by_hand(room);
+        let rung = Arc::new(AtomicU32::new(0));
+        let bell = Arc::clone(&rung);
+        let ring: Ring = Arc::new(move || {
+            bell.fetch_add(1, Ordering::Relaxed);
+        });
+        let judges = Arc::from([Arc::new(judge)]);
+        let consultant = Consultant::new(judges, webhooks, SessionId::from("sess_1"), ring);
+        Self { consultant, questions, rung }
+    }
+
+    fn hear(&mut self, event: &BridgeEvent) {
+        self.consultant.hear(event);
+    }
+
+    /// What was asked since this was called last, each with what answers it.
+    fn asked(&mut self) -> Vec<Asked> {
+        std::iter::from_fn(|| self.questions.try_recv().ok()).collect()
+    }
+}
+
+fn answer(asked: &Asked, opinion: Option<Opinion>) {
+    asked.reply.try_send(Answered { number: asked.number, opinion }).unwrap();
+}
+
+fn spoken(item: &str, words: &str) -> BridgeEvent {
+    let part = OutputPart::Transcript(words.to_owned());
+    BridgeEvent::Output { response_id: ResponseId::from("r1"), item_id: ItemId::from(item), part }
+}
+
+fn item_done(item: &str) -> BridgeEvent {
+    let status = ItemStatus::Completed;
+    BridgeEvent::OutputItemDone { response_id: ResponseId::from("r1"), item_id: ItemId::from(item), status }
+}
+
+#[test]
+fn an_answer_is_shown_sentence_by_sentence_and_an_opinion_names_it() {
+    let mut world = World::new(&[Direction::Agent], None);
+    world.hear(&spoken("i1", "You could"));
+    assert!(world.asked().is_empty());
+    world.hear(&spoken("i1", " sue them."));
+    let asked = world.asked();
+    assert_eq!((asked.len(), asked[0].shown.words.as_str()), (1, "You could sue them."));
+    assert_eq!((asked[0].shown.direction, asked[0].shown.is_complete), ("agent", false));
+    world.hear(&spoken("i1", " It pays."));
+    assert!(world.asked().is_empty(), "one question at a time");
+    assert_eq!(world.consultant.poll(), None, "nothing waits for the judge");
+    answer(&asked[0], Some(Opinion::Replace { say: None }));
+    let heard = world.consultant.poll().unwrap();
+    assert_eq!(heard.act, Act::Replace { say: "Sorry.".to_owned() });
+    assert_eq!((heard.rule.as_str(), heard.answer), ("vendor", Some(ResponseId::from("r1"))));
+    let next = world.asked();
+    assert_eq!(next[0].shown.words, "You could sue them. It pays.");
+    answer(&next[0], Some(Opinion::Pass));
+    assert_eq!(world.consultant.poll(), None);
+    world.hear(&item_done("i1"));
+    assert!(world.asked().is_empty() && world.consultant.open.is_empty(), "everything was shown");
+}
+
+#[test]
+fn only_the_configured_direction_is_shown() {
+    let mut world = World::new(&[Direction::Caller], None);
+    world.hear(&spoken("i1", "You could sue."));
+    world.hear(&item_done("i1"));
+    assert!(world.asked().is_empty());
+    let delta = BridgeEvent::InputTranscriptDelta { item_id: ItemId::from("u1"), delta: "Hello".to_owned() };
+    world.hear(&delta);
+    let transcript = "Hello there".to_owned();
+    world.hear(&BridgeEvent::InputTranscriptDone { item_id: ItemId::from("u1"), transcript, usage: None });
+    world.hear(&BridgeEvent::InputWords { item_id: ItemId::from("u2"), words: "unseen words".to_owned() });
+    let content = vec![Content::InputText("typed".to_owned())];
+    let kind = ItemKind::Message { role: Role::User, content };
+    let item = Item { id: ItemId::from("u3"), status: ItemStatus::Completed, kind };
+    world.consultant.read(&BridgeCommand::CreateItem { item, position: Position::Last });
+    let shown: Vec<_> = world.asked().into_iter().map(|asked| asked.shown).collect();
+    let words: Vec<_> = shown.iter().map(|shown| shown.words.as_str()).collect();
+    assert_eq!(words, ["Hello", "unseen words", "typed"], "pieces are whole when their end is known");
+    assert!(shown.iter().all(|shown| shown.is_complete && shown.direction == "caller"));
+}
+
+#[test]
+fn no_answer_counts_as_the_configuration_says() {
+    for unanswered in [None, Some(Act::End)] {
+        let mut world = World::new(&[Direction::Agent], unanswered.clone());
+        world.hear(&spoken("i1", "Well."));
+        let asked = world.asked();
+        answer(&asked[0], None);
+        assert_eq!(world.consultant.poll().map(|heard| heard.act), unanswered);
+    }
+}
+
+#[test]
+fn a_judge_that_cannot_be_asked_counts_as_one_that_does_not_answer() {
+    let mut world = World::with_room(&[Direction::Agent], Some(Act::End), 1);
+    world.hear(&spoken("i1", "Well."));
+    world.hear(&spoken("i2", "Well."));
+    assert_eq!(world.rung.load(Ordering::Relaxed), 1);
+    assert_eq!(world.consultant.poll().map(|heard| heard.act), Some(Act::End));
+    assert_eq!(world.consultant.poll(), None);
+}
+
+#[test]
+fn what_is_shown_side_by_side_stays_bounded() {
+    let mut world = World::new(&[Direction::Agent], None);
+    for item in 0..200 {
+        world.hear(&spoken(&format!("i{item}"), "Well."));
+    }
+    assert_eq!(world.consultant.open.len(), MOST_ITEMS);
+    for asked in world.asked().into_iter().take(MOST_UNREAD) {
+        answer(&asked, Some(Opinion::End));
+    }
+    assert_eq!(world.consultant.poll(), None, "what is forgotten has no opinion");
+}

@@ -28,10 +28,10 @@ impl Routing {
         Self { router: Mutex::new(Router::new(rule)), began: Instant::now(), metrics }
     }
 
-    /// Shows these targets before anything is known of them.
+    /// Shows these targets, of which nothing may be known yet.
     pub(crate) fn show<'a>(&self, targets: impl Iterator<Item = &'a Target>) {
         for target in targets {
-            self.show_state(target, CircuitState::Closed);
+            self.show_state(target, self.with(|router, _| router.state(target)));
         }
     }
 

@@ -27,20 +27,19 @@ def start_target(name, address="127.0.0.1:0", **options):
     return process, address
 
 
-def config(addresses, routing, switch, priorities=(0, 1)):
-    providers = "".join(f'  {name}: {{ kind: openai-realtime, base_url: "http://{address}/v1" }}\n'
+def config(addresses, routing, switch):
+    providers = "".join(f'  {name}: {{ kind: openai-realtime, base_url: "http://{address}/v1", region: {name}-land }}\n'
                         for name, address in zip(NAMES, addresses))
-    targets = "".join(f"      - {{ provider: {name}, priority: {priority} }}\n"
-                      for name, priority in zip(NAMES, priorities))
+    targets = "".join(f"      - {{ provider: {name}, priority: {priority} }}\n" for priority, name in enumerate(NAMES))
     return (f"providers:\n{providers}routing: {routing}\n"
             f'routes:\n  - model: "sim*"\n    switch: {switch}\n    targets:\n{targets}')
 
 
 @contextlib.contextmanager
-def two_targets(routing="{}", switch="{ attempt: 1s, silence: 1s }", **options):
+def two_targets(routing="{}", switch="{ attempt: 1s, silence: 1s }", more="", **options):
     simulators = [start_target(name, **options) for name in NAMES]
     try:
-        with running_gateway(config([address for _, address in simulators], routing, switch)) as gateway:
+        with running_gateway(config([address for _, address in simulators], routing, switch) + more) as gateway:
             gateway.extra["simulators"] = dict(zip(NAMES, simulators))
             yield gateway
             gateway.assert_nothing_is_left()
@@ -133,7 +132,10 @@ def test_a_target_that_dies_between_two_turns_is_replaced_and_nothing_is_forgott
         assert told.startswith("second ") and SECRET_WORD in told
         assert failovers(gateway, "lost") == 1
         [seen] = gateway.ask("GET", "/admin/v1/sessions").json()["items"]
-        assert seen["provider"] == "second"
+        assert (seen["provider"], seen["region"]) == ("second", "second-land")
+        # Whoever served an answer is paid for it.
+        unpriced = [gateway.metric("voxgate_usage_unpriced_total", provider=name) for name in NAMES]
+        assert unpriced == [1, 2]
         print(f"from the death of the target to the first audio of another one: {gap * 1_000:.0f} ms")
 
 
@@ -196,6 +198,22 @@ def test_with_every_target_gone_the_client_is_told_and_new_sessions_are_refused_
         assert failovers(gateway, "setup", outcome="failed") == 1
         with pytest.raises(AssertionError, match="no_target_available"), session(gateway):
             pass
+
+
+def test_nobody_is_led_to_a_target_in_a_region_the_policies_forbid(tmp_path):
+    policies = tmp_path / "regions.cedar"
+    policies.write_text("""
+permit (principal, action, resource);
+@id("stay-home")
+forbid (principal, action == Action::"data.transfer", resource == Region::"second-land");
+""")
+    with two_targets(more=f"policies: ['{policies}']\n") as gateway:
+        kill(gateway, "first")
+        with session(gateway) as client:
+            error = client.wait_for("error")["error"]
+            assert error["code"] == "provider_unreachable", error
+        assert failovers(gateway, "setup") == 0
+        assert gateway.metric("voxgate_routing_sessions_total", target="second") == 0
 
 
 def test_a_session_goes_back_to_a_better_target_between_two_turns():

@@ -2,14 +2,18 @@
 
 import base64
 import contextlib
+import datetime
 import http.server
+import ipaddress
 import json
+import ssl
 import threading
 import time
 
 import pytest
 import websockets
-from cryptography.hazmat.primitives import hashes
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from websockets.sync.client import connect
@@ -45,7 +49,7 @@ class SigningKey:
 class IdentityProvider:
     """Publishes metadata and keys on a port of its own, and counts how often the keys are asked for."""
 
-    def __init__(self):
+    def __init__(self, certificate=None):
         self.keys = [SigningKey("one")]
         self.asked = 0
         self.is_up = True
@@ -70,7 +74,11 @@ class IdentityProvider:
                 pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.issuer = f"http://127.0.0.1:{self.server.server_port}"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.issuer = f"http{'s' if certificate else ''}://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def token(self, key=None, **claims):
@@ -80,7 +88,7 @@ class IdentityProvider:
 
 
 @contextlib.contextmanager
-def gateway_of(provider):
+def gateway_of(provider, more=""):
     config = f"""
 providers: {{ local: {{ kind: local, decoders: 1 }} }}
 identity:
@@ -93,7 +101,7 @@ identity:
       roles: {{ callers: member, operators: operator }}
       default_role: member
       leeway: 0s
-"""
+{more}"""
     with running_gateway(config) as gateway:
         yield gateway
         gateway.assert_nothing_is_left()
@@ -198,6 +206,34 @@ def test_a_rotated_key_is_followed_at_once_and_unknown_ones_ask_no_more():
         # Keys that were fetched serve while their provider cannot be reached.
         provider.is_up = False
         assert ask_secret(gateway, provider.token())[0] == 200
+    provider.server.shutdown()
+    provider.server.server_close()
+
+
+def self_signed(path):
+    """A certificate for 127.0.0.1 that is its own authority, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "identity provider of a test")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+        .not_valid_before(now - datetime.timedelta(hours=1)).not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256()))
+    pem = serialization.Encoding.PEM
+    plain = serialization.NoEncryption()
+    path.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain) + certificate.public_bytes(pem))
+    return path
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_keys_come_over_tls_from_whom_the_configuration_trusts(tmp_path, is_trusted):
+    certificate = self_signed(tmp_path / "provider.pem")
+    provider = IdentityProvider(certificate)
+    authority = f"      ca_file: '{certificate}'\n" if is_trusted else ""
+    with gateway_of(provider, authority) as gateway:
+        assert ask_secret(gateway, provider.token())[0] == (200 if is_trusted else 401)
+    assert (provider.asked > 0) == is_trusted
     provider.server.shutdown()
     provider.server.server_close()
 

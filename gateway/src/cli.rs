@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use tracing::{Level, Metadata};
-use tracing_subscriber::filter::{FilterExt as _, filter_fn};
-use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt, registry};
 use voxgate_policy::bundle::Bundle;
@@ -220,10 +220,11 @@ pub(crate) fn say(message: &str) {
 
 fn start_logging() {
     let filter = EnvFilter::try_from_env("VOXGATE_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
-    let filter = filter.and(filter_fn(is_fit_to_log));
     // Colours are for people; files and log collectors get plain text.
     let layer = fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
-    registry().with(layer.with_filter(filter)).init();
+    // For everything, not for the layer: the filter of a layer forgets what it decided when a library only asks whether it
+    // would log, as sqlx does, and the next line is lost.
+    registry().with(filter).with(filter_fn(is_fit_to_log)).with(layer).init();
 }
 
 /// Libraries write whole messages and requests at TRACE: what callers say, and keys. No setting brings those out.

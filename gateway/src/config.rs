@@ -5,6 +5,7 @@ mod bundle;
 mod checked;
 mod guardrails;
 mod identity;
+mod limits;
 mod organisations;
 mod policies;
 mod relay_file;
@@ -20,7 +21,7 @@ pub(crate) use checked::check;
 pub(crate) use checked::{Checked, Provider, ProviderKind, check_with};
 pub(crate) use organisations::{default_scopes, first_and};
 pub(crate) use relay_file::{CheckedRelay, RelayFile, Stream, ThreadCount, Wait, check_relay};
-pub(crate) use store::store_place;
+pub(crate) use store::{RedisConfig, store_place};
 pub(crate) use written::{RelayPlace, Written};
 
 use std::path::Path;

@@ -40,6 +40,7 @@ use tokio::sync::mpsc;
 use crate::bridges::Connected;
 use crate::end_of_turn::{Ear, Verdict};
 use crate::host::since_unix_epoch;
+use crate::limits::{self, Allowance};
 use crate::money::{Account, Act, Money};
 use crate::permissions::Permissions;
 use crate::replay::{Recorder, ReplayLog};
@@ -105,6 +106,7 @@ pub(crate) struct Dialogue {
     waiting: VecDeque<CoreOutput>,
     recorder: Option<Recorder>,
     account: Option<Account>,
+    allowance: Allowance,
     session_id: SessionId,
     leg: Leg,
     provider: Provider,
@@ -135,6 +137,7 @@ impl Dialogue {
             settings,
             permit,
             presence,
+            limits,
             ticket,
             resumed,
             allowed_events,
@@ -152,6 +155,7 @@ impl Dialogue {
         if let Some(target) = &target {
             tracing::info!(session = %session_id, served_by = target.name(), "a session begins");
         }
+        let allowance = Allowance::open(limits, Instant::now(), Arc::clone(&config.metrics));
         let mut seeds = IdSource::new(config.seed);
         let core_seed = seeds.next_seed();
         let metrics = Arc::clone(&config.metrics);
@@ -200,6 +204,7 @@ impl Dialogue {
             waiting: VecDeque::new(),
             recorder,
             account,
+            allowance,
             session_id,
             leg: config.leg,
             provider,
@@ -269,6 +274,7 @@ impl Dialogue {
             self.end(now, EndReason::EndedByOperator);
         }
         self.has_more_events = false;
+        self.allowance.hear_answers(now);
         self.provider.answered();
         self.hear_verdicts(now);
         self.look_at_held_calls(now);
@@ -281,6 +287,7 @@ impl Dialogue {
             if let Some(account) = &mut self.account {
                 account.heard(now, &event);
             }
+            self.allowance.heard(now, &event);
             self.gate.hear(now, event);
             self.pass_gate(now, at);
         }
@@ -352,6 +359,7 @@ impl Dialogue {
             account.tick(now);
         }
         self.look_at_held_calls(now);
+        self.allowance.hear_answers(now);
         self.take(now, CoreInput::Timeout);
     }
 
@@ -398,7 +406,8 @@ impl Dialogue {
         let account = self.account.as_ref().and_then(|account| account.poll_timeout(now));
         let account = account.filter(|_| self.ended().is_none());
         let held = self.gate.poll_timeout().filter(|_| self.ended().is_none());
-        [self.core.poll_timeout(), provider, account, held].into_iter().flatten().min()
+        let limits = self.allowance.poll_timeout(now).filter(|_| self.ended().is_none());
+        [self.core.poll_timeout(), provider, account, held, limits].into_iter().flatten().min()
     }
 
     /// Hands out what the core wants done. `arrived` is set if this follows an audio packet.
@@ -412,7 +421,7 @@ impl Dialogue {
             while let Some(output) = self.waiting.pop_front() {
                 self.take_output(now, arrived, output, outputs);
             }
-            if !self.settle(now) && !self.rotate(now) && !self.release(now) {
+            if !self.settle(now) && !self.keep_limits(now) && !self.rotate(now) && !self.release(now) {
                 break;
             }
         }
@@ -435,6 +444,24 @@ impl Dialogue {
                 }
             }
             Act::Close => self.take(now, CoreInput::End(EndReason::BudgetExhausted)),
+        }
+        true
+    }
+
+    /// Does what the limits say. True if the core was told something about it.
+    fn keep_limits(&mut self, now: Instant) -> bool {
+        let act = self.allowance.poll_act().filter(|_| self.ended().is_none());
+        let Some(act) = act else { return false };
+        match act {
+            limits::Act::TakeBack(response_id, fault) => {
+                self.tell_core(now, BridgeEvent::Fault(fault));
+                let cancel = SessionCommand::CancelResponse { response_id: Some(response_id) };
+                self.take(now, CoreInput::Command(cancel));
+                if self.leg == Leg::Rtp {
+                    self.take(now, CoreInput::Command(SessionCommand::ClearOutput));
+                }
+            }
+            limits::Act::Close => self.take(now, CoreInput::End(EndReason::RateLimited)),
         }
         true
     }
@@ -500,6 +527,9 @@ impl Dialogue {
     }
 
     fn tell_provider(&mut self, now: Instant, arrived: Option<Instant>, command: BridgeCommand) {
+        if let Some(fault) = self.allowance.refuses(now, &command) {
+            return self.tell_core(now, BridgeEvent::Fault(fault));
+        }
         let judgement = self.guard.read(&command);
         self.consultant.read(&command);
         let command = self.guard.mask(command);

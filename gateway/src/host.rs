@@ -68,6 +68,7 @@ impl LocalHost {
             // A loop that has ended needs no waking.
             let _ = transceiver.send(Command::BridgeReady(slot));
         };
+        request.limits.hang(Arc::new(ring.clone()));
         if let Some(ticket) = &request.ticket {
             ticket.hang(Arc::new(ring.clone()));
         }
@@ -212,6 +213,8 @@ impl SessionHost for LocalHost {
         };
         let ringing = Arc::new(tokio::sync::Notify::new());
         let shared = Arc::clone(&ringing);
+        let rung = Arc::clone(&ringing);
+        request.limits.hang(Arc::new(move || rung.notify_one()));
         if let Some(ticket) = &request.ticket {
             let shared = Arc::clone(&ringing);
             ticket.hang(Arc::new(move || shared.notify_one()));

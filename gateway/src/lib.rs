@@ -11,6 +11,7 @@ mod end_of_turn;
 #[doc(hidden)]
 pub mod fuzz;
 mod host;
+mod limits;
 mod money;
 mod operations;
 mod pages;

@@ -259,6 +259,9 @@ fn close_frame(reason: EndReason, max_session: Duration) -> Message {
         EndReason::BudgetExhausted => {
             (close_code::POLICY, "insufficient_quota: the budget of this session is used up.")
         }
+        EndReason::RateLimited => {
+            (close_code::POLICY, "rate_limit_exceeded: the audio of this session is over its limit.")
+        }
         EndReason::Drained => (close_code::AWAY, "The gateway is shutting down."),
         EndReason::ProviderFailed => (close_code::ERROR, "The speech provider ended the session."),
         EndReason::KeyRevoked => (close_code::POLICY, "The key of the session was revoked."),

@@ -20,6 +20,8 @@ use voxgate_signaling::admin::{self, AdminApi};
 use voxgate_signaling::api::{self, ClientApi};
 use voxgate_signaling::gate::Gate;
 use voxgate_signaling::identity::Identity as Credentials;
+use voxgate_signaling::limits::desk::LimitDesk;
+use voxgate_signaling::limits::{RedisLimits, SharedLimits};
 use voxgate_signaling::live::LiveSessions;
 use voxgate_signaling::permit::Places;
 use voxgate_signaling::resume::Resumptions;
@@ -33,7 +35,7 @@ use voxgate_telemetry::metrics::Metrics;
 use crate::approvals::HeldCalls;
 use crate::bridges::Bridges;
 use crate::cli::say;
-use crate::config::{self, Checked, Loaded, Source};
+use crate::config::{self, Checked, Loaded, RedisConfig, Source};
 use crate::control;
 use crate::data_dir::{DataDir, FirstKey};
 use crate::end_of_turn::Listener;
@@ -92,7 +94,9 @@ async fn serve(loaded: Loaded, source: Arc<dyn Source>) -> Result<(), StartError
     let directory = book.directory();
     let memory = KeyMemory::new(data.path(roster::FILE_NAME));
     let roster = Roster::open(store.clone(), book.clone(), memory, config.store.tolerance).await?;
-    let gate = Gate::default().following(roster.health(), config.store.when_away);
+    let desk = LimitDesk::new(counters(&config.redis)?, config.redis.when_away);
+    tokio::spawn(Arc::clone(&desk).keep());
+    let gate = Gate::default().following(roster.health(), config.store.when_away).counting(desk);
     tokio::spawn(roster.follow());
     if let Err(error) = note(&store, "gateway.start").await {
         tracing::warn!(%error, "the audit log lacks the start of this gateway");
@@ -148,6 +152,13 @@ async fn serve(loaded: Loaded, source: Arc<dyn Source>) -> Result<(), StartError
     store.close().await;
     say("voxgate has stopped.");
     Ok(())
+}
+
+/// Where limits are counted.
+fn counters(redis: &RedisConfig) -> Result<SharedLimits, StartError> {
+    let Some(url) = &redis.url else { return Ok(SharedLimits::default()) };
+    // The error names what is wrong with the URL, and not the URL.
+    Ok(SharedLimits::Redis(RedisLimits::new(url).map_err(StartError::internal)?))
 }
 
 async fn note(store: &Store, action: &str) -> Result<(), StoreError> {
@@ -268,6 +279,7 @@ fn terms(config: &Checked, host: LocalHost) -> Terms {
         authorizer: Arc::clone(&config.authorizer),
         routes: Arc::new(config.routes.clone()),
         default_model: config.default_model.as_str().into(),
+        limits: Arc::clone(&config.limit_rules),
         host: Arc::new(host),
     }
 }

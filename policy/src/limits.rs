@@ -5,6 +5,9 @@
 //! arithmetic runs as a script inside Redis for nodes that share their limits, so every number here stays below 2⁵³, the
 //! whole numbers of that script's language.
 
+pub mod credit;
+pub mod rules;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

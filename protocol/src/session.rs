@@ -116,6 +116,8 @@ pub enum EndReason {
     Guardrail,
     /// The budget it ran on is used up.
     BudgetExhausted,
+    /// A limit that nothing but its end keeps is reached.
+    RateLimited,
 }
 
 impl EndReason {
@@ -134,6 +136,7 @@ impl EndReason {
             Self::EndedByOperator => "ended_by_operator",
             Self::Guardrail => "guardrail",
             Self::BudgetExhausted => "budget_exhausted",
+            Self::RateLimited => "rate_limited",
         }
     }
 }

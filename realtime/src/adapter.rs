@@ -309,6 +309,9 @@ impl Adapter {
                 "The provider of the model is gone.",
             )),
             EndReason::BudgetExhausted => Some(ApiError::insufficient_quota()),
+            EndReason::RateLimited => Some(ApiError::rate_limit_exceeded(
+                "The call was ended because its audio is over the limit of audio seconds per minute.",
+            )),
             EndReason::Drained => {
                 let message = "The server is shutting down; connect again.";
                 Some(ApiError::new(503, ErrorKind::Server, "server_shutting_down", message))

@@ -324,7 +324,7 @@ async fn admit_or_resume(
         None => None,
     };
     let settings = session.or_else(|| resumed.as_ref().and_then(Resumed::settings).cloned());
-    let request = admit(api, terms, principal, model, settings, transport)?;
+    let request = admit(api, terms, principal, model, settings, transport).await?;
     let issued = api.resumptions.issue(key, random_bytes()?);
     let (token, ticket) = issued.map_or((None, None), |(token, ticket)| (Some(token), Some(ticket)));
     Ok((SessionRequest { resumed, ticket, ..request }, token))
@@ -376,7 +376,7 @@ fn read_query(query: AskedQuery) -> Result<CallQuery, ApiError> {
 }
 
 /// Settings, route and place of a session; whatever is missing is refused with a reason.
-fn admit(
+async fn admit(
     api: &ClientApi,
     terms: &Terms,
     principal: Principal,
@@ -399,9 +399,10 @@ fn admit(
         let left = Duration::from_secs(until.saturating_sub(unix_now()));
         obligations.max_session = Some(obligations.max_session.map_or(left, |most| most.min(left)));
     }
-    api.gate.may_begin()?;
     let permit = api.places.take(principal.key)?;
     let session_id = SessionId::from_random(random_bits()?);
+    let tenant = &principal.caller.tenancy;
+    let limits = api.gate.admit(&terms.limits, &session_id, tenant, &settings.model).await?;
     let presence = api.live.enter(SessionFacts {
         session: session_id.clone(),
         tenancy: principal.caller.tenancy.clone(),
@@ -419,6 +420,7 @@ fn admit(
         route,
         permit,
         presence,
+        limits,
         allowed_events,
         ticket: None,
         resumed: None,

@@ -1,9 +1,14 @@
 //! Whether a session may begin although something it should be judged by cannot be asked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use voxgate_policy::limits::rules::LimitRules;
+use voxgate_protocol::id::SessionId;
+use voxgate_protocol::tenant::TenantPath;
 use voxgate_realtime::ApiError;
 
+use crate::limits::desk::{LimitDesk, LimitLease};
 use crate::roster::StoreHealth;
 
 /// When somebody who was refused because something is away may try again.
@@ -32,6 +37,7 @@ pub struct Closed {
 #[derive(Clone, Debug, Default)]
 pub struct Gate {
     store: Option<(StoreHealth, WhenAway)>,
+    limits: Option<Arc<LimitDesk>>,
 }
 
 impl Gate {
@@ -42,11 +48,32 @@ impl Gate {
         self
     }
 
-    /// Whether a session may begin.
+    /// Lets through what is within the limits.
+    #[must_use]
+    pub fn counting(mut self, limits: Arc<LimitDesk>) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
+    /// Lets a session begin, and takes its place.
     ///
     /// # Errors
-    /// [`Closed`].
-    pub fn may_begin(&self) -> Result<(), Closed> {
+    /// [`Closed`] if it may not.
+    pub async fn admit(
+        &self,
+        rules: &LimitRules,
+        session: &SessionId,
+        tenant: &TenantPath,
+        model: &str,
+    ) -> Result<LimitLease, Closed> {
+        self.is_open()?;
+        match &self.limits {
+            Some(limits) => limits.admit(rules, session, tenant, model).await,
+            None => Ok(LimitLease::unlimited(session.clone())),
+        }
+    }
+
+    fn is_open(&self) -> Result<(), Closed> {
         match &self.store {
             Some((health, WhenAway::Refuse)) if health.is_away() => {
                 let message =

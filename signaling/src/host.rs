@@ -13,6 +13,7 @@ use voxgate_protocol::id::{CallId, SessionId};
 use voxgate_protocol::settings::SessionSettings;
 use voxgate_realtime::{AllowedEvents, ApiError};
 
+use crate::limits::desk::LimitLease;
 use crate::live::Presence;
 use crate::permit::Permit;
 use crate::resume::{ResumeTicket, Resumed};
@@ -32,6 +33,8 @@ pub struct SessionRequest {
     pub permit: Permit,
     /// Its place on the list of running sessions; drop it when the session is over.
     pub presence: Presence,
+    /// Its limits; drop them when the session is over.
+    pub limits: LimitLease,
     /// With what a client that was lost can go on; `None` if it cannot.
     pub ticket: Option<ResumeTicket>,
     /// The conversation it goes on with.

@@ -3,6 +3,8 @@
 //! The arithmetic is that of [`voxgate_policy::limits`]; in Redis it runs as a script, so that nodes which ask at once
 //! are answered one after the other.
 
+pub mod desk;
+
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -141,9 +143,9 @@ impl SharedLimits {
     }
 }
 
-fn lock(limiter: &Mutex<Limiter>) -> std::sync::MutexGuard<'_, Limiter> {
+fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // A panic between two counters leaves each of them whole.
-    limiter.lock().unwrap_or_else(PoisonError::into_inner)
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Counters in Redis.

@@ -18,7 +18,7 @@ pub use memory::{FILE_NAME, KeyMemory};
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 
 /// Longest wait for one answer of the store.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Keys read at once.
 const PAGE: u32 = 1_000;
@@ -120,6 +120,7 @@ pub struct Roster {
     /// The number of changes the keys were read at.
     seen: Option<i64>,
     answered_at: Instant,
+    has_complained: bool,
 }
 
 impl Roster {
@@ -136,8 +137,17 @@ impl Roster {
     ) -> Result<Self, StoreError> {
         let health = StoreHealth::default();
         let answered_at = Instant::now();
-        let mut roster =
-            Self { store, book, memory, health, tolerance, is_prepared: false, seen: None, answered_at };
+        let mut roster = Self {
+            store,
+            book,
+            memory,
+            health,
+            tolerance,
+            is_prepared: false,
+            seen: None,
+            answered_at,
+            has_complained: false,
+        };
         if let Err(error) = roster.look().await {
             // What is wrong with the store itself does not get better by waiting.
             let is_away = matches!(error, StoreError::Database(_));
@@ -163,14 +173,22 @@ impl Roster {
             match tokio::time::timeout(LOOK_TIMEOUT, self.look()).await {
                 Ok(Ok(())) => {
                     self.answered_at = Instant::now();
+                    self.has_complained = false;
                     self.health.set_away(false);
                 }
-                Ok(Err(error)) => tracing::debug!(%error, "the store did not answer"),
-                Err(_) => tracing::debug!("the store did not answer in time"),
+                Ok(Err(error)) => self.complain(&error.to_string()),
+                Err(_) => self.complain("no answer in time"),
             }
             if self.answered_at.elapsed() > self.tolerance {
                 self.health.set_away(true);
             }
+        }
+    }
+
+    /// Says why, once for each time the store is away.
+    fn complain(&mut self, error: &str) {
+        if !std::mem::replace(&mut self.has_complained, true) {
+            tracing::warn!(error, "the store does not answer");
         }
     }
 

@@ -154,9 +154,15 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: the server is away or refuses, or its tables are newer than this program.
     pub async fn prepare(&self) -> Result<(), StoreError> {
+        // With a connection that is none of the others: migrations take a lock that would stay with it if this were
+        // cancelled half-way, and keep out everybody who comes later.
+        let alone = AnyPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_TIMEOUT);
+        let alone = alone.connect_lazy_with((*self.pool.connect_options()).clone());
         // Whoever is away is said to be away, and not to have bad tables.
-        drop(self.pool.acquire().await?);
-        Ok(Migrator::with_migrations(migrations()).run(&self.pool).await?)
+        drop(alone.acquire().await?);
+        Migrator::with_migrations(migrations()).run(&alone).await?;
+        alone.close().await;
+        Ok(())
     }
 
     /// Closes every connection; what was written is on disk.

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::decision::Authorizer;
+use voxgate_policy::limits::rules::LimitRules;
 use voxgate_policy::routing::RouteTable;
 
 use crate::host::SessionHost;
@@ -21,6 +22,8 @@ pub struct Terms {
     pub routes: Arc<RouteTable>,
     /// The model of a client that names none.
     pub default_model: Arc<str>,
+    /// How many sessions, and how much of what in a minute.
+    pub limits: Arc<LimitRules>,
     /// Who runs sessions, with everything else of the revision.
     pub host: Arc<dyn SessionHost>,
 }

@@ -113,6 +113,8 @@ pub struct Metrics {
     pub usage_unpriced: IntCounterVec,
     /// What budgets did to sessions, by action (`warn`, `cancel`, `close`, `refuse`).
     pub budget_actions: IntCounterVec,
+    /// Times a limit held something up during a call, by resource.
+    pub limits_reached: IntCounterVec,
     /// Entries of the ledger that could not be written. Must stay at zero.
     pub ledger_lost: IntCounter,
     /// Sessions ended because their state machine panicked. Must stay at zero.
@@ -322,6 +324,11 @@ impl Metrics {
                 "voxgate_budget_actions_total",
                 "What budgets did to sessions: warn, cancel, close, refuse.",
                 &["action"],
+            )?,
+            limits_reached: shelf.counters(
+                "voxgate_limits_reached_total",
+                "Times a limit held up an answer or a tool call, or ended a call, by what is limited.",
+                &["resource"],
             )?,
             ledger_lost: shelf.counter(
                 "voxgate_ledger_lost_entries_total",

@@ -14,6 +14,7 @@ use voxgate_policy::decision::Authorizer;
 use voxgate_policy::directory::KeyEntry;
 use voxgate_policy::guardrail::RuleSet;
 use voxgate_policy::key::KeyHash;
+use voxgate_policy::limits::rules::LimitRules;
 use voxgate_policy::routing::{BreakerRule, RouteTable};
 use voxgate_protocol::bridge::TurnOwner;
 use voxgate_providers::Secret;
@@ -21,9 +22,9 @@ use voxgate_providers::Secret;
 use super::ConfigError;
 use super::bundle::ReadFile;
 use super::relays::{self, Control};
-use super::store::{self, StoreConfig};
+use super::store::{self, RedisConfig, StoreConfig};
 use super::written::{self, TurnSide, Written};
-use super::{agents, guardrails, identity, organisations, policies, routes, spending};
+use super::{agents, guardrails, identity, limits, organisations, policies, routes, spending};
 use crate::end_of_turn::TurnModel;
 use crate::money::MoneyConfig;
 use crate::permissions::Agents;
@@ -80,6 +81,9 @@ pub(crate) struct Checked {
     pub(crate) control: Option<Control>,
     pub(crate) transceiver: written::Transceiver,
     pub(crate) store: StoreConfig,
+    pub(crate) redis: RedisConfig,
+    /// Limits of organisations, teams, keys, agents and models.
+    pub(crate) limit_rules: Arc<LimitRules>,
     pub(crate) sessions: SessionLimits,
     pub(crate) limits: written::Limits,
     pub(crate) encoder: EncoderConfig,
@@ -188,6 +192,8 @@ pub(crate) fn check_with(
     let control = relays::check(written, environment, &mut problems);
     let authorizer = policies::check(&written.policies, read, &mut problems);
     let store = store::check(written, environment, &mut problems);
+    let redis = store::check_redis(written, environment, &mut problems);
+    let limit_rules = limits::check(&written.limits.rules, &mut problems);
     let money = spending::check(written, read, &mut problems);
     let parts = authorizer.zip(store).zip(money).filter(|_| problems.is_empty());
     let Some(((authorizer, store), money)) = parts else {
@@ -205,6 +211,8 @@ pub(crate) fn check_with(
         control,
         transceiver: written.transceiver.clone(),
         store,
+        redis,
+        limit_rules: Arc::new(limit_rules),
         sessions: SessionLimits { total: written.limits.sessions, per_key: written.limits.sessions_per_key },
         limits: written.limits.clone(),
         encoder: encoder(&written.audio),

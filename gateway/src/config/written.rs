@@ -37,6 +37,8 @@ pub(crate) struct Written {
     pub(crate) transceiver: Transceiver,
     /// Where keys, tenants and the audit log are kept. Default: a SQLite file in the data folder.
     pub(crate) store: Store,
+    /// Where gateways share the counters of `limits.rules`. Default: nowhere.
+    pub(crate) redis: Redis,
     /// What a session may take.
     pub(crate) limits: Limits,
     /// How answers are coded.
@@ -83,6 +85,7 @@ impl Default for Written {
             control: None,
             transceiver: Transceiver::default(),
             store: Store::default(),
+            redis: Redis::default(),
             limits: Limits::default(),
             audio: Audio::default(),
             conversation: Conversation::default(),
@@ -245,6 +248,70 @@ pub(crate) struct Limits {
     /// After SIGTERM, how long running sessions may go on. Default 30 s, the grace period of Kubernetes.
     #[serde(with = "humantime_serde")]
     pub(crate) drain_deadline: Duration,
+    /// Limits of organisations, teams, keys, agents and models; every one that a session is under holds. Default: none.
+    pub(crate) rules: Vec<LimitRule>,
+}
+
+/// Limits of some sessions. Those the rule is for share its counters, on all gateways that have the same `redis`; without
+/// it each gateway counts by itself. Names left out stand for all.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LimitRule {
+    /// The organisation.
+    pub(crate) organisation: Option<OrganisationId>,
+    /// A team of it.
+    pub(crate) team: Option<TeamId>,
+    /// A key of the team.
+    pub(crate) key: Option<KeyId>,
+    /// An agent of the key.
+    pub(crate) agent: Option<AgentId>,
+    /// A model as clients name it, or a beginning followed by `*`.
+    pub(crate) model: Option<String>,
+    /// `organisation`, `team`, `key` or `agent`: each has counters of its own. Default: one count for all of them together.
+    pub(crate) each: Option<Level>,
+    /// Sessions at once. Default: as many as the gateway runs.
+    pub(crate) sessions: Option<u64>,
+    /// Sessions that begin in a second, up to 40 million, as are the following. Default: any number.
+    pub(crate) session_starts_per_second: Option<u64>,
+    /// Seconds of callers' audio in a minute; somebody who calls takes 60, spoken or silent. A call whose audio is over
+    /// the limit ends. Default: any number.
+    pub(crate) audio_seconds_per_minute: Option<u64>,
+    /// Answers that begin in a minute. What is over the limit is refused with an `error` event, and the call goes on.
+    /// Default: any number.
+    pub(crate) responses_per_minute: Option<u64>,
+    /// Calls of tools in a minute. An answer that goes over it is cancelled. Default: any number.
+    pub(crate) tool_calls_per_minute: Option<u64>,
+    /// Tokens read and written in a minute, as providers report them; known only when an answer is over, they hold up the
+    /// next one. Default: any number.
+    pub(crate) tokens_per_minute: Option<u64>,
+}
+
+/// Who has counters of its own.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Level {
+    /// Every organisation.
+    Organisation,
+    /// Every team.
+    Team,
+    /// Every key.
+    Key,
+    /// Every agent.
+    Agent,
+}
+
+/// Where gateways share the counters of limits.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Redis {
+    /// Name of the environment variable with the `redis://` or `redis+unix://` URL. It may hold a password, so it never
+    /// stands here itself. Default: none, each gateway counts by itself.
+    pub(crate) url_env: Option<String>,
+    /// File with that URL, instead.
+    pub(crate) url_file: Option<PathBuf>,
+    /// What becomes of sessions that want to begin while Redis is away: `refuse`, or `allow`: each gateway counts by itself.
+    /// Default `refuse`. Running sessions go on either way, counted by their gateway.
+    pub(crate) when_away: WhenAway,
 }
 
 impl Default for Limits {
@@ -258,6 +325,7 @@ impl Default for Limits {
             resume_window: Duration::from_secs(2 * 60),
             resumable_sessions: 100,
             drain_deadline: Duration::from_secs(30),
+            rules: Vec::new(),
         }
     }
 }

@@ -12,6 +12,7 @@ use voxgate_protocol::id::SessionId;
 use voxgate_protocol::settings::SessionSettings;
 use voxgate_protocol::tenant::TenantPath;
 use voxgate_providers::bridge::{BridgeEnds, COMMAND_CAPACITY, bridge};
+use voxgate_signaling::limits::desk::LimitLease;
 use voxgate_signaling::live::{LiveSessions, SessionFacts};
 use voxgate_signaling::permit::Places;
 
@@ -52,6 +53,7 @@ fn dialogue(places: &Places) -> (Dialogue, BridgeEnds) {
         route: Route::to(ModelPattern::Exact("m".to_owned()), Target::new("p", None)),
         permit: places.take(KeyIndex(0)).unwrap(),
         presence: presence(),
+        limits: LimitLease::unlimited(SessionId::from("sess_1")),
         ticket: None,
         resumed: None,
         allowed_events: None,

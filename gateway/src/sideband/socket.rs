@@ -91,6 +91,9 @@ fn close_frame(end: &End, max_session: Duration) -> CloseFrame {
             EndReason::BudgetExhausted => {
                 (close_code::AWAY, "insufficient_quota: the budget of the call is used up.".into())
             }
+            EndReason::RateLimited => {
+                (close_code::AWAY, "rate_limit_exceeded: the audio of the call is over its limit.".into())
+            }
             EndReason::Drained => (close_code::AWAY, "The gateway is shutting down.".into()),
             EndReason::KeyRevoked => (close_code::POLICY, "The key of the call was revoked.".into()),
             EndReason::EndedByOperator => {

@@ -311,6 +311,7 @@ impl Adapter {
             | EndReason::EndedByOperator
             | EndReason::KeyRevoked => failed(reason.as_str()),
             EndReason::BudgetExhausted => failed("insufficient_quota"),
+            EndReason::RateLimited => failed("rate_limit_exceeded"),
         };
         self.answers.requests.clear();
         while let Some(id) = self.answers.live.first().map(|response| response.id.clone()) {

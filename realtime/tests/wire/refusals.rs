@@ -143,6 +143,7 @@ fn only_ends_the_client_cannot_see_coming_are_errors() {
         (EndReason::MaximumDuration, Some("session_expired")),
         (EndReason::Drained, Some("server_shutting_down")),
         (EndReason::BudgetExhausted, Some("insufficient_quota")),
+        (EndReason::RateLimited, Some("rate_limit_exceeded")),
     ];
     for (reason, code) in cases {
         let mut wire = Wire::open(ClientKind::WebRtc);

@@ -75,6 +75,7 @@ fn api() -> (Router, Arc<Host>) {
             authorizer: Arc::new(Authorizer::load(&[]).unwrap()),
             routes: Arc::new(RouteTable::default()),
             default_model: "m".into(),
+            limits: Arc::default(),
             host: Arc::clone(&host) as Arc<dyn SessionHost>,
         }),
         places: Places::new(Admission::new(SessionLimits { total: 1, per_key: 1 })),

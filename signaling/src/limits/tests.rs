@@ -1,6 +1,6 @@
 //! One set of tests, run against the counters of a process and those in Redis.
 
-mod redis_server;
+pub(super) mod redis_server;
 
 use redis_server::RedisServer;
 use voxgate_policy::limits::Rate;

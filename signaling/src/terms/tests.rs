@@ -51,6 +51,7 @@ fn terms(number: u64) -> Terms {
         authorizer: Arc::new(Authorizer::load(&[]).unwrap()),
         routes: Arc::new(RouteTable::new(vec![route])),
         default_model: text.into(),
+        limits: Arc::default(),
         host: Arc::new(Nobody),
     }
 }

@@ -20,6 +20,7 @@ use voxgate_realtime::ApiError;
 use voxgate_relay::tunnel::{Endpoint, FrameHeader, Kind, Lane, Outgoing, Side, TunnelKey};
 use voxgate_relay::ufrag::UfragKey;
 use voxgate_signaling::host::SessionRequest;
+use voxgate_signaling::limits::desk::LimitLease;
 use voxgate_signaling::live::{LiveSessions, Presence, SessionFacts};
 use voxgate_signaling::permit::Places;
 
@@ -269,6 +270,7 @@ fn request(places: &Places) -> SessionRequest {
         route: Route::to(ModelPattern::Exact("m".to_owned()), Target::new("p", None)),
         permit: places.take(KeyIndex(0)).unwrap(),
         presence: presence(),
+        limits: LimitLease::unlimited(SessionId::from("sess_1")),
         ticket: None,
         resumed: None,
         allowed_events: None,

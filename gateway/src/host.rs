@@ -7,14 +7,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use axum::extract::ws::WebSocket;
 use futures_util::future::BoxFuture;
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
-use voxgate_policy::decision::{Act, Decision};
+use voxgate_policy::decision::{Decision, Question};
+use voxgate_policy::directory::Caller;
 use voxgate_policy::key::KeyIndex;
 use voxgate_protocol::id::{CallId, IdSource};
 use voxgate_realtime::{ApiError, SidebandId};
+use voxgate_signaling::audit_queue::AuditQueue;
 use voxgate_signaling::directory::Revoked;
 use voxgate_signaling::host::{ServeSideband, SessionHost, SessionRequest};
 use voxgate_telemetry::metrics::Metrics;
 
+use crate::audit;
 use crate::money::Money;
 use crate::replay::ReplayLog;
 use crate::revision::Revision;
@@ -36,6 +39,8 @@ pub(crate) struct LocalHost {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) replay: Option<Arc<ReplayLog>>,
     pub(crate) money: Arc<Money>,
+    /// Where decisions are written down.
+    pub(crate) audit: AuditQueue,
     /// Turns to the time at which sessions have to end, once the process shuts down.
     pub(crate) drain: watch::Receiver<Option<Instant>>,
     /// The keys whose sessions have to end.
@@ -193,8 +198,11 @@ impl SessionHost for LocalHost {
         self.metrics.sessions_refused.with_label_values(&[code]).inc();
     }
 
-    fn decided(&self, act: Act, decision: &Decision, took: Duration) {
-        let labels = [act.as_str(), decision.effect.as_str()];
+    fn decided(&self, caller: &Caller, question: &Question<'_>, decision: &Decision, took: Duration) {
+        if let Some(note) = audit::note_of(caller, question, decision) {
+            self.audit.note(note);
+        }
+        let labels = [question.act().as_str(), decision.effect.as_str()];
         self.metrics.policy_decisions.with_label_values(&labels).inc();
         Metrics::observe(&self.metrics.policy_seconds, took);
     }

@@ -1,6 +1,7 @@
 //! The rooms of the voxgate binary: configuration, sockets, loops, shutdown. [`run`] is all of it; the program only calls it.
 
 mod approvals;
+mod audit;
 mod bridges;
 mod cli;
 mod config;

@@ -18,6 +18,7 @@ use voxgate_policy::admission::Admission;
 use voxgate_policy::bundle::RevisionName;
 use voxgate_signaling::admin::{self, AdminApi};
 use voxgate_signaling::api::{self, ClientApi};
+use voxgate_signaling::audit_queue::{AuditQueue, Note};
 use voxgate_signaling::gate::Gate;
 use voxgate_signaling::identity::Identity as Credentials;
 use voxgate_signaling::limits::desk::LimitDesk;
@@ -27,8 +28,7 @@ use voxgate_signaling::permit::Places;
 use voxgate_signaling::resume::Resumptions;
 use voxgate_signaling::roster::{self, KeyBook, KeyMemory, Roster};
 use voxgate_signaling::sign_in::SignIn;
-use voxgate_signaling::store::audit::Deed;
-use voxgate_signaling::store::{Store, StoreError};
+use voxgate_signaling::store::Store;
 use voxgate_signaling::terms::{Terms, TermsInForce};
 use voxgate_telemetry::metrics::Metrics;
 
@@ -39,7 +39,7 @@ use crate::config::{self, Checked, Loaded, RedisConfig, Source};
 use crate::control;
 use crate::data_dir::{DataDir, FirstKey};
 use crate::end_of_turn::Listener;
-use crate::host::{LocalHost, since_unix_epoch};
+use crate::host::LocalHost;
 use crate::money::Money;
 use crate::operations::{self, Operations};
 use crate::pages;
@@ -98,10 +98,10 @@ async fn serve(loaded: Loaded, source: Arc<dyn Source>) -> Result<(), StartError
     tokio::spawn(Arc::clone(&desk).keep());
     let gate = Gate::default().following(roster.health(), config.store.when_away).counting(desk);
     tokio::spawn(roster.follow());
-    if let Err(error) = note(&store, "gateway.start").await {
-        tracing::warn!(%error, "the audit log lacks the start of this gateway");
-    }
-    tokio::spawn(keys::follow_file(asked_to_reload, source, first_key.hash, book.clone()));
+    let lost = metrics.audit_lost.clone();
+    let audit = AuditQueue::start(store.clone(), move |entries| lost.inc_by(entries));
+    audit.note(of_this_gateway("gateway.start"));
+    tokio::spawn(keys::follow_file(asked_to_reload, source, first_key.hash, book.clone(), audit.clone()));
     tokio::spawn(keys::tell_calls(directory.watch_revoked(), edge.commands.clone()));
     let places = Places::new(Admission::new(config.sessions));
     let (drain, drained) = watch::channel(None);
@@ -125,6 +125,7 @@ async fn serve(loaded: Loaded, source: Arc<dyn Source>) -> Result<(), StartError
         metrics: Arc::clone(&metrics),
         replay: replay.clone(),
         money: Arc::clone(&money),
+        audit: audit.clone(),
         drain: drained,
         revoked: directory.watch_revoked(),
         sockets: Arc::clone(&sockets),
@@ -146,9 +147,8 @@ async fn serve(loaded: Loaded, source: Arc<dyn Source>) -> Result<(), StartError
     if let Some(replay) = replay {
         replay.finish();
     }
-    if let Err(error) = note(&store, "gateway.stop").await {
-        tracing::warn!(%error, "the audit log lacks the end of this gateway");
-    }
+    audit.note(of_this_gateway("gateway.stop"));
+    audit.finish().await;
     store.close().await;
     say("voxgate has stopped.");
     Ok(())
@@ -161,13 +161,9 @@ fn counters(redis: &RedisConfig) -> Result<SharedLimits, StartError> {
     Ok(SharedLimits::Redis(RedisLimits::new(url).map_err(StartError::internal)?))
 }
 
-async fn note(store: &Store, action: &str) -> Result<(), StoreError> {
-    let by = Deed {
-        actor: "gateway".to_owned(),
-        at_unix_ms: since_unix_epoch().as_millis() as i64,
-        request: None,
-    };
-    store.note(&by, action, "", &serde_json::json!({ "version": env!("CARGO_PKG_VERSION") })).await
+/// What the process itself does.
+fn of_this_gateway(action: &'static str) -> Note {
+    Note::now("gateway", action, "", serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }))
 }
 
 /// The TCP listeners. Opened before anything else is made: a taken port is the most likely trouble and costs nothing to

@@ -1,8 +1,9 @@
 """The store of a gateway: made without asking, for its owner only, with an audit log that shows who touched it."""
 
+import json
 import sqlite3
 
-from conftest import TARGET, Process, start_gateway
+from conftest import TARGET, Process, start_gateway, start_simulator
 from test_lifecycle import NOWHERE
 
 
@@ -49,3 +50,31 @@ def test_an_unreachable_postgresql_is_one_clear_line_without_its_password(tmp_pa
     assert process.child.wait(60) == 1
     process.wait_for_end()
     assert "the store" in process.output() and "swordfish" not in process.output(), process.output()
+
+
+def test_decisions_stand_in_the_audit_log_with_the_policies_that_made_them(tmp_path):
+    rules = tmp_path / "policies.cedar"
+    rules.write_text(
+        '@id("everybody-calls")\npermit (principal, action, resource);\n'
+        '@id("nothing-large")\nforbid (principal, action == Action::"model.use", resource == Model::"large");\n'
+    )
+    data = tmp_path / "data"
+    simulator, address = start_simulator()
+    config = NOWHERE.replace("127.0.0.1:9", address) + f"policies: ['{rules}']\n"
+    gateway = start_gateway(data, config)
+    for model in ("small", "large"):
+        gateway.ask("POST", "/v1/realtime/client_secrets", json={"session": {"type": "realtime", "model": model}})
+    assert gateway.process.stop() == 0
+    simulator.stop()
+
+    process = Process(TARGET / "voxgate", "audit", "list", "--data-dir", data, "--action", "policy.")
+    assert process.child.wait(60) == 0
+    process.wait_for_end()
+    rows = [line.split("  ", 5) for line in process.output().splitlines()]
+    told = [(actor, action, subject, json.loads(detail)["policies"]) for _, _, actor, action, subject, detail in rows]
+    assert told == [
+        ("default/default/default", "policy.allow", '"small"', ["everybody-calls"]),
+        ("default/default/default", "policy.deny", '"large"', ["nothing-large"]),
+    ]
+    code, output = verify(data)
+    assert code == 0 and "4 rows, each leads to the next" in output, output

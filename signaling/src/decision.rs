@@ -119,7 +119,7 @@ fn cannot_serve(route: &Route, needs: &Needs) -> ApiError {
 fn decide(terms: &Terms, caller: &Caller, question: &Question<'_>) -> Decision {
     let began = Instant::now();
     let decision = terms.authorizer.decide(caller, question);
-    terms.host.decided(question.act(), &decision, began.elapsed());
+    terms.host.decided(caller, question, &decision, began.elapsed());
     if decision.effect != Effect::Allow {
         let policies = decision.policies.join(", ");
         tracing::info!(tenant = %caller.tenancy, act = question.act().as_str(), policies, "refused by policy");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::ws::WebSocket;
 use futures_util::future::BoxFuture;
 use voxgate_policy::bundle::RevisionName;
-use voxgate_policy::decision::{Act, Decision, Obligations};
+use voxgate_policy::decision::{Decision, Obligations, Question};
 use voxgate_policy::directory::Caller;
 use voxgate_policy::key::KeyIndex;
 use voxgate_policy::routing::Route;
@@ -80,8 +80,8 @@ pub trait SessionHost: Send + Sync + 'static {
     /// A session was refused before it started; for the count of them.
     fn refused(&self, error: &ApiError);
 
-    /// The policies decided, in this time; for the count of decisions.
-    fn decided(&self, act: Act, decision: &Decision, took: Duration);
+    /// The policies decided, in this time; for the count of decisions and the audit log. Must not wait for anything.
+    fn decided(&self, caller: &Caller, question: &Question<'_>, decision: &Decision, took: Duration);
 
     /// Runs a session on a client's WebSocket until it ends.
     fn serve_socket(&self, socket: WebSocket, request: SessionRequest) -> BoxFuture<'static, ()>;

@@ -6,6 +6,7 @@
 //!
 //! - [`admin`]: the administration.
 //! - [`api`]: the router.
+//! - [`audit_queue`]: what was decided and done, on its way to the audit log.
 //! - [`identity`]: API keys and client secrets.
 //! - [`directory`]: the tree of keys, shared and changed while the gateway runs.
 //! - [`gate`]: what every session passes before it begins.
@@ -21,6 +22,7 @@
 
 pub mod admin;
 pub mod api;
+pub mod audit_queue;
 mod decision;
 pub mod directory;
 pub mod gate;

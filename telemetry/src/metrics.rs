@@ -115,6 +115,8 @@ pub struct Metrics {
     pub budget_actions: IntCounterVec,
     /// Times a limit held something up during a call, by resource.
     pub limits_reached: IntCounterVec,
+    /// Entries of the audit log that could not be kept. Must stay at zero.
+    pub audit_lost: IntCounter,
     /// Entries of the ledger that could not be written. Must stay at zero.
     pub ledger_lost: IntCounter,
     /// Sessions ended because their state machine panicked. Must stay at zero.
@@ -329,6 +331,10 @@ impl Metrics {
                 "voxgate_limits_reached_total",
                 "Times a limit held up an answer or a tool call, or ended a call, by what is limited.",
                 &["resource"],
+            )?,
+            audit_lost: shelf.counter(
+                "voxgate_audit_lost_total",
+                "Entries of the audit log that were lost because the store was away for too long.",
             )?,
             ledger_lost: shelf.counter(
                 "voxgate_ledger_lost_entries_total",

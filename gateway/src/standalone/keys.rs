@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 use voxgate_policy::key::KeyHash;
+use voxgate_signaling::audit_queue::{AuditQueue, Note};
 use voxgate_signaling::directory::Revoked;
 use voxgate_signaling::roster::KeyBook;
 
@@ -17,6 +18,7 @@ pub(super) async fn follow_file(
     source: Arc<dyn Source>,
     first: KeyHash,
     book: KeyBook,
+    audit: AuditQueue,
 ) {
     loop {
         signals.next().await;
@@ -28,6 +30,8 @@ pub(super) async fn follow_file(
         );
         match replaced {
             Ok(lost) => {
+                let detail = serde_json::json!({ "revoked": lost });
+                audit.note(Note::now("gateway", "keys.reload", "", detail));
                 tracing::info!(lost, "the keys were read again; nothing else of the configuration was")
             }
             Err(error) => tracing::error!(%error, "the configuration was read again and is not used"),

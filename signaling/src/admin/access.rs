@@ -130,7 +130,7 @@ impl Administrator {
         };
         let began = Instant::now();
         let decision = self.terms.authorizer.decide(&self.caller, &question);
-        self.terms.host.decided(question.act(), &decision, began.elapsed());
+        self.terms.host.decided(&self.caller, &question, &decision, began.elapsed());
         // Nobody is asked about an act of the administration: what waits for a person is refused.
         decision.effect == Effect::Allow
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use voxgate_policy::approval::{ApprovalError, ApprovalState, Verdict};
 use voxgate_policy::bundle::RevisionName;
-use voxgate_policy::decision::{Act, Authorizer, Decision, Risk};
+use voxgate_policy::decision::{Authorizer, Decision, Question, Risk};
 use voxgate_policy::directory::{Caller, Directory, Role, Scope};
 use voxgate_policy::key::{KeyHash, KeyIndex};
 use voxgate_policy::routing::RouteTable;
@@ -50,7 +50,7 @@ impl SessionHost for Idle {
 
     fn refused(&self, _: &ApiError) {}
 
-    fn decided(&self, _: Act, _: &Decision, _: Duration) {}
+    fn decided(&self, _: &Caller, _: &Question<'_>, _: &Decision, _: Duration) {}
 
     fn serve_socket(&self, _: WebSocket, _: SessionRequest) -> BoxFuture<'static, ()> {
         Box::pin(async {})
@@ -152,6 +152,7 @@ impl World {
             authorizer: Arc::new(Authorizer::load(&files).unwrap()),
             routes: Arc::new(RouteTable::default()),
             default_model: "m".into(),
+            limits: Arc::default(),
             host: Arc::new(Idle),
         };
         let approvals = Arc::new(Held::default());

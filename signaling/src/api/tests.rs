@@ -6,8 +6,8 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 use voxgate_policy::admission::{Admission, SessionLimits};
 use voxgate_policy::bundle::RevisionName;
-use voxgate_policy::decision::{Act, Authorizer, Decision};
-use voxgate_policy::directory::{Directory, KeyEntry, Role};
+use voxgate_policy::decision::{Authorizer, Decision, Question};
+use voxgate_policy::directory::{Caller, Directory, KeyEntry, Role};
 use voxgate_policy::key::{KeyHash, KeyIndex};
 use voxgate_policy::routing::RouteTable;
 use voxgate_protocol::tenant::KeyId;
@@ -56,7 +56,7 @@ impl SessionHost for Host {
 
     fn refused(&self, _: &ApiError) {}
 
-    fn decided(&self, _: Act, _: &Decision, _: Duration) {}
+    fn decided(&self, _: &Caller, _: &Question<'_>, _: &Decision, _: Duration) {}
 
     fn serve_socket(&self, _: WebSocket, _: SessionRequest) -> BoxFuture<'static, ()> {
         Box::pin(async {})

@@ -7,6 +7,7 @@ use voxgate_policy::audit::{AuditEntry, ChainHash, Finding, Head, StoredEntry, V
 
 use super::request::RequestMark;
 use super::{Store, StoreError};
+use crate::audit_queue::Note;
 
 /// Entries read at once while the log is verified.
 const PAGE: u32 = 500;
@@ -97,6 +98,18 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         append(&mut transaction, by, action, subject, detail).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Appends entries in their order: all of them or, on an error, none.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn note_all(&self, notes: &[Note]) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        for Note { by, action, subject, detail } in notes {
+            append(&mut transaction, by, action, subject, detail).await?;
+        }
         Ok(transaction.commit().await?)
     }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use axum::extract::ws::WebSocket;
 use futures_util::future::BoxFuture;
-use voxgate_policy::decision::{Act, Decision};
+use voxgate_policy::decision::{Decision, Question};
+use voxgate_policy::directory::Caller;
 use voxgate_policy::key::KeyIndex;
 use voxgate_policy::routing::{ModelPattern, Route, Target};
 use voxgate_protocol::id::CallId;
@@ -35,7 +36,7 @@ impl SessionHost for Nobody {
 
     fn refused(&self, _: &ApiError) {}
 
-    fn decided(&self, _: Act, _: &Decision, _: Duration) {}
+    fn decided(&self, _: &Caller, _: &Question<'_>, _: &Decision, _: Duration) {}
 
     fn serve_socket(&self, _: WebSocket, _: SessionRequest) -> BoxFuture<'static, ()> {
         Box::pin(async {})

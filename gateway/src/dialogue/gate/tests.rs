@@ -22,6 +22,7 @@ use voxgate_providers::bridge::{BridgeEnds, StampedEvent, bridge};
 use voxgate_signaling::admin::approvals::{Approvals as _, PendingApproval};
 use voxgate_signaling::admin::reach::Reach;
 use voxgate_signaling::host::SessionRequest;
+use voxgate_signaling::limits::desk::LimitLease;
 use voxgate_signaling::permit::Places;
 
 use super::*;
@@ -78,6 +79,7 @@ impl Stage {
             route: Route::to(ModelPattern::Exact("m".to_owned()), Target::new("p", None)),
             permit: places.take(KeyIndex(0)).unwrap(),
             presence: presence(),
+            limits: LimitLease::unlimited(SessionId::from("sess_1")),
             ticket: None,
             resumed: None,
             allowed_events: None,

@@ -1,12 +1,12 @@
 """PostgreSQL as the store, and what calls notice when it is away: nothing, unless they want to begin."""
 
 import contextlib
-import json
 import re
+import sqlite3
 import time
 
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import InvalidStatus
 
 from conftest import TARGET, Process, gateway_config, running_gateway, start_gateway, start_simulator
 from database_servers import Postgres
@@ -59,27 +59,37 @@ def test_while_postgresql_is_away_running_calls_go_on_and_new_ones_wait(world):
         stored = lambda: gateway.ask(
             "POST", "/v1/realtime/client_secrets", json={}, headers={"Authorization": f"Bearer {key}"}).status_code
         when(lambda: stored() == 200, "the key of the store opens")
-        running = Session(gateway)
-        assert running.answer()["response"]["status"] == "completed"
+        running, answers = Session(gateway), []
+
+        def note(done):
+            assert done["response"]["status"] == "completed", done
+            answers.append(done["response"]["id"])
+
+        note(running.answer())
 
         async def scenario(peer):
             await peer.connect(gateway, token=key, model="sim")
             postgres.stop()
             when(lambda: status_of_a_new_session(gateway) == 503, "new sessions are refused")
             for _ in range(3):
-                assert running.answer()["response"]["status"] == "completed"
+                note(running.answer())
             peer.ask_in_writing("are you still there")
-            done = await peer.event("response.done")
-            assert done["response"]["status"] == "completed"
+            note(await peer.event("response.done"))
             assert stored() == 200, "what was known is known on"
             postgres.start()
             when(lambda: status_of_a_new_session(gateway) == 101, "sessions begin again")
             peer.ask_in_writing("and now")
-            await peer.event("response.done")
+            note(await peer.event("response.done"))
 
         call(scenario)
         running.close()
         gateway.assert_nothing_is_left()
+        # What the answers cost, before, during and after, is in the store, all of it and nothing else.
+        with contextlib.closing(sqlite3.connect(gateway.data_dir / "outbox.db")) as outbox:
+            when(lambda: outbox.execute("SELECT COUNT(*) FROM outbox").fetchone() == (0,), "the outbox is empty")
+        billed = postgres.ask(
+            "SELECT DISTINCT split_part(split_part(id, '/response:', 2), '/', 1) FROM ledger_entries WHERE id LIKE '%/response:%'")
+        assert sorted(billed) == sorted(answers) and len(set(answers)) == 6
     actions = postgres.ask("SELECT action FROM audit_log ORDER BY sequence")
     assert actions[0] == "gateway.start" and actions[-1] == "gateway.stop" and "key.create" in actions, actions
 

@@ -166,6 +166,16 @@ impl Way {
         self.routing.changed(&target, state);
     }
 
+    /// What the client asks for does not go at the present target, which is no fault of it.
+    pub(crate) fn leave(&mut self) {
+        self.itinerary.leave();
+    }
+
+    /// The same of the one that is to serve it next.
+    pub(crate) fn leave_next(&mut self) {
+        self.itinerary.leave_next();
+    }
+
     /// The session has moved. Gives the target if it is another one.
     pub(crate) fn moved(&mut self) -> Option<&Target> {
         let has_changed = self.itinerary.moved();

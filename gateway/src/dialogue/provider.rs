@@ -145,8 +145,10 @@ impl Provider {
                 return None;
             }
             let StampedEvent { at, event } = read(now, &mut self.line)?;
-            if let Some(outcome) = self.evidence.heard(at, &event) {
-                self.way.report(outcome);
+            match self.evidence.heard(at, &event) {
+                Some(outcome) => self.way.report(outcome),
+                None if asks_too_much(&event) => self.way.leave(),
+                None => {}
             }
             let Some(replacement) = &mut self.replacement else {
                 self.heard.push_back(StampedEvent { at, event });
@@ -170,8 +172,10 @@ impl Provider {
         while let Some(line) = standby
             && let Some(StampedEvent { event, .. }) = read(now, line)
         {
-            if let Some(outcome) = of_standby(&event) {
-                self.way.report_next(outcome);
+            match of_standby(&event) {
+                Some(outcome) => self.way.report_next(outcome),
+                None if is_final(&event) => self.way.leave_next(),
+                None => {}
             }
             if is_final(&event) {
                 rotation.note_others(self.way.has_other(rotation.settings()));
@@ -378,12 +382,18 @@ const fn is_final(event: &BridgeEvent) -> bool {
     }
 }
 
-/// A connection that ends before it is used is a failure, however politely it ends.
+/// Whether the provider refuses what the client asks for: another one may not, and this one is not to blame.
+fn asks_too_much(event: &BridgeEvent) -> bool {
+    matches!(event, BridgeEvent::Fault(fault) if fault.is_final && fault.owner == FaultOwner::Client)
+}
+
+/// A connection that ends before it is used is a failure, however politely it ends; but what the client asks for in vain is
+/// no fault of the provider.
 fn of_standby(event: &BridgeEvent) -> Option<Outcome> {
     match event {
         BridgeEvent::Ready => Some(Outcome::Ready),
         BridgeEvent::Closed { .. } => Some(Outcome::Failed(Trouble::Broken)),
-        BridgeEvent::Fault(fault) if fault.is_final => {
+        BridgeEvent::Fault(fault) if fault.is_final && fault.owner != FaultOwner::Client => {
             Some(Outcome::Failed(Trouble::of(fault).unwrap_or(Trouble::Broken)))
         }
         _ => None,

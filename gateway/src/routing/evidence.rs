@@ -42,19 +42,24 @@ impl Evidence {
     }
 }
 
-/// An answer that was cut off by the caller or the client says nothing.
+/// An answer that was cut off by the caller or the client says nothing. Nor does one that failed for a reason that may be the
+/// client's: otherwise one client could close a target off for all.
 fn of_status(status: &ResponseStatus) -> Option<Outcome> {
     match status {
         ResponseStatus::Completed
         | ResponseStatus::IncompleteByTokens
         | ResponseStatus::IncompleteByFilter => Some(Outcome::Answered(None)),
-        ResponseStatus::Failed { code, .. } => Some(Outcome::Failed(match code.as_str() {
-            "rate_limit_exceeded" => Trouble::Busy,
-            "insufficient_quota" | "credit_balance_exhausted" | "billing_hard_limit_reached" => {
-                Trouble::Refused
-            }
-            _ => Trouble::Broken,
-        })),
+        ResponseStatus::Failed { code, .. } => {
+            let trouble = match code.as_str() {
+                "rate_limit_exceeded" => Trouble::Busy,
+                "insufficient_quota" | "credit_balance_exhausted" | "billing_hard_limit_reached" => {
+                    Trouble::Refused
+                }
+                "server_error" | "internal_error" | "service_unavailable" | "overloaded" => Trouble::Broken,
+                _ => return None,
+            };
+            Some(Outcome::Failed(trouble))
+        }
         ResponseStatus::CancelledByTurn | ResponseStatus::CancelledByClient => None,
     }
 }
@@ -107,6 +112,11 @@ mod tests {
         ] {
             assert_eq!(evidence.heard(now, &done(failed(code))), Some(Outcome::Failed(trouble)));
         }
+        assert_eq!(
+            evidence.heard(now, &done(failed("invalid_prompt"))),
+            None,
+            "the client may have caused it"
+        );
     }
 
     #[test]

@@ -126,6 +126,19 @@ impl Itinerary {
         router.report(now, self.route.targets.get(next)?, outcome)
     }
 
+    /// The one that serves the session cannot serve it, through no fault of its own: what the client asks for does not go
+    /// there. Others are not affected.
+    pub fn leave(&mut self) {
+        self.fail(self.current);
+    }
+
+    /// The same of the one it is to move to.
+    pub fn leave_next(&mut self) {
+        if let Some(next) = self.next.take() {
+            self.fail(next);
+        }
+    }
+
     /// The session has moved. Gives whether to another target.
     pub fn moved(&mut self) -> bool {
         let before = self.current;

@@ -283,6 +283,20 @@ fn a_session_goes_back_to_those_that_failed_it_when_nobody_else_is_left() {
 }
 
 #[test]
+fn what_a_client_asks_for_in_vain_is_no_fault_of_the_target() {
+    let (mut router, needs) = (Router::default(), Needs::default());
+    for _ in 0..10 {
+        let mut way = Itinerary::begin(&mut router, SECOND, pair(), &needs, 0).unwrap();
+        assert_eq!(way.current().unwrap().name(), "first");
+        way.leave();
+        way.choose(&mut router, SECOND, &needs, 0).unwrap();
+        assert_eq!(way.next().unwrap().name(), "second");
+        way.leave_next();
+        assert!(!way.has_other(&router, SECOND, &needs));
+    }
+}
+
+#[test]
 fn a_better_target_is_one_that_is_well_and_goes_before_the_present_one() {
     let (mut router, needs) = (Router::default(), Needs::default());
     fail(&mut router, Duration::ZERO, &pair(), 0, Trouble::Busy);

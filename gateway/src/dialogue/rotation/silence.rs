@@ -60,6 +60,8 @@ impl Silence {
             BridgeEvent::Output { part: OutputPart::Text(_) | OutputPart::ToolArguments { .. }, .. } => {
                 self.since = self.since.map(|since| since.max(now));
             }
+            // What was asked for was refused, so nobody owes it.
+            BridgeEvent::Fault(_) if self.open.is_empty() => self.forget(),
             BridgeEvent::ResponseDone { response_id, .. } => {
                 self.open.retain(|open| open != response_id);
                 if self.open.is_empty() {
@@ -94,7 +96,7 @@ impl Silence {
 #[cfg(test)]
 mod tests {
     use voxgate_protocol::audio::{Pcm, SampleRate};
-    use voxgate_protocol::bridge::ResponseStatus;
+    use voxgate_protocol::bridge::{Fault, FaultOwner, ResponseStatus};
     use voxgate_protocol::settings::{ServerVad, TurnDetection};
 
     use super::*;
@@ -132,6 +134,26 @@ mod tests {
         silence.command(now, &BridgeCommand::CancelResponse { response_id: None });
         assert_eq!(silence.due_at(), None);
         silence.event(now, &BridgeEvent::InputCommitted { item_id: "u".into() });
+        assert_eq!(silence.due_at(), Some(now + 5 * SECOND));
+    }
+
+    #[test]
+    fn a_question_that_is_refused_is_not_owed_an_answer() {
+        let (now, mut silence) = (Instant::now(), silence());
+        silence.command(now, &BridgeCommand::CreateResponse(Box::default()));
+        let refused = Fault {
+            owner: FaultOwner::Client,
+            code: "invalid_value".to_owned(),
+            message: String::new(),
+            may_retry: false,
+            may_switch: false,
+            is_final: false,
+        };
+        silence.event(now, &BridgeEvent::Fault(refused.clone()));
+        assert_eq!(silence.due_at(), None);
+        // A refusal beside an answer that goes on does not excuse the answer.
+        silence.event(now, &started());
+        silence.event(now, &BridgeEvent::Fault(refused));
         assert_eq!(silence.due_at(), Some(now + 5 * SECOND));
     }
 

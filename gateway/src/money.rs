@@ -5,7 +5,6 @@ mod posting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -53,8 +52,6 @@ pub(crate) struct MoneyConfig {
 pub(crate) struct Money {
     config: MoneyConfig,
     budgets: Arc<Mutex<BudgetTree>>,
-    /// What running sessions cost so far, in nano-dollars.
-    running: Mutex<BTreeMap<SessionId, Arc<AtomicI64>>>,
     posting: Posting,
     metrics: Arc<Metrics>,
 }
@@ -89,19 +86,7 @@ impl Money {
             tracing::warn!(%error, "budgets do not know yet what was spent before this start");
         }
         let posting = Posting::start(outbox, store, past, Arc::clone(&metrics));
-        let running = Mutex::default();
-        Ok(Self { config, budgets, running, posting, metrics })
-    }
-
-    #[expect(dead_code, reason = "for the list of running sessions")]
-    /// What a running session costs so far; `None` if it does not run here.
-    pub(crate) fn cost_of(&self, session: &SessionId) -> Option<NanoDollars> {
-        let cost = self.with_running(|running| running.get(session).cloned())?;
-        Some(NanoDollars::new(cost.load(Ordering::Relaxed)))
-    }
-
-    fn with_running<T>(&self, act: impl FnOnce(&mut BTreeMap<SessionId, Arc<AtomicI64>>) -> T) -> T {
-        act(&mut self.running.lock().unwrap_or_else(PoisonError::into_inner))
+        Ok(Self { config, budgets, posting, metrics })
     }
 
     /// Whether a session may begin as far as money is concerned.

@@ -203,6 +203,45 @@ def test_a_gateway_killed_in_the_middle_of_an_answer_bills_it_once_and_remembers
         assert waiting_in_the_outbox(gateway) == []
 
 
+@contextlib.contextmanager
+def store_that_takes_nothing(folder):
+    """Holds the one place of a writer, as a store that is away does not take entries."""
+    with contextlib.closing(sqlite3.connect(folder / "voxgate.db", isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        yield
+        database.execute("ROLLBACK")
+
+
+def test_entries_wait_while_the_store_takes_none_and_budgets_catch_up_when_it_does(tmp_path):
+    hard = 14
+    with speaking_simulator() as address:
+        config = gateway_config(address) + money(tmp_path, [total(hard)])
+        gateway = start_gateway(tmp_path / "data", config)
+        with store_that_takes_nothing(gateway.data_dir):
+            with open_session(gateway) as socket:
+                socket.send(json.dumps({"type": "response.create"}))
+                owed = hear(socket, 5)
+                assert spent(waiting_in_the_outbox(gateway)) >= owed and ledger_of(gateway) == []
+                gateway.process.stop(signal.SIGKILL)
+            kept = waiting_in_the_outbox(gateway)
+            gateway = start_gateway(tmp_path / "data", config)
+            assert names_of(waiting_in_the_outbox(gateway)) == names_of(kept)
+            again = open_session(gateway)
+            again.send(json.dumps({"type": "response.create"}))
+            heard = hear(again, 0.5) / 1e9
+        try:
+            # What the gateway before had spent counts from now on, in the middle of the answer.
+            events, code, _ = events_until_closed(again)
+            assert code == 1008
+            assert heard + seconds_heard(events) <= hard - owed / 1e9 + LEASE_SECONDS
+            wait_for("the end of the outbox", lambda: not waiting_in_the_outbox(gateway))
+            entries = ledger_of(gateway)
+            assert len(set(names_of(entries))) == len(entries)
+            assert set(names_of(kept)) <= set(names_of(entries))
+        finally:
+            assert gateway.process.stop() == 0
+
+
 RED, BLUE, CLERK = "vg_red_key_of_a_test", "vg_blue_key_of_a_test", "vg_clerk_key_of_a_test"
 
 

@@ -117,6 +117,8 @@ pub struct Metrics {
     pub limits_reached: IntCounterVec,
     /// Entries of the audit log that could not be kept. Must stay at zero.
     pub audit_lost: IntCounter,
+    /// Entries in the node's outbox that the store does not have yet.
+    pub ledger_waiting: IntGauge,
     /// Entries of the ledger that could not be written. Must stay at zero.
     pub ledger_lost: IntCounter,
     /// Sessions ended because their state machine panicked. Must stay at zero.
@@ -335,6 +337,10 @@ impl Metrics {
             audit_lost: shelf.counter(
                 "voxgate_audit_lost_total",
                 "Entries of the audit log that were lost because the store was away for too long.",
+            )?,
+            ledger_waiting: shelf.gauge(
+                "voxgate_ledger_waiting_entries",
+                "Entries of the ledger that wait on this node until the store takes them, looked at every few seconds.",
             )?,
             ledger_lost: shelf.counter(
                 "voxgate_ledger_lost_entries_total",

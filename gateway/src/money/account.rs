@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use voxgate_policy::money::spending::{Spending, SpendingOutput};
@@ -27,12 +26,9 @@ pub(crate) enum Act {
 /// One session's account.
 pub(crate) struct Account {
     money: Arc<Money>,
-    session: SessionId,
     tenant: TenantPath,
     provider: String,
     spending: Spending,
-    /// What it costs so far, for whoever looks at running sessions.
-    shown: Arc<AtomicI64>,
     began: Instant,
     /// The wall clock when the session began. From then on time is counted by the steady clock.
     began_unix: Duration,
@@ -50,17 +46,13 @@ impl Account {
         target: &Target,
         settings: &SessionSettings,
     ) -> Self {
-        let meter = money.meter(now_unix, tenant.clone(), session.clone(), target, settings);
+        let meter = money.meter(now_unix, tenant.clone(), session, target, settings);
         let spending = Spending::new(now_unix, meter, money.config.lease);
-        let shown = Arc::new(AtomicI64::new(0));
-        money.with_running(|running| running.insert(session.clone(), Arc::clone(&shown)));
         let mut account = Self {
             money,
-            session,
             tenant,
             provider: target.provider.clone(),
             spending,
-            shown,
             began: now,
             began_unix: now_unix,
             acts: VecDeque::new(),
@@ -159,7 +151,6 @@ impl Account {
         let rest = self.spending.end(unix);
         self.money.draw(unix, &self.tenant, rest);
         self.settle(unix);
-        self.money.with_running(|running| running.remove(&self.session));
         Some(self.spending.cost())
     }
 
@@ -189,7 +180,6 @@ impl Account {
             }
         }
         self.money.keep(said);
-        self.shown.store(self.spending.cost().get(), Ordering::Relaxed);
     }
 }
 

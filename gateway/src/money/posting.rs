@@ -25,6 +25,9 @@ const AT_ONCE: usize = 1_024;
 /// After a disk that refused.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
+/// Between two looks at what waits.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
 /// How long the end of the process waits for the disk, and then for the store. What the store does not take then waits in
 /// the outbox for the next start.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -39,6 +42,7 @@ pub(super) struct Posting {
 struct Tasks {
     writer: JoinHandle<()>,
     delivery: JoinHandle<()>,
+    watch: JoinHandle<()>,
     outbox: Outbox,
     store: Store,
 }
@@ -49,7 +53,8 @@ impl Posting {
         let (queue, said) = mpsc::channel(WAITING);
         let writer = tokio::spawn(write(outbox.clone(), said));
         let delivery = tokio::spawn(deliver(outbox.clone(), store.clone(), past));
-        let tasks = Tasks { writer, delivery, outbox, store };
+        let watch = tokio::spawn(watch(outbox.clone(), Arc::clone(&metrics)));
+        let tasks = Tasks { writer, delivery, watch, outbox, store };
         Self { queue: Mutex::new(Some(queue)), tasks: Mutex::new(Some(tasks)), metrics }
     }
 
@@ -72,7 +77,8 @@ impl Posting {
     pub(super) async fn finish(&self) {
         drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
         let Some(tasks) = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        let Tasks { writer, delivery, outbox, store } = tasks;
+        let Tasks { writer, delivery, watch, outbox, store } = tasks;
+        watch.abort();
         if tokio::time::timeout(FAREWELL, writer).await.is_err() {
             self.metrics.ledger_lost.inc();
             tracing::error!("the disk of the outbox takes nothing; entries are lost");
@@ -97,6 +103,16 @@ async fn write(outbox: Outbox, mut said: mpsc::Receiver<Vec<Entry>>) {
             }
             tokio::time::sleep(RETRY_AFTER).await;
         }
+    }
+}
+
+/// Shows how much waits.
+async fn watch(outbox: Outbox, metrics: Arc<Metrics>) {
+    loop {
+        if let Ok(waiting) = outbox.waiting().await {
+            metrics.ledger_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

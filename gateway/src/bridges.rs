@@ -25,7 +25,7 @@ use crate::routing::Way;
 /// Every configured provider, ready to be called. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Bridges {
-    providers: Arc<BTreeMap<String, Ready>>,
+    providers: Arc<BTreeMap<String, (ProviderKind, Arc<Ready>)>>,
     listener: Option<Listener>,
 }
 
@@ -58,8 +58,26 @@ pub(crate) enum BridgesError {
 impl Bridges {
     /// Sets every provider up. Local models load in the background.
     pub(crate) fn start(providers: &BTreeMap<String, Provider>) -> Result<Self, BridgesError> {
-        let ready = providers.iter().map(|(name, provider)| Ok((name.clone(), start(name, &provider.kind)?)));
-        Ok(Self { providers: Arc::new(ready.collect::<Result<_, BridgesError>>()?), listener: None })
+        Self { providers: Arc::default(), listener: None }.renewed(providers)
+    }
+
+    /// The providers of another configuration. Those that are the same go on as they are, their models in memory; sessions that
+    /// run keep the ones they have.
+    pub(crate) fn renewed(&self, providers: &BTreeMap<String, Provider>) -> Result<Self, BridgesError> {
+        let ready = providers.iter().map(|(name, Provider { kind })| {
+            let same = self.providers.get(name).filter(|(known, _)| known == kind);
+            let ready = match same {
+                Some((_, ready)) => Arc::clone(ready),
+                None => Arc::new(start(name, kind)?),
+            };
+            Ok((name.clone(), (kind.clone(), ready)))
+        });
+        let providers = Arc::new(ready.collect::<Result<_, BridgesError>>()?);
+        Ok(Self { providers, listener: self.listener.clone() })
+    }
+
+    fn ready(&self, provider: &str) -> Option<&Ready> {
+        self.providers.get(provider).map(|(_, ready)| &**ready)
     }
 
     /// With a listener every session may ask about its turns.
@@ -105,7 +123,7 @@ impl Bridges {
 
     /// How old a connection to this target may become; `None` if it lasts as long as any session.
     fn max_connection(&self, target: &Target) -> Option<Duration> {
-        match self.providers.get(&target.provider)? {
+        match self.ready(&target.provider)? {
             Ready::Local(_) => None,
             Ready::OpenAi { max_connection, .. } => Some(*max_connection),
         }
@@ -124,7 +142,7 @@ impl Bridges {
         if let Some(model) = &target.provider_model {
             settings.model.clone_from(model);
         }
-        match self.providers.get(&target.provider).ok_or_else(unknown)? {
+        match self.ready(&target.provider).ok_or_else(unknown)? {
             Ready::Local(engine) => {
                 let last_timeline: LastTimeline = Arc::new(move || last_turn.get());
                 let call = LocalCall { settings, seed, wake, last_timeline: Some(last_timeline) };

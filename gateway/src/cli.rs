@@ -4,6 +4,7 @@ mod administration;
 mod approvals;
 mod audit;
 mod call;
+mod configuration;
 mod keys;
 mod relay;
 mod replay;
@@ -26,8 +27,10 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt, registry};
 use voxgate_policy::bundle::Bundle;
 
-use crate::config::{self, ConfigError, Loaded, ReadFile, Source, Written};
+use crate::config::{self, ConfigError, Loaded, Source, Text, Written};
+use crate::data_dir::DataDir;
 use crate::process::{StartError, raise_open_files};
+use crate::revision::last_good;
 use crate::standalone;
 
 /// The WebRTC engine reports every state of every call at INFO, and every DTLS extension it does not know as a
@@ -47,7 +50,9 @@ const EXIT_CONFIG: u8 = 78;
     after_help = "Examples:\n  \
     voxgate standalone                          everything in one process, key-free local voice\n  \
     voxgate relay --config relay.yaml           a relay in a process of its own\n  \
-    voxgate check --config voxgate.yaml         every problem of a configuration at once\n  \
+    voxgate check voxgate.yaml                  every problem of a configuration at once\n  \
+    voxgate plan voxgate.yaml                   what it would change in a running gateway\n  \
+    voxgate apply voxgate.yaml                  put it in force; `voxgate rollback` goes back\n  \
     voxgate call --wav question.wav --save answer.wav\n                                              \
     call a gateway from the terminal and see where the milliseconds went\n\n\
     Logs go to standard error; VOXGATE_LOG sets what is logged. Default: warn,rtc_dtls=error,voxgate=info"
@@ -63,8 +68,17 @@ enum Task {
     Standalone(Settings),
     /// Run a relay in a process of its own: the public UDP port in front of a gateway.
     Relay(Box<relay::RelayArguments>),
-    /// Validate a configuration, of a gateway or of a relay, and list every problem at once. Exits with 0 if there is none, with 78 otherwise.
-    Check(Settings),
+    /// Validate a configuration, of a gateway or of a relay, and list every problem at once, with file, line and column.
+    /// Exits with 0 if there is none, with 78 otherwise.
+    Check(CheckArguments),
+    /// Show what a configuration would change in a running gateway, and which of its sessions that touches.
+    Plan(Box<configuration::PlanArguments>),
+    /// Put a configuration in force in a running gateway: for new sessions; those that run keep theirs.
+    Apply(Box<configuration::ApplyArguments>),
+    /// Put an earlier revision of the configuration in force again.
+    Rollback(Box<configuration::RollbackArguments>),
+    /// List the revisions of a gateway's configuration, the one that runs marked with a star.
+    Revisions(Box<configuration::RevisionsArguments>),
     /// Call a gateway: play a WAV as the caller's voice, save the answer, print transcript and latency waterfall.
     Call(Box<call::CallArguments>),
     /// Make, list and revoke API keys of the store.
@@ -86,6 +100,16 @@ enum Task {
     /// Run the core of a session on its log, in virtual time, and check that every decision and event comes out as it did
     /// in the call.
     Replay(replay::ReplayArguments),
+}
+
+/// What `voxgate check` takes.
+#[derive(clap::Args)]
+struct CheckArguments {
+    #[command(flatten)]
+    settings: Settings,
+    /// Configuration file, as with --config.
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    file: Option<PathBuf>,
 }
 
 /// Settings that win over the configuration file.
@@ -112,6 +136,12 @@ struct Settings {
 }
 
 impl Settings {
+    /// With this file, if it is given.
+    fn or_file(&mut self, file: Option<PathBuf>) -> &Self {
+        self.config = file.or_else(|| self.config.take());
+        self
+    }
+
     /// Checks the file as what it is: a gateway's configuration, or a relay's.
     fn check(&self) -> Result<(), ConfigError> {
         match &self.config {
@@ -123,9 +153,8 @@ impl Settings {
         }
     }
 
-    /// What the configuration of this text says, with the settings of the command line in it. `name` is the file it is from.
-    fn understand(&self, name: &Path, text: &str) -> Result<Written, ConfigError> {
-        let mut written = config::parse(text).map_err(|reason| config::malformed(name, reason))?;
+    /// What the command line says wins over a configuration.
+    fn overrule(&self, written: &mut Written) {
         if let Some(data_dir) = &self.data_dir {
             written.data_dir.clone_from(data_dir);
         }
@@ -139,14 +168,10 @@ impl Settings {
             }
         }
         written.relay.advertise = self.relay_advertise.or(written.relay.advertise);
-        Ok(written)
     }
 
-    fn load(&self, bundle: Bundle, written: &Written, read: ReadFile<'_>) -> Result<Loaded, ConfigError> {
-        let checked = config::check_with(written, &|name| std::env::var(name).ok(), read)?;
-        let meaning =
-            serde_json::to_value(written).map_err(|error| ConfigError::Problems(vec![error.to_string()]))?;
-        Ok(Loaded { bundle, meaning, checked })
+    fn load(&self, text: &Text<'_>) -> Result<Loaded, ConfigError> {
+        text.load(|written| self.overrule(written), &|name| std::env::var(name).ok())
     }
 }
 
@@ -154,15 +179,18 @@ impl Source for Settings {
     fn read(&self) -> Result<Loaded, ConfigError> {
         let path = self.config.as_deref();
         let text = path.map_or_else(|| Ok(String::new()), config::text_of)?;
-        let written = self.understand(path.unwrap_or_else(|| Path::new("")), &text)?;
-        let bundle = config::gather(text, &written, &config::from_disk)?;
-        self.load(bundle, &written, &config::from_disk)
+        let name = path.map(|path| path.display().to_string()).unwrap_or_default();
+        self.load(&Text { name: &name, text: &text, read: &config::from_disk })
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        let of_file = || config::data_dir_of(&config::text_of(self.config.as_deref()?).ok()?);
+        self.data_dir.clone().or_else(of_file).unwrap_or_else(|| Written::default().data_dir)
     }
 
     fn take(&self, bundle: Bundle) -> Result<Loaded, ConfigError> {
-        let written = self.understand(Path::new(BUNDLED), bundle.configuration())?;
-        let read = bundle.clone();
-        self.load(bundle, &written, &config::from_bundle(&read))
+        let read = |path: &Path| config::from_bundle(&bundle, path);
+        self.load(&Text { name: BUNDLED, text: bundle.configuration(), read: &read })
     }
 }
 
@@ -172,13 +200,18 @@ pub(crate) fn run() -> ExitCode {
         Task::Standalone(settings) => {
             start_logging();
             raise_open_files();
-            match settings.read() {
-                Ok(loaded) => exit_code(standalone::run(loaded, Arc::new(settings))),
+            let data = DataDir::open_existing(&settings.data_dir());
+            match last_good::begin(&settings, data.as_ref()) {
+                Ok(beginning) => exit_code(standalone::run(beginning, Arc::new(settings))),
                 Err(error) => complain(&error.to_string(), EXIT_CONFIG),
             }
         }
         Task::Relay(arguments) => relay::run(&arguments),
-        Task::Check(settings) => match settings.check() {
+        Task::Plan(arguments) => configuration::plan(&arguments),
+        Task::Apply(arguments) => configuration::apply(&arguments),
+        Task::Rollback(arguments) => configuration::roll_back(&arguments),
+        Task::Revisions(arguments) => configuration::revisions(&arguments),
+        Task::Check(CheckArguments { mut settings, file }) => match settings.or_file(file).check() {
             Ok(()) => {
                 say("the configuration is valid");
                 ExitCode::SUCCESS
@@ -246,7 +279,7 @@ mod tests {
     #[test]
     fn a_flag_wins_over_the_default() {
         let cli = Cli::parse_from(["voxgate", "check", "--http", "127.0.0.1:9", "--data-dir", "/x"]);
-        let Task::Check(settings) = cli.command else { panic!("another task") };
+        let Task::Check(CheckArguments { settings, .. }) = cli.command else { panic!("another task") };
         let checked = settings.read().unwrap().checked;
         assert_eq!(checked.http.port(), 9);
         assert_eq!(checked.data_dir, PathBuf::from("/x"));

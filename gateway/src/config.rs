@@ -3,10 +3,12 @@
 mod agents;
 mod bundle;
 mod checked;
+mod faults;
 mod guardrails;
 mod identity;
 mod limits;
 mod organisations;
+mod place;
 mod policies;
 mod relay_file;
 mod relays;
@@ -15,16 +17,16 @@ mod spending;
 mod store;
 mod written;
 
-pub(crate) use bundle::{Loaded, ReadFile, Source, from_bundle, from_disk, gather};
+pub(crate) use bundle::{Loaded, Source, Text, from_bundle, from_disk, is_usable, read_bundle};
 #[cfg(test)]
 pub(crate) use checked::check;
-pub(crate) use checked::{Checked, Provider, ProviderKind, check_with};
+pub(crate) use checked::{Checked, Provider, ProviderKind};
 pub(crate) use organisations::{default_scopes, first_and};
 pub(crate) use relay_file::{CheckedRelay, RelayFile, Stream, ThreadCount, Wait, check_relay};
 pub(crate) use store::{RedisConfig, store_place};
 pub(crate) use written::{RelayPlace, Written};
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use relay_file::{is_relay_file, parse_relay};
 use thiserror::Error;
@@ -54,6 +56,16 @@ pub(crate) enum ConfigError {
     /// With its files too large for a bundle.
     #[error(transparent)]
     Bundle(#[from] voxgate_policy::bundle::BundleError),
+}
+
+impl ConfigError {
+    /// What is wrong, one by one.
+    pub(crate) fn into_problems(self) -> Vec<String> {
+        match self {
+            Self::Problems(problems) => problems,
+            other => vec![other.to_string()],
+        }
+    }
 }
 
 fn list(problems: &[String]) -> String {
@@ -98,9 +110,23 @@ pub(crate) fn malformed(path: &Path, reason: String) -> ConfigError {
     ConfigError::Malformed { path: path.display().to_string(), reason }
 }
 
+/// The data folder a text names, whatever else is wrong with it.
+pub(crate) fn data_dir_of(text: &str) -> Option<PathBuf> {
+    #[derive(serde::Deserialize)]
+    struct Part {
+        data_dir: Option<PathBuf>,
+    }
+    serde_saphyr::from_str::<Part>(text).ok()?.data_dir
+}
+
+/// Whether a text says nothing.
+fn is_empty(text: &str) -> bool {
+    text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+}
+
 /// Understands the text of a configuration.
 pub(crate) fn parse(text: &str) -> Result<Written, String> {
-    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+    if is_empty(text) {
         return Ok(Written::default());
     }
     serde_saphyr::from_str(text).map_err(|error| error.to_string())

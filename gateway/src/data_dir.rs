@@ -52,6 +52,11 @@ impl DataDir {
         Ok(Self { root: root.to_owned() })
     }
 
+    /// The folder, if there is one.
+    pub(crate) fn open_existing(root: &Path) -> Option<Self> {
+        root.is_dir().then(|| Self { root: root.to_owned() })
+    }
+
     /// A file of the folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)

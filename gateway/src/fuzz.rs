@@ -1,5 +1,10 @@
 //! Entry points for fuzzing and for replaying a corpus. Not part of the API.
 
+use std::collections::BTreeMap;
+
+use voxgate_policy::bundle::Bundle;
+
+use crate::config;
 use crate::replay;
 
 /// Reads arbitrary bytes as the log of a session and runs what can be read of it. True if the log is understood to its
@@ -9,4 +14,14 @@ pub fn replay_log(data: &[u8]) -> bool {
     // A log that differs is run up to where it does, and read to its end.
     let _ = replay::replay(data, |_| {});
     replay::is_well_formed(data)
+}
+
+/// Reads arbitrary bytes as a bundle somebody applies, in JSON, or else as the text of a configuration, with no variable set and no
+/// file there. True if it is one that could be put in force.
+#[must_use]
+pub fn configuration(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
+    let bundle =
+        serde_json::from_str(text).ok().or_else(|| Bundle::new(text.to_owned(), BTreeMap::new()).ok());
+    bundle.is_some_and(|bundle| config::is_usable(&bundle))
 }

@@ -53,7 +53,6 @@ pub(crate) struct LocalHost {
 
 impl LocalHost {
     /// The same process, beginning sessions with another revision.
-    #[expect(dead_code, reason = "for applying while the gateway runs")]
     pub(crate) fn with(&self, revision: Arc<Revision>) -> Self {
         Self { revision, ..self.clone() }
     }

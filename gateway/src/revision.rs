@@ -1,4 +1,13 @@
-//! A revision of the configuration as sessions meet it.
+//! Revisions of the configuration: one is in force, others follow it while the gateway runs.
+//!
+//! - [`Revision`]: what a session keeps.
+//! - [`effect`]: what a change means for sessions that run.
+//! - [`last_good`]: what the gateway starts with.
+//! - [`keeper`]: puts configurations in force.
+
+pub(crate) mod effect;
+pub(crate) mod keeper;
+pub(crate) mod last_good;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +16,12 @@ use voxgate_media::encode::EncoderConfig;
 use voxgate_media::session::InterruptionRule;
 use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::guardrail::RuleSet;
+use voxgate_signaling::terms::Terms;
 
 use crate::approvals::HeldCalls;
 use crate::bridges::Bridges;
 use crate::config::Checked;
+use crate::host::LocalHost;
 use crate::permissions::Permissions;
 use crate::webhook::{Judge, Webhooks};
 
@@ -69,5 +80,17 @@ impl Revision {
             },
             bridges,
         })
+    }
+}
+
+/// What sessions begin with under this configuration, which the host has the rest of.
+pub(crate) fn terms(config: &Checked, host: LocalHost) -> Terms {
+    Terms {
+        revision: host.revision.name,
+        authorizer: Arc::clone(&config.authorizer),
+        routes: Arc::new(config.routes.clone()),
+        default_model: config.default_model.as_str().into(),
+        limits: Arc::clone(&config.limit_rules),
+        host: Arc::new(host),
     }
 }

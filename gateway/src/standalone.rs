@@ -15,7 +15,7 @@ use rustls::ServerConfig;
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use voxgate_policy::admission::Admission;
-use voxgate_policy::bundle::RevisionName;
+use voxgate_signaling::admin::revisions::Configuration;
 use voxgate_signaling::admin::{self, AdminApi};
 use voxgate_signaling::api::{self, ClientApi};
 use voxgate_signaling::audit_queue::{AuditQueue, Note};
@@ -29,7 +29,7 @@ use voxgate_signaling::resume::Resumptions;
 use voxgate_signaling::roster::{self, KeyBook, KeyMemory, Roster};
 use voxgate_signaling::sign_in::SignIn;
 use voxgate_signaling::store::Store;
-use voxgate_signaling::terms::{Terms, TermsInForce};
+use voxgate_signaling::terms::TermsInForce;
 use voxgate_telemetry::metrics::Metrics;
 
 use crate::approvals::HeldCalls;
@@ -47,7 +47,9 @@ use crate::process::{ReloadSignals, StartError, StopSignals, listen_tcp};
 use crate::published_keys;
 use crate::relay_figures;
 use crate::replay::ReplayLog;
-use crate::revision::{Revision, Shared};
+use crate::revision::keeper::{self, InForce, Keeper, Reached};
+use crate::revision::last_good::Beginning;
+use crate::revision::{self, Revision, Shared};
 use crate::routing::Routing;
 use crate::tls;
 use crate::transceiver::Command;
@@ -59,16 +61,17 @@ const AFTER_DEADLINE: Duration = Duration::from_secs(2);
 /// Runs until SIGTERM or SIGINT, then drains.
 ///
 /// `source` reads the configuration again; SIGHUP asks for it.
-pub(crate) fn run(loaded: Loaded, source: Arc<dyn Source>) -> Result<(), StartError> {
+pub(crate) fn run(beginning: Beginning, source: Arc<dyn Source>) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(StartError::system("threads"))?;
-    runtime.block_on(serve(loaded, source))
+    runtime.block_on(serve(beginning, source))
 }
 
-async fn serve(loaded: Loaded, source: Arc<dyn Source>) -> Result<(), StartError> {
-    let Loaded { bundle, checked: mut config, .. } = loaded;
+async fn serve(beginning: Beginning, source: Arc<dyn Source>) -> Result<(), StartError> {
+    let Beginning { loaded, before, file, refused_file } = beginning;
+    let Loaded { bundle, meaning, checked: mut config } = loaded;
     // First, so that a signal during the start is not lost and does not kill.
     let mut stop = StopSignals::listen()?;
     let asked_to_reload = ReloadSignals::listen()?;
@@ -90,7 +93,7 @@ async fn serve(loaded: Loaded, source: Arc<dyn Source>) -> Result<(), StartError
     let first_key = data.first_key(chosen_key(std::env::var("VOXGATE_ADMIN_KEY").ok()).as_deref())?;
     let tls = tls::server_config(&data, config.https)?;
     let keys = config::first_and(first_key.hash, &config.key_hashes, &config.keys);
-    let book = KeyBook::new(keys).map_err(StartError::internal)?;
+    let book = KeyBook::new(keys.clone()).map_err(StartError::internal)?;
     let directory = book.directory();
     let memory = KeyMemory::new(data.path(roster::FILE_NAME));
     let roster = Roster::open(store.clone(), book.clone(), memory, config.store.tolerance).await?;
@@ -101,7 +104,6 @@ async fn serve(loaded: Loaded, source: Arc<dyn Source>) -> Result<(), StartError
     let lost = metrics.audit_lost.clone();
     let audit = AuditQueue::start(store.clone(), move |entries| lost.inc_by(entries));
     audit.note(of_this_gateway("gateway.start"));
-    tokio::spawn(keys::follow_file(asked_to_reload, source, first_key.hash, book.clone(), audit.clone()));
     tokio::spawn(keys::tell_calls(directory.watch_revoked(), edge.commands.clone()));
     let places = Places::new(Admission::new(config.sessions));
     let (drain, drained) = watch::channel(None);
@@ -116,10 +118,10 @@ async fn serve(loaded: Loaded, source: Arc<dyn Source>) -> Result<(), StartError
     let bridges = Bridges::start(&config.providers)?.heard_by(listener);
     let held = HeldCalls::new(Arc::clone(&metrics), getrandom::u64().map_err(StartError::internal)?);
     let shared = Shared { held: held.clone(), webhooks: Webhooks::start(Arc::clone(&metrics)) };
-    let name = RevisionName { number: 0, hash: bundle.hash() };
+    let facts = keeper::at_start(&store, &bundle, before).await;
     let host = LocalHost {
         routing,
-        revision: Revision::new(name, &config, bridges, shared),
+        revision: Revision::new(facts.name(), &config, bridges.clone(), shared.clone()),
         transceiver: edge.commands.clone(),
         sealing: edge.control.sealing(),
         metrics: Arc::clone(&metrics),
@@ -131,16 +133,34 @@ async fn serve(loaded: Loaded, source: Arc<dyn Source>) -> Result<(), StartError
         sockets: Arc::clone(&sockets),
         slots: Arc::new(AtomicU64::new(1)),
     };
-    let parts = RouterParts { book, gate, held, host, places: places.clone(), metrics, store: store.clone() };
-    let service = router(&config, parts)?;
+    let reached = Reached {
+        terms: TermsInForce::new(revision::terms(&config, host.clone())),
+        host,
+        shared,
+        keys: book,
+        first_key: first_key.hash,
+        places: places.clone(),
+        resumptions: Resumptions::new(config.limits.resume_window, config.limits.resumable_sessions),
+        control: Arc::clone(&edge.control),
+        store: store.clone(),
+        data: data.clone(),
+        metrics,
+        live: LiveSessions::default(),
+    };
+    let drain_deadline = config.limits.drain_deadline;
+    let in_force = InForce { facts, bundle, meaning, keys, bridges, drain_deadline, file, refused_file };
+    let keeper = Arc::new(Keeper::new(source, reached, in_force));
+    tokio::spawn(keys::follow_file(asked_to_reload, Arc::clone(&keeper)));
+    let identity = Credentials::new(directory).with_sign_in(sign_in(&config)?);
+    let service = router(&keeper, identity, gate)?;
     let addresses = listeners.addresses(&config, edge.public, edge.streams);
     let control =
         config.control.as_ref().map(|control| control::server::router(edge.control, &control.token));
     let handle = Handle::new();
     let servers = listeners.serve(service, control, tls, &handle)?;
-    greet(&addresses, &data, &first_key);
+    greet(&addresses, &data, &first_key, &keeper);
     stop.next().await;
-    shut_down(&config, &places, &edge.commands, &drain, &sockets, &mut stop).await;
+    shut_down(keeper.drain_deadline(), &places, &edge.commands, &drain, &sockets, &mut stop).await;
     handle.graceful_shutdown(Some(Duration::from_secs(1)));
     let _ = servers.await;
     money.finish().await;
@@ -235,49 +255,29 @@ fn sign_in(config: &Checked) -> Result<Arc<SignIn>, StartError> {
 }
 
 /// What the HTTP listeners lead to.
-struct RouterParts {
-    book: KeyBook,
-    gate: Gate,
-    held: HeldCalls,
-    host: LocalHost,
-    places: Places,
-    metrics: Arc<Metrics>,
-    store: Store,
-}
-
-fn router(config: &Checked, parts: RouterParts) -> Result<Router, StartError> {
-    let RouterParts { book, gate, held, host, places, metrics, store } = parts;
+fn router(keeper: &Arc<Keeper>, identity: Credentials, gate: Gate) -> Result<Router, StartError> {
+    let Reached { terms, keys, places, resumptions, store, metrics, live, shared, .. } = keeper.reached();
+    let configured = keys.clone();
     let admin = AdminApi {
-        identity: Arc::new(Credentials::new(book.directory()).with_sign_in(sign_in(config)?)),
-        terms: TermsInForce::new(terms(config, host)),
-        live: LiveSessions::default(),
-        store,
-        configured: Arc::new(move || book.configured()),
-        approvals: Arc::new(held),
+        identity: Arc::new(identity),
+        terms: terms.clone(),
+        live: live.clone(),
+        store: store.clone(),
+        configured: Arc::new(move || configured.configured()),
+        approvals: Arc::new(shared.held.clone()),
+        configuration: Arc::clone(keeper) as Arc<dyn Configuration>,
     };
     let client_api = ClientApi {
         identity: Arc::clone(&admin.identity),
-        terms: admin.terms.clone(),
-        live: admin.live.clone(),
+        terms: terms.clone(),
+        live: live.clone(),
         places: places.clone(),
         gate,
-        resumptions: Resumptions::new(config.limits.resume_window, config.limits.resumable_sessions),
+        resumptions: resumptions.clone(),
     };
-    let operations = Operations { metrics, places };
+    let operations = Operations { metrics: Arc::clone(metrics), places: places.clone() };
     let admin = admin::router(admin).map_err(StartError::internal)?;
     Ok(api::router(client_api).merge(admin).merge(operations::router(operations)).merge(pages::router()))
-}
-
-/// What sessions begin with under this configuration.
-fn terms(config: &Checked, host: LocalHost) -> Terms {
-    Terms {
-        revision: host.revision.name,
-        authorizer: Arc::clone(&config.authorizer),
-        routes: Arc::new(config.routes.clone()),
-        default_model: config.default_model.as_str().into(),
-        limits: Arc::clone(&config.limit_rules),
-        host: Arc::new(host),
-    }
 }
 
 /// Where the process really listens; port 0 in the configuration lets the system choose.
@@ -290,7 +290,7 @@ struct Addresses {
 }
 
 /// What a newcomer needs to know, once.
-fn greet(addresses: &Addresses, data: &DataDir, first_key: &FirstKey) {
+fn greet(addresses: &Addresses, data: &DataDir, first_key: &FirstKey, keeper: &Keeper) {
     let page = format!("http://{}/", addresses.http);
     match &first_key.fresh {
         Some(key) => {
@@ -310,12 +310,13 @@ fn greet(addresses: &Addresses, data: &DataDir, first_key: &FirstKey) {
     if let Some(control) = addresses.control {
         say(&format!("Control     http://{control}   (relays fetch their allow-lists here)"));
     }
+    keeper.greet();
     say("Stop with Ctrl-C; running calls may end first.");
 }
 
 /// Stops accepting, lets sessions finish up to the deadline, then ends them.
 async fn shut_down(
-    config: &Checked,
+    drain_deadline: Duration,
     places: &Places,
     commands: &mpsc::UnboundedSender<Command>,
     drain: &watch::Sender<Option<Instant>>,
@@ -327,10 +328,10 @@ async fn shut_down(
     if running > 0 {
         say(&format!(
             "Stopping: {running} session(s) may go on for up to {} s; stop again to end them now.",
-            config.limits.drain_deadline.as_secs()
+            drain_deadline.as_secs()
         ));
     }
-    let deadline = Instant::now() + config.limits.drain_deadline;
+    let deadline = Instant::now() + drain_deadline;
     tokio::select! {
         () = end_sessions(deadline, commands, drain, sockets) => return,
         () = tokio::time::sleep_until((deadline + AFTER_DEADLINE).into()) => return,

@@ -127,7 +127,7 @@ routes: [{ model: x, provider: missing }]
 
 
 @pytest.mark.parametrize("text, named", [
-    ("limits: { sesions: 1 }\n", "sesions"), ("htp: {}\n", "htp"), ("limits: [\n", "line"),
+    ("limits: { sesions: 1 }\n", "sesions"), ("htp: {}\n", "htp"), ("limits: [\n", "voxgate.yaml:"),
     ("providers: { x: { kind: nobody } }\n", "nobody")])
 def test_a_configuration_that_cannot_be_read_is_named_with_its_fault(tmp_path, text, named):
     config = tmp_path / "voxgate.yaml"

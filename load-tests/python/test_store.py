@@ -26,7 +26,7 @@ def test_a_gateway_keeps_an_audit_log_and_a_removed_row_is_named(tmp_path):
         assert code == 0, "a running gateway does not stand in the way: " + output
         assert gateway.process.stop() == 0
     code, output = verify(data)
-    assert code == 0 and "4 rows, each leads to the next" in output, output
+    assert code == 0 and "5 rows, each leads to the next" in output, output
     head = output.splitlines()[-1].removeprefix("head ")
     assert verify(data, "--head", head)[0] == 0
 

@@ -57,6 +57,11 @@ impl Admission {
         Self { limits, running: BTreeMap::new(), total: 0, is_draining: false }
     }
 
+    /// From now on other limits hold. Sessions that run go on, even if there are more of them.
+    pub const fn set_limits(&mut self, limits: SessionLimits) {
+        self.limits = limits;
+    }
+
     /// Admits one session. Every success must be paired with one [`Admission::release`].
     ///
     /// # Errors

@@ -10,6 +10,7 @@
 //! - [`page`]: long lists, a piece at a time.
 //! - [`sessions`], [`tenants`], [`keys`], [`audit`]: what is administered.
 //! - [`approvals`]: the seam to whoever holds tool calls for a person; [`held_calls`]: what is done about them.
+//! - [`revisions`]: revisions of the configuration.
 
 #![expect(unused_qualifications, reason = "the macros that describe the API write them")]
 
@@ -22,6 +23,7 @@ mod order;
 mod page;
 pub mod reach;
 mod reply;
+pub mod revisions;
 pub mod sessions;
 pub mod tenants;
 
@@ -45,6 +47,7 @@ use crate::store::Store;
 use crate::terms::TermsInForce;
 
 use self::approvals::Approvals;
+use self::revisions::Configuration;
 
 /// The keys of the configuration as they are now.
 pub type ConfiguredKeys = Arc<dyn Fn() -> Vec<KeyEntry> + Send + Sync>;
@@ -64,6 +67,8 @@ pub struct AdminApi {
     pub configured: ConfiguredKeys,
     /// Tool calls that wait.
     pub approvals: Arc<dyn Approvals>,
+    /// Puts configurations in force.
+    pub configuration: Arc<dyn Configuration>,
 }
 
 impl fmt::Debug for AdminApi {
@@ -113,6 +118,12 @@ fn described() -> OpenApiRouter<AdminApi> {
         .routes(routes!(held_calls::approve))
         .routes(routes!(held_calls::deny))
         .routes(routes!(audit::list_audit))
+        .routes(routes!(revisions::look_at_configuration))
+        .routes(routes!(revisions::list_revisions))
+        .routes(routes!(revisions::look_at_revision))
+        .routes(routes!(revisions::plan_configuration))
+        .routes(routes!(revisions::apply_configuration))
+        .routes(routes!(revisions::roll_back_configuration))
 }
 
 /// The description of this API.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use voxgate_policy::admission::{Admission, Refusal};
+use voxgate_policy::admission::{Admission, Refusal, SessionLimits};
 use voxgate_policy::key::KeyIndex;
 
 /// The book of running sessions, shared by every listener of a process.
@@ -25,6 +25,11 @@ impl Places {
     pub fn take(&self, key: KeyIndex) -> Result<Permit, Refusal> {
         self.with(|book| book.admit(key))?;
         Ok(Permit { places: self.clone(), key })
+    }
+
+    /// From now on other limits hold. Sessions that run go on, even if there are more of them.
+    pub fn set_limits(&self, limits: SessionLimits) {
+        self.with(|book| book.set_limits(limits));
     }
 
     /// From now on no place is given.
@@ -73,8 +78,6 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
-    use voxgate_policy::admission::SessionLimits;
-
     use super::*;
 
     #[test]
@@ -85,5 +88,16 @@ mod tests {
         drop(permit);
         assert_eq!(places.running(), 0);
         assert!(places.take(KeyIndex(1)).is_ok());
+    }
+
+    #[test]
+    fn other_limits_hold_for_the_next_session_and_end_none() {
+        let places = Places::new(Admission::new(SessionLimits { total: 2, per_key: 2 }));
+        let running = [places.take(KeyIndex(0)).unwrap(), places.take(KeyIndex(0)).unwrap()];
+        places.set_limits(SessionLimits { total: 1, per_key: 1 });
+        assert_eq!((places.running(), places.take(KeyIndex(1)).unwrap_err()), (2, Refusal::NodeFull));
+        drop(running);
+        places.set_limits(SessionLimits { total: 3, per_key: 3 });
+        assert!((0..3).all(|_| places.take(KeyIndex(0)).map(std::mem::forget).is_ok()));
     }
 }

@@ -95,13 +95,18 @@ impl Book {
 #[derive(Clone)]
 pub struct Resumptions {
     book: Arc<Mutex<Book>>,
+    limits: Arc<Mutex<Limits>>,
+}
+
+#[derive(Clone, Copy)]
+struct Limits {
     window: Duration,
     most_parked: usize,
 }
 
 impl fmt::Debug for Resumptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resumptions").field("window", &self.window).finish_non_exhaustive()
+        f.debug_struct("Resumptions").field("window", &self.limits().window).finish_non_exhaustive()
     }
 }
 
@@ -110,13 +115,22 @@ impl Resumptions {
     /// zero nothing can be resumed.
     #[must_use]
     pub fn new(window: Duration, most_parked: usize) -> Self {
-        Self { book: Arc::default(), window, most_parked }
+        Self { book: Arc::default(), limits: Arc::new(Mutex::new(Limits { window, most_parked })) }
+    }
+
+    /// From now on other limits hold, for conversations that are parked already too.
+    pub fn set_limits(&self, window: Duration, most_parked: usize) {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = Limits { window, most_parked };
+    }
+
+    fn limits(&self) -> Limits {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The token of a new session, made of random bytes, and the session's end of it. `None` if nothing can be resumed.
     #[must_use]
     pub fn issue(&self, key: KeyIndex, random: [u8; 32]) -> Option<(String, ResumeTicket)> {
-        if self.window.is_zero() {
+        if self.limits().window.is_zero() {
             return None;
         }
         let token =
@@ -161,6 +175,7 @@ impl Resumptions {
     }
 
     fn claim(&self, fingerprint: Fingerprint, key: KeyIndex, now: Instant) -> Option<Claim> {
+        let Limits { window, .. } = self.limits();
         self.with(|book| {
             let entry = book.get_mut(fingerprint).filter(|entry| entry.key == key)?;
             match &mut entry.state {
@@ -171,7 +186,7 @@ impl Resumptions {
                 }
                 State::Running { .. } => None,
                 State::Parked { since, .. } => {
-                    let is_late = now.saturating_duration_since(*since) >= self.window;
+                    let is_late = now.saturating_duration_since(*since) >= window;
                     match book.remove(fingerprint)?.state {
                         State::Parked { conversation, .. } if !is_late => Some(Claim::Parked(conversation)),
                         _ => None,
@@ -195,6 +210,7 @@ impl Resumptions {
 
     /// Forgets what is too old, then the oldest of what is too much.
     fn make_room(&self, now: Instant) {
+        let Limits { window, most_parked } = self.limits();
         self.with(|book| {
             let mut parked: Vec<(Instant, Fingerprint, usize)> = book
                 .0
@@ -210,8 +226,8 @@ impl Resumptions {
             let mut bytes = 0;
             for (place, (since, fingerprint, weight)) in parked.into_iter().enumerate() {
                 bytes += weight;
-                let is_late = now.saturating_duration_since(since) >= self.window;
-                if is_late || place >= self.most_parked || bytes > MOST_BYTES {
+                let is_late = now.saturating_duration_since(since) >= window;
+                if is_late || place >= most_parked || bytes > MOST_BYTES {
                     book.remove(fingerprint);
                 }
             }

@@ -9,6 +9,7 @@
 //! - [`usage`]: the same, added up.
 //! - [`request`]: requests that may come twice and are to do something once.
 //! - [`administration`]: what the administration asks of all of these.
+//! - [`revisions`]: the configurations gateways have run with.
 //! - [`audit`]: who did what, each entry chained to the one before it.
 
 pub mod administration;
@@ -16,6 +17,7 @@ pub mod audit;
 pub mod keys;
 pub mod ledger;
 pub mod request;
+pub mod revisions;
 pub mod tenants;
 pub mod usage;
 
@@ -37,6 +39,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("tenants, keys, audit", include_str!("store/migrations/0001_tenants_keys_audit.sql")),
     ("ledger", include_str!("store/migrations/0002_ledger.sql")),
     ("requests", include_str!("store/migrations/0003_requests.sql")),
+    ("revisions of the configuration", include_str!("store/migrations/0004_revisions.sql")),
 ];
 
 /// Longest wait for a connection. Whoever waits is a person or a refresh that comes again.

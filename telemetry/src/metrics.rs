@@ -121,6 +121,16 @@ pub struct Metrics {
     pub ledger_waiting: IntGauge,
     /// Entries of the ledger that could not be written. Must stay at zero.
     pub ledger_lost: IntCounter,
+    /// The configuration that is in force: one, by the beginning of its hash and its number.
+    pub config_revision_info: IntGaugeVec,
+    /// When a configuration was put in force last, in seconds since 1970; zero if none was since the start.
+    pub config_applied_at: IntGauge,
+    /// Attempts to put a configuration in force, by outcome.
+    pub config_applies: IntCounterVec,
+    /// One while something else runs than the configuration file says, because the file is broken.
+    pub config_file_refused: IntGauge,
+    /// Settings in force that need a restart to take effect.
+    pub config_awaiting_restart: IntGauge,
     /// Sessions ended because their state machine panicked. Must stay at zero.
     pub session_panics: IntCounter,
 }
@@ -345,6 +355,28 @@ impl Metrics {
             ledger_lost: shelf.counter(
                 "voxgate_ledger_lost_entries_total",
                 "Entries of the ledger that could not be written. Anything above zero means that money is missing from it.",
+            )?,
+            config_revision_info: shelf.gauges(
+                "voxgate_config_revision_info",
+                "The configuration in force, by the first twelve digits of its hash and its number in the store: always 1.",
+                &["hash", "revision"],
+            )?,
+            config_applied_at: shelf.gauge(
+                "voxgate_config_last_apply_success_timestamp_seconds",
+                "When a configuration was put in force last while the process ran.",
+            )?,
+            config_applies: shelf.counters(
+                "voxgate_config_applies_total",
+                "Attempts to put a configuration in force, by outcome: applied, unchanged, refused (it has problems), stale (another one runs than it was meant to follow), failed.",
+                &["outcome"],
+            )?,
+            config_file_refused: shelf.gauge(
+                "voxgate_config_file_refused",
+                "1 while the configuration file is broken and the last good configuration runs instead.",
+            )?,
+            config_awaiting_restart: shelf.gauge(
+                "voxgate_config_settings_awaiting_restart",
+                "Settings in force that take effect when the gateway is started again.",
             )?,
             session_panics: shelf.counter(
                 "voxgate_session_panics_total",

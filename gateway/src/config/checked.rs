@@ -120,7 +120,7 @@ pub(crate) struct Provider {
 }
 
 /// What a provider is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ProviderKind {
     /// On this machine.
     Local {

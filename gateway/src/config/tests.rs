@@ -293,3 +293,20 @@ money:
     assert_eq!(problems.len(), 7, "{problems:#?}");
     assert!(parse("money: { budgets: [{ window: week, hard: '1' }] }").is_err());
 }
+
+#[test]
+fn the_corpus_of_configurations_is_understood_or_refused_and_never_stops_the_tool() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/configuration");
+    let mut read = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let is_usable = crate::fuzz::configuration(&std::fs::read(&path).unwrap());
+        // What a fuzzer finds is named by its digest and promises nothing.
+        if ["valid-", "hostile-"].iter().any(|kind| name.starts_with(kind)) {
+            assert_eq!(is_usable, name.starts_with("valid-"), "{name}");
+            read += 1;
+        }
+    }
+    assert!(read >= 20, "the corpus has only {read} seeds");
+}

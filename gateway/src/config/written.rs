@@ -65,7 +65,7 @@ pub(crate) struct Written {
     /// SHA-256 hashes (64 hexadecimal digits) of further API keys. The key in the data folder always works.
     pub(crate) key_hashes: Vec<String>,
     /// Organisations, their teams and keys, by id. Default: none; the key in the data folder is the owner key of team
-    /// `default` of organisation `default`. Read again on SIGHUP.
+    /// `default` of organisation `default`. Keys that are gone when another configuration is put in force end their sessions.
     pub(crate) organisations: BTreeMap<String, Organisation>,
     /// Identity providers whose tokens are taken like keys. Default: none.
     pub(crate) identity: Identity,

@@ -78,20 +78,7 @@ impl ControlClient {
         token: String,
         authorities: Option<&Path>,
     ) -> Result<Self, ClientError> {
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            // Somebody else may just have chosen one; then that one is used.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
-        // Keys do not travel through the proxies of the environment.
-        let mut builder = Client::builder()
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(LONG_POLL + ANSWER_SLACK)
-            .redirect(reqwest::redirect::Policy::none());
-        if let Some(path) = authorities {
-            builder = builder.tls_certs_merge(certificates(path)?);
-        }
-        let http = builder.build().map_err(|error| ClientError::Client(innermost(&error)))?;
+        let http = http_client(authorities, LONG_POLL + ANSWER_SLACK)?;
         let mut url = base.clone();
         let path = format!("{}/internal/v1/relays/{}/allow-list", base.path().trim_end_matches('/'), relay.0);
         url.set_path(&path);
@@ -121,6 +108,27 @@ impl ControlClient {
     }
 }
 
+/// A client for requests that carry keys: neither the proxies of the environment nor redirects get them. `authorities` is PEM
+/// to trust beside the public ones.
+///
+/// # Errors
+/// [`ClientError`].
+pub(crate) fn http_client(authorities: Option<&Path>, timeout: Duration) -> Result<Client, ClientError> {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Somebody else may just have chosen one; then that one is used.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+    let mut builder = Client::builder()
+        .no_proxy()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(timeout)
+        .redirect(reqwest::redirect::Policy::none());
+    if let Some(path) = authorities {
+        builder = builder.tls_certs_merge(certificates(path)?);
+    }
+    builder.build().map_err(|error| ClientError::Client(innermost(&error)))
+}
+
 async fn read(mut response: Response) -> Result<Vec<u8>, FetchError> {
     let mut body = Vec::new();
     while let Some(chunk) =
@@ -142,7 +150,7 @@ fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, ClientError> {
 }
 
 /// The innermost cause says what happened: "connection refused", not "error sending request".
-fn innermost(error: &reqwest::Error) -> String {
+pub(crate) fn innermost(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "it took too long".to_owned();
     }

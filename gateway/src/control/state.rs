@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -78,7 +78,8 @@ pub(crate) struct ControlState {
     published: watch::Sender<Published>,
     held: watch::Sender<BTreeMap<RelayId, u64>>,
     sealing: Arc<Sealing>,
-    session_duration: Duration,
+    /// The longest session of any configuration of this process.
+    session_duration: StdMutex<Duration>,
     rotating: Mutex<()>,
 }
 
@@ -109,9 +110,19 @@ impl ControlState {
             published: watch::Sender::new(Published { revision, keys: vec![first] }),
             held: watch::Sender::new(BTreeMap::new()),
             sealing: Arc::new(sealing),
-            session_duration,
+            session_duration: StdMutex::new(session_duration),
             rotating: Mutex::new(()),
         })
+    }
+
+    /// From now on sessions may be this long. Keys are kept as long as the longest that may still run.
+    pub(crate) fn allow_sessions_of(&self, length: Duration) {
+        let mut longest = self.session_duration.lock().unwrap_or_else(PoisonError::into_inner);
+        *longest = length.max(*longest);
+    }
+
+    fn longest_session(&self) -> Duration {
+        *self.session_duration.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What seals the ufrags of this node's sessions.
@@ -204,7 +215,7 @@ impl ControlState {
         let state = Arc::downgrade(self);
         let replaced = self.published.borrow().keys.iter().rev().map(|key| key.id).find(|id| *id != current);
         let Some(replaced) = replaced else { return };
-        let after = self.session_duration + RETIREMENT_GRACE;
+        let after = self.longest_session() + RETIREMENT_GRACE;
         tokio::spawn(async move {
             tokio::time::sleep(after).await;
             if let Some(state) = state.upgrade() {

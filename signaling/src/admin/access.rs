@@ -84,6 +84,12 @@ pub const RULES: &[Rule] = &[
     read(KEY, "keys"),
     write("PATCH", KEY, "keys", OWNERS),
     write("DELETE", KEY, "keys", OWNERS),
+    read("/admin/v1/configuration", "configuration"),
+    read("/admin/v1/configuration/revisions", "configuration"),
+    read("/admin/v1/configuration/revisions/{revision}", "configuration"),
+    write("POST", "/admin/v1/configuration/plan", "configuration", OWNERS),
+    write("POST", "/admin/v1/configuration/apply", "configuration", OWNERS),
+    write("POST", "/admin/v1/configuration/rollback", "configuration", OWNERS),
     Rule {
         method: "GET",
         path: "/admin/v1/audit",

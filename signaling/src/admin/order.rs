@@ -17,6 +17,9 @@ use crate::store::request::RequestMark;
 /// Largest body. The largest that makes sense is below one kilobyte.
 pub(super) const MAX_BODY_BYTES: usize = 16 * 1024;
 
+/// Largest body that carries a configuration: JSON writes a line's end as two characters, and a control character as six.
+const MAX_LARGE_BODY_BYTES: usize = 2 * voxgate_policy::bundle::MOST_BYTES;
+
 /// Longest `Idempotency-Key`.
 const LONGEST_MARK: usize = 100;
 
@@ -89,6 +92,23 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Order<T> {
     type Rejection = AdminError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, AdminError> {
+        Self::read(request, MAX_BODY_BYTES).await
+    }
+}
+
+/// A write whose body may be large: a configuration with its files.
+pub(super) struct LargeOrder<T>(pub(super) Order<T>);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for LargeOrder<T> {
+    type Rejection = AdminError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, AdminError> {
+        Order::read(request, MAX_LARGE_BODY_BYTES).await.map(Self)
+    }
+}
+
+impl<T: DeserializeOwned> Order<T> {
+    async fn read(request: Request, most: usize) -> Result<Self, AdminError> {
         let (parts, body) = request.into_parts();
         if !is_json(&parts.headers) {
             let message = "Send the body as application/json.";
@@ -98,8 +118,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Order<T> {
                 message,
             ));
         }
-        let body = to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| {
-            let message = format!("The body is larger than {MAX_BODY_BYTES} bytes.");
+        let body = to_bytes(body, most).await.map_err(|_| {
+            let message = format!("The body is larger than {most} bytes.");
             AdminError::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message)
         })?;
         let what = serde_json::from_slice(&body)

@@ -23,6 +23,10 @@ struct ErrorDetail {
     message: String,
     /// The field or parameter at fault, if it is one.
     param: Option<String>,
+    /// Everything that is wrong, where it is more than one thing.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    #[schema(value_type = Vec<String>, required = false)]
+    problems: Box<[String]>,
 }
 
 /// A refusal.
@@ -37,12 +41,17 @@ pub(super) struct AdminError {
 
 impl AdminError {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        let detail = ErrorDetail { code, message: message.into(), param: None };
+        let detail = ErrorDetail { code, message: message.into(), param: None, problems: Box::default() };
         Self { status, detail, retry_after: None, allow: None }
     }
 
     pub(super) fn with_param(mut self, param: impl Into<String>) -> Self {
         self.detail.param = Some(param.into());
+        self
+    }
+
+    pub(super) fn with_problems(mut self, problems: Vec<String>) -> Self {
+        self.detail.problems = problems.into();
         self
     }
 

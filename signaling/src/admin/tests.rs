@@ -1,3 +1,5 @@
+mod revisions;
+
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -128,6 +130,7 @@ struct World {
     approvals: Arc<Held>,
     router: Router,
     api: AdminApi,
+    configuration: Arc<revisions::Fixed>,
     _store: TestStore,
 }
 
@@ -157,6 +160,7 @@ impl World {
         };
         let approvals = Arc::new(Held::default());
         let directory = SharedDirectory::new(Directory::new(keys.clone()).unwrap());
+        let configuration = Arc::new(revisions::Fixed::default());
         let api = AdminApi {
             identity: Arc::new(Identity::new(directory)),
             terms: TermsInForce::new(terms),
@@ -164,8 +168,9 @@ impl World {
             store: (*store).clone(),
             configured: Arc::new(move || keys.clone()),
             approvals: Arc::clone(&approvals) as Arc<dyn Approvals>,
+            configuration: Arc::clone(&configuration) as Arc<dyn Configuration>,
         };
-        Self { approvals, router: router(api.clone()).unwrap(), api, _store: store }
+        Self { approvals, router: router(api.clone()).unwrap(), api, configuration, _store: store }
     }
 
     fn session(&self, name: &str, organisation: &str, team: &str) -> Presence {
@@ -226,6 +231,7 @@ fn example(path: &str, method: &str) -> (String, Option<Value>) {
         ("{team}", "red"),
         ("{key}", "member"),
         ("{approval}", "appr_1"),
+        ("{revision}", "1"),
     ];
     let path = concrete.iter().fold(path.to_owned(), |path, (name, value)| path.replace(name, value));
     let body = match (method, path.ends_with("/keys")) {
@@ -233,6 +239,11 @@ fn example(path: &str, method: &str) -> (String, Option<Value>) {
         ("POST", false) if path.ends_with("/organisations") || path.ends_with("/teams") => {
             Some(json!({ "id": "made", "name": "made" }))
         }
+        ("POST", false) if path.ends_with("/plan") => Some(json!({ "bundle": { "configuration": "" } })),
+        ("POST", false) if path.ends_with("/apply") => {
+            Some(json!({ "bundle": { "configuration": "" }, "follows": "0".repeat(64) }))
+        }
+        ("POST", false) if path.ends_with("/rollback") => Some(json!({ "follows": "0".repeat(64) })),
         ("PATCH", _) => Some(json!({ "name": "changed" })),
         _ => None,
     };
@@ -267,7 +278,8 @@ async fn every_act_lets_in_the_roles_of_its_rule_and_nobody_else() {
             let (status, reply) = world.ask(&key, rule.method, &path, body.clone()).await;
             let case = format!("{} {} as {role:?}: {status} {reply}", rule.method, rule.path);
             let is_let_in = rule.roles.contains(&role);
-            let is_for_the_installation = (rule.method, rule.path) == ("POST", "/admin/v1/organisations");
+            let is_for_the_installation = (rule.method, rule.path) == ("POST", "/admin/v1/organisations")
+                || rule.subject == "configuration";
             if is_let_in && !is_for_the_installation {
                 // What stands in the configuration cannot be changed; what was decided waits no more.
                 let is_decided = rule.subject == "approvals" && status == StatusCode::NOT_FOUND;

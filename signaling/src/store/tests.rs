@@ -3,6 +3,7 @@
 mod audit;
 pub(crate) mod keys;
 mod postgres;
+mod revisions;
 
 use std::ops::Deref;
 use std::path::PathBuf;

@@ -9,13 +9,17 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use voxgate_policy::approval::{Approval, ApprovalError, ApprovalState, Verdict};
+use voxgate_policy::decision::{Decision, Question};
+use voxgate_policy::directory::Caller;
 use voxgate_policy::permission::HeldCall;
 use voxgate_protocol::id::{ApprovalId, IdSource, SessionId};
 use voxgate_protocol::tenant::TenantPath;
 use voxgate_signaling::admin::approvals::{Approvals, PendingApproval};
 use voxgate_signaling::admin::reach::Reach;
+use voxgate_signaling::audit_queue::AuditQueue;
 use voxgate_telemetry::metrics::Metrics;
 
+use crate::audit;
 use crate::host::since_unix_epoch;
 
 /// Settled calls that are remembered, so that who comes second learns who was first.
@@ -29,6 +33,8 @@ pub(crate) type Ring = Arc<dyn Fn() + Send + Sync>;
 pub(crate) struct HeldCalls {
     book: Arc<Mutex<Book>>,
     metrics: Arc<Metrics>,
+    /// Where decisions of the policies about tool calls are written down; only tests do without.
+    audit: Option<AuditQueue>,
 }
 
 struct Book {
@@ -49,7 +55,20 @@ impl HeldCalls {
     /// Nothing is held. Names follow from the seed.
     pub(crate) fn new(metrics: Arc<Metrics>, seed: u64) -> Self {
         let book = Book { ids: IdSource::new(seed), entries: BTreeMap::new(), settled: VecDeque::new() };
-        Self { book: Arc::new(Mutex::new(book)), metrics }
+        Self { book: Arc::new(Mutex::new(book)), metrics, audit: None }
+    }
+
+    /// The same, with the audit log told of every decision.
+    pub(crate) fn told_to(self, audit: AuditQueue) -> Self {
+        Self { audit: Some(audit), ..self }
+    }
+
+    /// The policies decided about a tool call. Never waits.
+    pub(crate) fn decided(&self, caller: &Caller, question: &Question<'_>, decision: &Decision) {
+        let note = audit::note_of(caller, question, decision);
+        if let (Some(audit), Some(note)) = (&self.audit, note) {
+            audit.note(note);
+        }
     }
 
     /// Holds a call until a person decides, the window has passed or the ticket is dropped. `ring` is called when there is a

@@ -117,6 +117,7 @@ async fn serve(beginning: Beginning, source: Arc<dyn Source>) -> Result<(), Star
     routing.show(config.routes.targets());
     let bridges = Bridges::start(&config.providers)?.heard_by(listener);
     let held = HeldCalls::new(Arc::clone(&metrics), getrandom::u64().map_err(StartError::internal)?);
+    let held = held.told_to(audit.clone());
     let shared = Shared { held: held.clone(), webhooks: Webhooks::start(Arc::clone(&metrics)) };
     let facts = keeper::at_start(&store, &bundle, before).await;
     let host = LocalHost {

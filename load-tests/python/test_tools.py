@@ -110,6 +110,12 @@ def pending(gateway, key=RED):
     return answer.json()["items"]
 
 
+def audit(gateway):
+    answer = administer(gateway, "GET", "/audit?limit=200", gateway.key)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["items"]
+
+
 def held_call(gateway):
     """The one call that waits."""
     until = time.monotonic() + LIMIT
@@ -164,6 +170,11 @@ def test_a_held_call_that_is_approved_over_the_api_continues_the_conversation(ga
         assert pending(gateway) == []
         again = administer(gateway, "POST", f"/approvals/{held['id']}/deny")
         assert again.status_code == 409, again.text
+    until = time.monotonic() + LIMIT
+    wanted = {("policy.ask_person", "refund"), ("approval.approve", held["id"])}
+    while not wanted <= {(entry["action"], entry["subject"]) for entry in audit(gateway)}:
+        assert time.monotonic() < until, audit(gateway)
+        time.sleep(0.1)
     assert outcomes(gateway, "approved") == 1
 
 

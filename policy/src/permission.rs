@@ -91,6 +91,8 @@ pub enum GateOutput {
     Decided {
         /// The tool.
         tool: String,
+        /// How much harm it can do.
+        risk: Risk,
         /// How.
         decision: Decision,
     },
@@ -393,7 +395,7 @@ impl ToolGate {
     fn decide(&mut self, tool: &str, risk: Risk) -> Decision {
         let ToolPermissions { authorizer, caller, .. } = &self.permissions;
         let decision = authorizer.decide(caller, &Question::ToolCall { tool, risk });
-        let told = GateOutput::Decided { tool: tool.to_owned(), decision: decision.clone() };
+        let told = GateOutput::Decided { tool: tool.to_owned(), risk, decision: decision.clone() };
         self.outputs.push_back(told);
         decision
     }

@@ -9,14 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use voxgate_policy::approval::ApprovalState;
-use voxgate_policy::decision::{Act, Decision};
+use voxgate_policy::decision::{Act, Decision, Question, Risk};
 use voxgate_policy::directory::Caller;
 use voxgate_policy::permission::{GateOutput, HeldCall, ToolGate, ToolPermissions};
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent};
 use voxgate_protocol::conversation::Position;
 use voxgate_protocol::id::{ResponseId, SessionId, ToolCallId};
 use voxgate_protocol::session::SessionCommand;
-use voxgate_protocol::tenant::TenantPath;
 use voxgate_realtime::ContextItem;
 use voxgate_telemetry::metrics::Metrics;
 
@@ -37,7 +36,7 @@ pub(super) struct Gate {
     calls: ToolGate,
     held: HeldCalls,
     session_id: SessionId,
-    tenancy: TenantPath,
+    caller: Caller,
     /// How long a person has to decide.
     window: Duration,
     /// Wakes this session.
@@ -60,10 +59,9 @@ impl Gate {
         seed: u64,
     ) -> Self {
         let rules = permissions.agents.rules(caller.tenancy.agent.as_ref());
-        let tenancy = caller.tenancy.clone();
         let judged_by = ToolPermissions {
             authorizer: Arc::clone(&permissions.authorizer),
-            caller,
+            caller: caller.clone(),
             tools: Arc::clone(&rules.tools),
             filler: rules.filler.clone(),
         };
@@ -71,7 +69,7 @@ impl Gate {
             calls: ToolGate::new(judged_by, seed),
             held: permissions.held.clone(),
             session_id,
-            tenancy,
+            caller,
             window: rules.approval_window,
             ring,
             metrics,
@@ -149,7 +147,7 @@ impl Gate {
                     self.command(SessionCommand::CreateItem { item, position: Position::Last })
                 }
                 GateOutput::Answer(options) => self.command(SessionCommand::AnswerWhenFree(options)),
-                GateOutput::Decided { tool, decision } => self.note_decision(&tool, &decision),
+                GateOutput::Decided { tool, risk, decision } => self.note_decision(&tool, risk, &decision),
                 GateOutput::Outcome(outcome) => {
                     self.metrics.tool_calls.with_label_values(&[outcome.as_str()]).inc();
                 }
@@ -162,7 +160,8 @@ impl Gate {
         self.steps.push_back(Step::Command(command));
     }
 
-    fn note_decision(&self, tool: &str, decision: &Decision) {
+    fn note_decision(&self, tool: &str, risk: Risk, decision: &Decision) {
+        self.held.decided(&self.caller, &Question::ToolCall { tool, risk }, decision);
         let labels = [Act::ToolCall.as_str(), decision.effect.as_str()];
         self.metrics.policy_decisions.with_label_values(&labels).inc();
         tracing::debug!(
@@ -179,7 +178,7 @@ impl Gate {
             return;
         }
         let ring = Arc::clone(&self.ring);
-        let ticket = self.held.ask(now, (&self.session_id, &self.tenancy), held, self.window, ring);
+        let ticket = self.held.ask(now, (&self.session_id, &self.caller.tenancy), held, self.window, ring);
         tracing::info!(session = %self.session_id, call = %held.call_id, tool = held.tool, "a tool call waits for a person");
         self.tickets.insert(held.call_id.clone(), ticket);
     }

@@ -77,4 +77,4 @@ def test_decisions_stand_in_the_audit_log_with_the_policies_that_made_them(tmp_p
         ("default/default/default", "policy.deny", '"large"', ["nothing-large"]),
     ]
     code, output = verify(data)
-    assert code == 0 and "4 rows, each leads to the next" in output, output
+    assert code == 0 and "5 rows, each leads to the next" in output, output

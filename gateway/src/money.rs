@@ -8,17 +8,18 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use voxgate_policy::money::budget::{Budget, BudgetTree, Demand, Draw, Scope};
+use voxgate_policy::money::budget::{Budget, BudgetTree, Demand, Draw, Scope, Standing};
 use voxgate_policy::money::day::{UtcDay, Window};
 use voxgate_policy::money::ledger::{Certainty, Entry};
 use voxgate_policy::money::meter::{MeterConfig, Recogniser, Service};
-use voxgate_policy::money::price::{PriceBook, Prices};
+use voxgate_policy::money::price::{PriceBook, PriceLine, Prices};
 use voxgate_policy::routing::Target;
 use voxgate_protocol::id::SessionId;
 use voxgate_protocol::money::NanoDollars;
 use voxgate_protocol::settings::SessionSettings;
 use voxgate_protocol::tenant::TenantPath;
 use voxgate_realtime::{ApiError, ErrorKind};
+use voxgate_signaling::admin::money::Treasury;
 use voxgate_signaling::outbox::{self, Outbox};
 use voxgate_signaling::store::{Store, StoreError};
 use voxgate_telemetry::metrics::Metrics;
@@ -219,6 +220,16 @@ impl Past {
             budgets.restore(now, scope, *window, spent);
         }
         Ok(())
+    }
+}
+
+impl Treasury for Money {
+    fn budgets(&self) -> Vec<Standing> {
+        self.with_budgets(|budgets| budgets.standings(since_unix_epoch()))
+    }
+
+    fn prices(&self) -> Vec<PriceLine> {
+        self.config.book.lines()
     }
 }
 

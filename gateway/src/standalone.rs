@@ -15,6 +15,7 @@ use rustls::ServerConfig;
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use voxgate_policy::admission::Admission;
+use voxgate_signaling::admin::money::Treasury;
 use voxgate_signaling::admin::revisions::Configuration;
 use voxgate_signaling::admin::{self, AdminApi};
 use voxgate_signaling::api::{self, ClientApi};
@@ -257,7 +258,8 @@ fn sign_in(config: &Checked) -> Result<Arc<SignIn>, StartError> {
 
 /// What the HTTP listeners lead to.
 fn router(keeper: &Arc<Keeper>, identity: Credentials, gate: Gate) -> Result<Router, StartError> {
-    let Reached { terms, keys, places, resumptions, store, metrics, live, shared, .. } = keeper.reached();
+    let Reached { terms, keys, places, resumptions, store, metrics, live, shared, host, .. } =
+        keeper.reached();
     let configured = keys.clone();
     let admin = AdminApi {
         identity: Arc::new(identity),
@@ -267,6 +269,7 @@ fn router(keeper: &Arc<Keeper>, identity: Credentials, gate: Gate) -> Result<Rou
         configured: Arc::new(move || configured.configured()),
         approvals: Arc::new(shared.held.clone()),
         configuration: Arc::clone(keeper) as Arc<dyn Configuration>,
+        treasury: Arc::clone(&host.money) as Arc<dyn Treasury>,
     };
     let client_api = ClientApi {
         identity: Arc::clone(&admin.identity),

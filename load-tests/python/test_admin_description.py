@@ -1,4 +1,4 @@
-"""schemathesis reads the served description and tries what it can think of against a running gateway, all checks on."""
+"""schemathesis reads the served description and tries what it can think of against a running gateway, all checks on but one."""
 
 import subprocess
 import sys
@@ -21,8 +21,13 @@ def test_the_administration_answers_as_it_is_described(tmp_path):
                 "--checks", "all", "--phases", "examples,coverage,fuzzing,stateful",
                 "--max-examples", EXAMPLES, "--seed", SEED, "--generation-deterministic",
                 "--no-color", "--continue-on-failure",
+                # It sends one wrong key again and again, and whoever does so is told to wait with 429, which it does not know.
+                # That nothing opens without a key, a test in signaling/src/admin/tests.rs asks for every act.
+                "--exclude-checks", "ignored_auth",
             ],
             cwd=tmp_path, capture_output=True, text=True, timeout=300,
         )
         print(run.stdout[-20_000:])
         assert run.returncode == 0, run.stdout[-20_000:] + run.stderr[-2_000:]
+        assert "unresolvable reference" not in run.stdout
+        assert gateway.metric("voxgate_session_panics_total") == 0

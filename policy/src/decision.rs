@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cedar_policy::{Authorizer as Engine, Context, Entities, EntityUid, Request};
+use sha2::{Digest as _, Sha256};
 
 use crate::directory::Caller;
 
@@ -92,9 +93,44 @@ impl Decision {
     }
 }
 
+/// What is known of a policy besides its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyNote {
+    /// Its `@id`.
+    pub name: Arc<str>,
+    /// SHA-256 of its text, 64 hexadecimal digits.
+    pub hash: String,
+    /// Whether it comes with the program.
+    pub is_built_in: bool,
+    /// Whether it forbids; otherwise it permits.
+    pub forbids: bool,
+    /// What it demands of what it permits.
+    pub obligations: Obligations,
+    /// The acts it speaks of.
+    pub acts: Vec<Act>,
+    /// The organisation, or `organisation/team`, outside of which it means nothing.
+    pub tenant: Option<Box<str>>,
+}
+
+impl PolicyNote {
+    fn of(checked: &load::Checked) -> Self {
+        let hash = Sha256::digest(checked.policy.to_string().as_bytes());
+        Self {
+            name: Arc::clone(&checked.name),
+            hash: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+            is_built_in: checked.is_built_in,
+            forbids: checked.forbids,
+            obligations: checked.obligations.clone(),
+            acts: checked.acts.clone(),
+            tenant: checked.tenant.clone(),
+        }
+    }
+}
+
 /// Checked policies, ready to decide.
 #[derive(Debug)]
 pub struct Authorizer {
+    notes: Vec<PolicyNote>,
     slices: Slices,
     words: Words,
     engine: Engine,
@@ -107,7 +143,14 @@ impl Authorizer {
     /// Every problem of every file, in the order of the files and lines.
     pub fn load(files: &[PolicyFile<'_>]) -> Result<Self, Vec<PolicyProblem>> {
         let policies = load::load(files)?;
-        Ok(Self { slices: Slices::new(policies), words: Words::new(), engine: Engine::new() })
+        let notes = policies.iter().map(PolicyNote::of).collect();
+        Ok(Self { notes, slices: Slices::new(policies), words: Words::new(), engine: Engine::new() })
+    }
+
+    /// Every policy, in the order of the files and lines.
+    #[must_use]
+    pub fn policies(&self) -> &[PolicyNote] {
+        &self.notes
     }
 
     /// Whether this caller may do this. What cannot be judged is denied.

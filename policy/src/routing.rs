@@ -15,6 +15,7 @@ mod simulation_tests;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -32,6 +33,16 @@ pub enum ModelPattern {
     Exact(String),
     /// Every name that begins so; written `gpt-*`. `*` alone is every name.
     Prefix(String),
+}
+
+/// As configurations write it.
+impl fmt::Display for ModelPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Prefix(prefix) => write!(f, "{prefix}*"),
+        }
+    }
 }
 
 impl ModelPattern {

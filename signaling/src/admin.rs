@@ -8,7 +8,7 @@
 //! - [`reply`]: the one shape of refusals.
 //! - [`order`]: what is asked for: queries, paths and bodies, read strictly.
 //! - [`page`]: long lists, a piece at a time.
-//! - [`sessions`], [`tenants`], [`keys`], [`audit`]: what is administered.
+//! - [`sessions`], [`tenants`], [`keys`], [`usage`], [`money`], [`policies`], [`audit`]: what is administered.
 //! - [`approvals`]: the seam to whoever holds tool calls for a person; [`held_calls`]: what is done about them.
 //! - [`revisions`]: revisions of the configuration.
 
@@ -19,13 +19,16 @@ pub mod approvals;
 pub mod audit;
 pub mod held_calls;
 pub mod keys;
+pub mod money;
 mod order;
 mod page;
+pub mod policies;
 pub mod reach;
 mod reply;
 pub mod revisions;
 pub mod sessions;
 pub mod tenants;
+pub mod usage;
 
 use std::fmt;
 use std::sync::Arc;
@@ -47,6 +50,7 @@ use crate::store::Store;
 use crate::terms::TermsInForce;
 
 use self::approvals::Approvals;
+use self::money::Treasury;
 use self::revisions::Configuration;
 
 /// The keys of the configuration as they are now.
@@ -69,6 +73,8 @@ pub struct AdminApi {
     pub approvals: Arc<dyn Approvals>,
     /// Puts configurations in force.
     pub configuration: Arc<dyn Configuration>,
+    /// Budgets and prices.
+    pub treasury: Arc<dyn Treasury>,
 }
 
 impl fmt::Debug for AdminApi {
@@ -88,6 +94,7 @@ pub const DOCUMENT_PATH: &str = "/admin/v1/openapi.json";
                        with the scope `admin` as bearer token. Lists come in pages: hand `next` back as `after`. A write that \
                        carries an `Idempotency-Key` happens once, however often it is sent."
     ),
+    components(schemas(reply::ErrorBody)),
     modifiers(&Bearer),
     security(("key" = []))
 )]
@@ -113,10 +120,16 @@ fn described() -> OpenApiRouter<AdminApi> {
         .routes(routes!(tenants::look_at_team, tenants::change_team))
         .routes(routes!(keys::list_keys))
         .routes(routes!(keys::create_key))
-        .routes(routes!(keys::look_at_key, keys::change_key, keys::revoke_key))
+        .routes(routes!(keys::look_at_key, keys::change_key))
+        .routes(routes!(keys::revoke_key))
         .routes(routes!(held_calls::list_approvals))
         .routes(routes!(held_calls::approve))
         .routes(routes!(held_calls::deny))
+        .routes(routes!(usage::report_usage))
+        .routes(routes!(money::list_budgets))
+        .routes(routes!(money::list_prices))
+        .routes(routes!(policies::list_policies))
+        .routes(routes!(policies::decide))
         .routes(routes!(audit::list_audit))
         .routes(routes!(revisions::look_at_configuration))
         .routes(routes!(revisions::list_revisions))

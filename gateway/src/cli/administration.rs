@@ -98,10 +98,8 @@ impl GatewayArguments {
     }
 
     fn connect(self) -> Result<Administration, Trouble> {
-        if self.url.scheme() == "https" {
-            // It is installed already if this fails.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
+        // The client wants one even where nothing is encrypted. It is installed already if this fails.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let here = |error: &dyn std::fmt::Display| Trouble::Here(error.to_string());
         let mut builder = Client::builder().timeout(ANSWER_TIMEOUT).no_proxy();
         if let Some(path) = &self.ca {

@@ -61,6 +61,8 @@ impl fmt::Display for PolicyProblem {
 pub(super) struct Checked {
     pub(super) policy: Policy,
     pub(super) name: Arc<str>,
+    /// Whether it comes with the program.
+    pub(super) is_built_in: bool,
     pub(super) forbids: bool,
     pub(super) obligations: Obligations,
     /// The acts it speaks of.
@@ -159,6 +161,7 @@ impl Reader {
         self.checked.push(Checked {
             policy: policy.new_id(id),
             name,
+            is_built_in: [DEFAULT, ISOLATION].iter().any(|own| own.text == file.text),
             forbids,
             obligations,
             acts: acts(&policy.action_constraint()),

@@ -44,7 +44,7 @@ pub(super) struct Slices {
 impl Slices {
     pub(super) fn new(policies: Vec<Checked>) -> Self {
         let mut slices = Self::default();
-        for Checked { policy, name, forbids, obligations, acts, tenant, resource } in policies {
+        for Checked { policy, name, forbids, obligations, acts, tenant, resource, .. } in policies {
             let terms = Arc::new(Terms { name, forbids, obligations });
             let tenant = tenant.unwrap_or_default();
             for act in acts {

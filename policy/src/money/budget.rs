@@ -62,6 +62,17 @@ pub struct Budget {
     pub hard: Option<NanoDollars>,
 }
 
+/// A budget and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The budget.
+    pub budget: Budget,
+    /// Spent in the present window.
+    pub spent: NanoDollars,
+    /// Drawn by sessions that run, and not spent yet.
+    pub leased: NanoDollars,
+}
+
 #[derive(Clone, Debug)]
 struct Account {
     budget: Budget,
@@ -189,6 +200,15 @@ impl BudgetTree {
         let standing = of_scope.map(|account| {
             account.roll(now);
             (account.budget.clone(), account.spent, account.leased)
+        });
+        standing.collect()
+    }
+
+    /// How every budget stands, in the order of the tree.
+    pub fn standings(&mut self, now: Duration) -> Vec<Standing> {
+        let standing = self.accounts.values_mut().flatten().map(|account| {
+            account.roll(now);
+            Standing { budget: account.budget.clone(), spent: account.spent, leased: account.leased }
         });
         standing.collect()
     }

@@ -110,6 +110,17 @@ pub enum Window {
 }
 
 impl Window {
+    /// The word in configurations.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::Month => "month",
+            Self::Total => "total",
+        }
+    }
+
     /// Numbers the windows, so that two times are in the same one if and only if their numbers are equal.
     #[must_use]
     pub fn index(self, now: Duration) -> i64 {

@@ -280,7 +280,23 @@ pub struct PriceBook {
 struct Entry {
     pattern: ModelPattern,
     valid_from: UtcDay,
+    source: Arc<str>,
     prices: Prices,
+}
+
+/// One entry of a book: what the models of a pattern cost from a day on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PriceLine {
+    /// Whose models.
+    pub vendor: String,
+    /// A name, or a beginning followed by `*`.
+    pub model: String,
+    /// The first day.
+    pub valid_from: UtcDay,
+    /// Where the price was read, and when.
+    pub source: Arc<str>,
+    /// The prices.
+    pub prices: Prices,
 }
 
 #[derive(Deserialize)]
@@ -354,11 +370,13 @@ impl PriceBook {
                     tokens_per_second: entry.tokens_per_second,
                     is_free: entry.is_free,
                 };
+                let source: Arc<str> = entry.source.as_str().into();
                 for model in &entry.models {
                     let pattern = ModelPattern::parse(model)
                         .map_err(|error| PriceError::Malformed(error.to_string()))?;
                     let of_vendor = entries.entry(entry.vendor.clone()).or_default();
-                    of_vendor.push(Entry { pattern, valid_from: entry.valid_from, prices });
+                    let source = Arc::clone(&source);
+                    of_vendor.push(Entry { pattern, valid_from: entry.valid_from, source, prices });
                 }
             }
         }
@@ -373,6 +391,21 @@ impl PriceBook {
     #[must_use]
     pub const fn version(&self) -> &PriceVersion {
         &self.version
+    }
+
+    /// Every entry, by vendor; of each the narrowest pattern first, and of each pattern the latest day.
+    #[must_use]
+    pub fn lines(&self) -> Vec<PriceLine> {
+        let entries =
+            self.entries.iter().flat_map(|(vendor, entries)| entries.iter().map(move |e| (vendor, e)));
+        let lines = entries.map(|(vendor, entry)| PriceLine {
+            vendor: vendor.clone(),
+            model: entry.pattern.to_string(),
+            valid_from: entry.valid_from,
+            source: Arc::clone(&entry.source),
+            prices: entry.prices,
+        });
+        lines.collect()
     }
 
     /// The prices of a model on a day: those of the narrowest pattern, the latest that were valid by then.

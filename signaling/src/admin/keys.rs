@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::Number;
 use utoipa::{IntoParams, ToSchema};
 use voxgate_policy::directory::{Caller, KeyEntry, Role, Scope};
 use voxgate_policy::key::KeyHash;
@@ -13,7 +14,7 @@ use voxgate_protocol::tenant::{AgentId, KeyId, OrganisationId, TeamId, TenantPat
 
 use super::AdminApi;
 use super::access::Administrator;
-use super::order::{Asked, At, BareOrder, By, IdempotencyKey, Order, checked_name};
+use super::order::{Asked, At, BareOrder, By, IdempotencyKey, Order, checked_name, whole};
 use super::page::{Page, PageQuery};
 use super::reach::Reach;
 use super::reply::{AdminError, Refusals};
@@ -35,7 +36,7 @@ const LAST_EXPIRY: u64 = 253_402_300_799;
 /// A role, as `voxgate_policy::directory::Role`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum RoleWord {
+pub(super) enum RoleWord {
     Owner,
     Operator,
     Auditor,
@@ -52,7 +53,7 @@ impl RoleWord {
         }
     }
 
-    const fn role(self) -> Role {
+    pub(super) const fn role(self) -> Role {
         match self {
             Self::Owner => Role::Owner,
             Self::Operator => Role::Operator,
@@ -183,8 +184,8 @@ pub(super) struct NewKey {
     agent: Option<String>,
     /// In seconds since 1970. Default: it works until it is revoked.
     #[serde(default)]
-    #[schema(minimum = 0, maximum = 253402300799_i64)]
-    expires_at: Option<u64>,
+    #[schema(value_type = Option<u64>, minimum = 0, maximum = 253402300799_i64)]
+    expires_at: Option<Number>,
 }
 
 /// A key that was made.
@@ -260,7 +261,11 @@ fn place_of(entry: &KeyEntry) -> String {
     format!("{organisation}/{team}/{key}")
 }
 
-fn wanted<T: TryFrom<String>>(name: Option<String>, param: &'static str) -> Result<Option<T>, AdminError> {
+/// A name a list is narrowed to.
+pub(super) fn wanted<T: TryFrom<String>>(
+    name: Option<String>,
+    param: &'static str,
+) -> Result<Option<T>, AdminError> {
     let read = name.map(T::try_from).transpose();
     read.map_err(|_| AdminError::invalid(format!("'{param}' is no name.")).with_param(param))
 }
@@ -310,8 +315,8 @@ pub(super) async fn create_key(
     }
     let secret = format!("vg_{}", random_hex::<KEY_BYTES>()?);
     let caller = what.caller(organisation.clone(), team.clone())?;
-    let entry =
-        KeyEntry { hash: KeyHash::of(&secret), caller, expires_at: what.expires_at, is_revoked: false };
+    let expires_at = what.expires_at.as_ref().map(|at| whole(at, LAST_EXPIRY, "expires_at")).transpose()?;
+    let entry = KeyEntry { hash: KeyHash::of(&secret), caller, expires_at, is_revoked: false };
     let name = checked_name(&what.name)?.to_owned();
     let key = StoredKey { entry, name, created_at: by.at_unix_ms, revoked_at: None };
     let done = api.store.add_key(&key, &by).await?;
@@ -325,10 +330,6 @@ pub(super) async fn create_key(
 
 impl NewKey {
     fn caller(&self, organisation: OrganisationId, team: TeamId) -> Result<Caller, AdminError> {
-        if self.expires_at.is_some_and(|at| at > LAST_EXPIRY) {
-            let message = "'expires_at' is in seconds since 1970 and before the year 10000.";
-            return Err(AdminError::invalid(message).with_param("expires_at"));
-        }
         if self.scopes.as_ref().is_some_and(|scopes| scopes.is_empty() || scopes.len() > Scope::ALL.len()) {
             let message = "'scopes' names one to four scopes, or is left out.";
             return Err(AdminError::invalid(message).with_param("scopes"));
@@ -402,10 +403,11 @@ pub(super) async fn change_key(
 
 /// Revoke a key for good
 ///
-/// Running gateways refuse it, and end its sessions, within a second. Revoking one that is revoked changes nothing.
+/// Running gateways refuse it, and end its sessions, within a second. It stays on the list as revoked; revoking it again changes
+/// nothing.
 #[utoipa::path(
-    delete,
-    path = "/admin/v1/organisations/{organisation}/teams/{team}/keys/{key}",
+    post,
+    path = "/admin/v1/organisations/{organisation}/teams/{team}/keys/{key}/revoke",
     tag = "keys",
     params(
         ("organisation" = String, Path, max_length = 64, pattern = "^[A-Za-z0-9._-]+$"),

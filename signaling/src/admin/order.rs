@@ -1,10 +1,11 @@
 //! What is asked for: queries, paths and bodies, read strictly.
 
-use axum::body::to_bytes;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
+use serde_json::Number;
 use utoipa::IntoParams;
 use voxgate_policy::key::KeyHash;
 
@@ -110,22 +111,37 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for LargeOrder<T> {
 impl<T: DeserializeOwned> Order<T> {
     async fn read(request: Request, most: usize) -> Result<Self, AdminError> {
         let (parts, body) = request.into_parts();
-        if !is_json(&parts.headers) {
-            let message = "Send the body as application/json.";
-            return Err(AdminError::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                message,
-            ));
-        }
-        let body = to_bytes(body, most).await.map_err(|_| {
-            let message = format!("The body is larger than {most} bytes.");
-            AdminError::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message)
-        })?;
-        let what = serde_json::from_slice(&body)
-            .map_err(|error| AdminError::invalid(format!("The body is not as described: {error}.")))?;
-        Ok(Self { what, by: deed(&parts, &body)? })
+        let body = read(&parts, body, most).await?;
+        Ok(Self { what: understand(&body)?, by: deed(&parts, &body)? })
     }
+}
+
+/// A question with a body: nothing is done.
+pub(super) struct Inquiry<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Inquiry<T> {
+    type Rejection = AdminError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, AdminError> {
+        let (parts, body) = request.into_parts();
+        understand(&read(&parts, body, MAX_BODY_BYTES).await?).map(Self)
+    }
+}
+
+async fn read(parts: &Parts, body: Body, most: usize) -> Result<Bytes, AdminError> {
+    if !is_json(&parts.headers) {
+        let message = "Send the body as application/json.";
+        return Err(AdminError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
+    }
+    to_bytes(body, most).await.map_err(|_| {
+        let message = format!("The body is larger than {most} bytes.");
+        AdminError::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message)
+    })
+}
+
+fn understand<T: DeserializeOwned>(body: &[u8]) -> Result<T, AdminError> {
+    serde_json::from_slice(body)
+        .map_err(|error| AdminError::invalid(format!("The body is not as described: {error}.")))
 }
 
 /// A write without a body.
@@ -181,4 +197,15 @@ pub(super) fn checked_name(name: &str) -> Result<&str, AdminError> {
         return Err(AdminError::invalid(message).with_param("name"));
     }
     Ok(name)
+}
+
+/// A whole number of at most `most`, however it is written: to JSON Schema `1.0` is one too.
+pub(super) fn whole(number: &Number, most: u64, param: &'static str) -> Result<u64, AdminError> {
+    // Beyond 2⁵³ a fraction could not be told from none.
+    let written_with_point =
+        number.as_f64().filter(|value| value.fract() == 0.0 && (0.0..=9e15).contains(value));
+    let value = number.as_u64().or_else(|| written_with_point.map(|value| value as u64));
+    value.filter(|value| *value <= most).ok_or_else(|| {
+        AdminError::invalid(format!("'{param}' is a whole number from 0 to {most}.")).with_param(param)
+    })
 }

@@ -58,6 +58,14 @@ impl Piece {
         self.limit + 1
     }
 
+    /// The page of a whole list whose items have no names: the cursor is a number.
+    pub(super) fn numbered<T>(&self, items: impl Iterator<Item = T>) -> Page<T> {
+        // A cursor nobody gave out begins at the beginning.
+        let skip: usize = self.after.parse().unwrap_or(0);
+        let found: Vec<T> = items.skip(skip).take(self.look_ahead() as usize).collect();
+        self.cut(found, |_| (skip + self.limit as usize).to_string())
+    }
+
     /// The page of what was found by looking ahead.
     pub(super) fn cut<T>(&self, mut items: Vec<T>, cursor: impl Fn(&T) -> String) -> Page<T> {
         let goes_on = items.len() > self.limit as usize;

@@ -13,14 +13,20 @@ use tower::ServiceExt as _;
 use voxgate_policy::approval::{ApprovalError, ApprovalState, Verdict};
 use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::decision::{Authorizer, Decision, Question, Risk};
-use voxgate_policy::directory::{Caller, Directory, Role, Scope};
+use voxgate_policy::directory::{Caller, Directory, Role, Scope as KeyScope};
 use voxgate_policy::key::{KeyHash, KeyIndex};
+use voxgate_policy::money::budget::{Budget, Scope, Standing};
+use voxgate_policy::money::day::{UtcDay, Window};
+use voxgate_policy::money::ledger::{Certainty, Entry, EntryId, Quantities, Source, Subject};
+use voxgate_policy::money::price::{PriceBook, PriceLine};
 use voxgate_policy::routing::RouteTable;
-use voxgate_protocol::id::CallId;
+use voxgate_protocol::id::{CallId, SessionId};
+use voxgate_protocol::money::NanoDollars;
 use voxgate_protocol::tenant::{KeyId, OrganisationId, TeamId, TenantPath};
+use voxgate_protocol::timeline::Hop;
 use voxgate_realtime::ApiError;
 
-use super::access::RULES;
+use super::access::{RULES, Rule};
 use super::approvals::{Approvals, PendingApproval};
 use super::reach::Reach;
 use super::*;
@@ -56,6 +62,53 @@ impl SessionHost for Idle {
 
     fn serve_socket(&self, _: WebSocket, _: SessionRequest) -> BoxFuture<'static, ()> {
         Box::pin(async {})
+    }
+}
+
+/// Has a budget of `acme`, one of `acme/red` and one of `other/red`.
+struct Purse;
+
+impl Treasury for Purse {
+    fn budgets(&self) -> Vec<Standing> {
+        let scope = |organisation: &str, team: Option<&str>| Scope {
+            organisation: OrganisationId::new(organisation).unwrap(),
+            team: team.map(|team| TeamId::new(team).unwrap()),
+            key: None,
+            agent: None,
+        };
+        let hard = Some(NanoDollars::new(10));
+        let budget = |scope| Budget { scope, window: Window::Day, soft: None, hard };
+        let of = [scope("acme", None), scope("acme", Some("red")), scope("other", Some("red"))];
+        let (spent, leased) = (NanoDollars::new(6), NanoDollars::new(1));
+        of.map(|scope| Standing { budget: budget(scope), spent, leased }).into()
+    }
+
+    fn prices(&self) -> Vec<PriceLine> {
+        PriceBook::built_in().unwrap().lines()
+    }
+}
+
+/// Something `tenancy` spent, in nano-dollars.
+fn spent(tenancy: TenantPath, amount: i64) -> Entry {
+    let at = Duration::from_secs(1_700_000_000);
+    Entry {
+        id: EntryId {
+            session: SessionId::from(tenancy.to_string()),
+            subject: Subject::Connection,
+            source: Source::Wire,
+            sequence: 0,
+        },
+        tenant: tenancy,
+        provider: "p".into(),
+        model: "m".into(),
+        hop: Hop::Model,
+        day: UtcDay::of(at),
+        at,
+        prices: "v1".into(),
+        certainty: Certainty::Confirmed,
+        amount: NanoDollars::new(amount),
+        unheard: NanoDollars::ZERO,
+        used: Quantities::default(),
     }
 }
 
@@ -121,7 +174,7 @@ fn tenancy(organisation: &str, team: &str, key: &str) -> TenantPath {
 fn entry(organisation: &str, team: &str, role: Role) -> KeyEntry {
     let tenancy = tenancy(organisation, team, role.as_str());
     let hash = KeyHash::of(&format!("{organisation}/{team}/{}", role.as_str()));
-    let caller = Caller { tenancy, role, scopes: Scope::ALL.into(), is_signed_in: false };
+    let caller = Caller { tenancy, role, scopes: KeyScope::ALL.into(), is_signed_in: false };
     KeyEntry { hash, caller, expires_at: None, is_revoked: false }
 }
 
@@ -169,6 +222,7 @@ impl World {
             configured: Arc::new(move || keys.clone()),
             approvals: Arc::clone(&approvals) as Arc<dyn Approvals>,
             configuration: Arc::clone(&configuration) as Arc<dyn Configuration>,
+            treasury: Arc::new(Purse),
         };
         Self { approvals, router: router(api.clone()).unwrap(), api, configuration, _store: store }
     }
@@ -236,6 +290,9 @@ fn example(path: &str, method: &str) -> (String, Option<Value>) {
     let path = concrete.iter().fold(path.to_owned(), |path, (name, value)| path.replace(name, value));
     let body = match (method, path.ends_with("/keys")) {
         ("POST", true) => Some(json!({ "name": "made" })),
+        ("POST", false) if path.ends_with("/decide") => Some(
+            json!({ "act": "tool.call", "organisation": "acme", "team": "red", "key": "member", "role": "member" }),
+        ),
         ("POST", false) if path.ends_with("/organisations") || path.ends_with("/teams") => {
             Some(json!({ "id": "made", "name": "made" }))
         }
@@ -262,7 +319,8 @@ fn every_act_that_is_described_has_one_rule_and_every_rule_is_described() {
     let rules: Vec<_> = RULES.iter().map(|rule| (rule.method.to_owned(), rule.path.to_owned())).collect();
     assert_eq!(rules.iter().cloned().collect::<BTreeSet<_>>(), described);
     assert_eq!(rules.len(), described.len(), "an act has two rules");
-    assert!(RULES.iter().all(|rule| rule.writes == (rule.method != "GET")));
+    let asks = |rule: &Rule| rule.method == "GET" || rule.path.ends_with("/decide");
+    assert!(RULES.iter().all(|rule| rule.writes != asks(rule)));
     assert!(RULES.iter().all(|rule| !rule.roles.contains(&Role::Member)));
 }
 
@@ -403,7 +461,7 @@ async fn an_organisation_gets_teams_and_keys_and_a_key_is_shown_once() {
     let (_, renamed) = world.ask(root, "PATCH", &at, Some(json!({ "name": "desktop" }))).await;
     assert_eq!(renamed["name"], "desktop");
     for _ in 0..2 {
-        let (status, revoked) = world.ask(root, "DELETE", &at, None).await;
+        let (status, revoked) = world.ask(root, "POST", &format!("{at}/revoke"), None).await;
         assert_eq!((status.as_u16(), &revoked["state"]), (200, &json!("revoked")));
     }
     let (_, page) = world.ask(root, "GET", "/admin/v1/audit?limit=200", None).await;
@@ -421,7 +479,7 @@ async fn what_stands_in_the_configuration_is_shown_and_not_changed() {
     let (_, key) = world.ask(owner, "GET", "/admin/v1/organisations/acme/teams/blue/keys/member", None).await;
     assert_eq!((&key["source"], &key["role"]), (&json!("configuration"), &json!("member")));
     for (method, path, body) in [
-        ("DELETE", "/admin/v1/organisations/acme/teams/blue/keys/member", None),
+        ("POST", "/admin/v1/organisations/acme/teams/blue/keys/member/revoke", None),
         ("PATCH", "/admin/v1/organisations/acme/teams/blue", Some(json!({ "name": "x" }))),
         ("PATCH", "/admin/v1/organisations/acme", Some(json!({ "name": "x" }))),
         ("POST", "/admin/v1/organisations/acme/teams/blue/keys", Some(json!({ "name": "x" }))),
@@ -520,4 +578,127 @@ async fn a_held_call_is_decided_once_by_somebody_it_belongs_to_and_the_log_says_
     let told: Vec<_> = page["items"].as_array().unwrap().iter().map(|entry| &entry["action"]).collect();
     assert_eq!(told, ["approval.approve"]);
     assert_eq!(page["items"][0]["actor"], "acme/red/operator");
+}
+
+#[tokio::test]
+async fn the_policies_in_force_are_shown_and_asked_what_they_would_say() {
+    let policies = r#"
+        @id("roles") permit (principal in Role::"owner", action in Action::"admin", resource);
+        @id("red-refunds") @approval("human")
+        permit (principal in Team::"acme/red", action == Action::"tool.call", resource == Tool::"refund");
+        @id("others-secret") permit (principal in Organisation::"other", action, resource);
+    "#;
+    let world = World::with_policies(Some(policies)).await;
+    let (_, page) = world.ask("acme/red/owner", "GET", "/admin/v1/policies", None).await;
+    assert!(ids(&page).contains(&"red-refunds") && ids(&page).contains(&"nothing-of-another-organisation"));
+    assert!(!ids(&page).contains(&"others-secret") && !ids(&page).contains(&"roles"), "{page}");
+    let shown = page["items"].as_array().unwrap().iter().find(|item| item["id"] == "red-refunds").unwrap();
+    assert_eq!((&shown["tenant"], &shown["demands"]["needs_approval"]), (&json!("acme/red"), &json!(true)));
+    assert_eq!(shown["hash"].as_str().unwrap().len(), 64);
+    let (_, page) = world.ask("default/default/owner", "GET", "/admin/v1/policies", None).await;
+    assert!(ids(&page).contains(&"others-secret"));
+
+    let what = |organisation: &str, tool: &str| {
+        Some(
+            json!({ "act": "tool.call", "organisation": organisation, "team": "red", "key": "k", "role": "member",
+            "tool": tool }),
+        )
+    };
+    let decide = "/admin/v1/policies/decide";
+    let (_, verdict) = world.ask("acme/red/owner", "POST", decide, what("acme", "refund")).await;
+    assert_eq!((&verdict["effect"], &verdict["policies"]), (&json!("ask_person"), &json!(["red-refunds"])));
+    let (_, verdict) = world.ask("acme/red/owner", "POST", decide, what("acme", "lookup")).await;
+    assert_eq!((&verdict["effect"], &verdict["policies"]), (&json!("deny"), &json!([])));
+    let (status, _) = world.ask("acme/red/owner", "POST", decide, what("other", "refund")).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "another organisation's policies are not asked");
+}
+
+/// Every `$ref` below a value.
+fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(fields) => {
+            found.extend(fields.get("$ref").and_then(Value::as_str));
+            fields.values().for_each(|value| references(value, found));
+        }
+        Value::Array(values) => values.iter().for_each(|value| references(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_description_refers_to_nothing_it_does_not_have() {
+    let document = serde_json::to_value(document()).unwrap();
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    assert!(found.len() > 20, "{}", found.len());
+    for reference in found {
+        assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
+    }
+}
+
+#[tokio::test]
+async fn a_budget_is_seen_by_who_reaches_everything_it_is_for() {
+    let world = World::new().await;
+    for (key, seen) in [
+        ("acme/red/owner", 2),
+        ("acme/blue/auditor", 2),
+        ("acme/red/operator", 1),
+        ("acme/blue/operator", 0),
+        ("other/red/owner", 1),
+        ("default/default/owner", 3),
+    ] {
+        let (_, page) = world.ask(key, "GET", "/admin/v1/budgets", None).await;
+        let budgets = page["items"].as_array().unwrap();
+        assert_eq!(budgets.len(), seen, "{key}: {page}");
+        assert!(budgets.iter().all(|budget| budget["left_nano_dollars"] == 3 && budget["window"] == "day"));
+    }
+}
+
+#[tokio::test]
+async fn every_price_is_listed_once_with_its_day_and_source() {
+    let world = World::new().await;
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    for _ in 0..100 {
+        let path = format!("/admin/v1/prices?limit=7{after}");
+        let (_, page) = world.ask("acme/red/owner", "GET", &path, None).await;
+        seen.extend(page["items"].as_array().unwrap().clone());
+        match page["next"].as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen.len(), PriceBook::built_in().unwrap().lines().len());
+    for price in seen {
+        assert_eq!(price["valid_from"].as_str().unwrap().len(), 10, "{price}");
+        assert!(!price["source"].as_str().unwrap().is_empty(), "{price}");
+    }
+}
+
+#[tokio::test]
+async fn usage_is_added_up_over_what_is_in_reach_and_over_nothing_else() {
+    let world = World::new().await;
+    let entries = [("acme", "red", 5), ("acme", "blue", 7), ("other", "red", 11)]
+        .map(|(organisation, team, amount)| spent(tenancy(organisation, team, "member"), amount));
+    world.api.store.add_to_ledger(&entries).await.unwrap();
+    let all = "/admin/v1/usage?first=2020-01-01&last=2030-01-01";
+    for (key, sum) in [
+        ("acme/red/owner", 12),
+        ("acme/red/operator", 5),
+        ("other/red/auditor", 11),
+        ("default/default/owner", 23),
+        ("default/default/operator", 0),
+    ] {
+        let (_, page) = world.ask(key, "GET", all, None).await;
+        assert_eq!(page["items"][0]["confirmed_nano_dollars"], sum, "{key}: {page}");
+    }
+    let foreign = format!("{all}&organisation=other");
+    let (_, page) = world.ask("acme/red/owner", "GET", &foreign, None).await;
+    assert_eq!(page["items"][0]["entries"], 0, "asked for, and out of reach");
+    let by_team = format!("{all}&by=team&limit=1");
+    let (_, page) = world.ask("acme/red/owner", "GET", &by_team, None).await;
+    assert_eq!((&page["items"][0]["team"], &page["next"]), (&json!("blue"), &json!("1")));
+    let (_, page) = world.ask("acme/red/owner", "GET", &format!("{by_team}&after=1"), None).await;
+    assert_eq!((&page["items"][0]["team"], &page["next"]), (&json!("red"), &Value::Null));
+    let (status, reply) = world.ask("acme/red/owner", "GET", "/admin/v1/usage?by=mood", None).await;
+    assert_eq!((status.as_u16(), &reply["error"]["param"]), (400, &json!("by")));
 }

@@ -42,8 +42,11 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("revisions of the configuration", include_str!("store/migrations/0004_revisions.sql")),
 ];
 
-/// Longest wait for a connection. Whoever waits is a person or a refresh that comes again.
+/// Longest wait for a connection to a server. Whoever waits is a person or a refresh that comes again.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest wait for a file of this machine, which nothing but a busy disk delays.
+const FILE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Connections of one process. Few: sessions do not come here, people and flushes do.
 const MOST_CONNECTIONS: u32 = 4;
@@ -159,7 +162,8 @@ impl Store {
     pub async fn prepare(&self) -> Result<(), StoreError> {
         // With a connection that is none of the others: migrations take a lock that would stay with it if this were
         // cancelled half-way, and keep out everybody who comes later.
-        let alone = AnyPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_TIMEOUT);
+        let patience = self.pool.options().get_acquire_timeout();
+        let alone = AnyPoolOptions::new().max_connections(1).acquire_timeout(patience);
         let alone = alone.connect_lazy_with((*self.pool.connect_options()).clone());
         // Whoever is away is said to be away, and not to have bad tables.
         drop(alone.acquire().await?);
@@ -186,12 +190,12 @@ fn open_server(url: &str) -> Result<AnyPool, StoreError> {
     if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
         return Err(StoreError::MalformedUrl);
     }
-    connect(url, |_, _| Box::pin(async { Ok(()) }))
+    connect(url, CONNECT_TIMEOUT, |_, _| Box::pin(async { Ok(()) }))
 }
 
 /// Opens a SQLite file, made if missing.
 pub(crate) fn open_file(path: &Path) -> Result<AnyPool, StoreError> {
-    connect(&sqlite_url(path)?, |connection, _| {
+    connect(&sqlite_url(path)?, FILE_TIMEOUT, |connection, _| {
         Box::pin(async move {
             // Readers do not wait for the writer, and what is committed survives a power cut.
             connection.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;").await?;
@@ -200,7 +204,7 @@ pub(crate) fn open_file(path: &Path) -> Result<AnyPool, StoreError> {
     })
 }
 
-fn connect<F>(url: &str, prepare: F) -> Result<AnyPool, StoreError>
+fn connect<F>(url: &str, patience: Duration, prepare: F) -> Result<AnyPool, StoreError>
 where
     for<'c> F: Fn(&'c mut AnyConnection, PoolConnectionMetadata) -> BoxFuture<'c, Result<(), sqlx::Error>>
         + Send
@@ -211,7 +215,7 @@ where
     let options = AnyConnectOptions::from_str(url).map_err(|_| StoreError::MalformedUrl)?;
     let pool = AnyPoolOptions::new()
         .max_connections(MOST_CONNECTIONS)
-        .acquire_timeout(CONNECT_TIMEOUT)
+        .acquire_timeout(patience)
         .after_connect(prepare)
         .connect_lazy_with(options.disable_statement_logging());
     Ok(pool)

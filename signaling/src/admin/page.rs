@@ -45,6 +45,35 @@ impl PageQuery {
     }
 }
 
+/// Which piece of a list whose cursors are numbers.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct NumberedQuery {
+    /// How many items at most.
+    #[param(minimum = 1, maximum = 200, default = 50, nullable = false)]
+    limit: Option<u32>,
+    /// `next` of the page before. Default: the first page.
+    #[param(pattern = "^[0-9]{1,9}$", nullable = false)]
+    after: Option<String>,
+}
+
+impl NumberedQuery {
+    /// How many items, and behind which number.
+    pub(super) fn read(self) -> Result<(Piece, Option<u32>), AdminError> {
+        let after = self.after.as_deref().map(number).transpose()?;
+        let piece = PageQuery { limit: self.limit, after: None }.read()?;
+        Ok((piece, after))
+    }
+}
+
+/// A cursor that is a number of up to nine digits.
+pub(super) fn number(after: &str) -> Result<u32, AdminError> {
+    let is_number = (1..=9).contains(&after.len()) && after.bytes().all(|byte| byte.is_ascii_digit());
+    let read = if is_number { after.parse().ok() } else { None };
+    read.ok_or_else(|| AdminError::invalid("'after' is the 'next' of another page.").with_param("after"))
+}
+
 /// A piece of a list.
 #[derive(Debug)]
 pub(super) struct Piece {

@@ -7,15 +7,17 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use serde_json::Number;
 use thiserror::Error;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, Type};
 use voxgate_policy::bundle::change::{Change, Kind};
 use voxgate_policy::bundle::{Bundle, BundleError, BundleHash, RevisionName};
 
 use super::AdminApi;
 use super::access::Administrator;
-use super::order::{Asked, At, By, LargeOrder, Order};
-use super::page::{Page, PageQuery};
+use super::order::{Asked, At, By, LargeOrder, Order, whole};
+use super::page::{NumberedQuery, Page};
 use super::reach::Reach;
 use super::reply::{AdminError, Refusals};
 use crate::store::StoreError;
@@ -216,7 +218,16 @@ pub(super) struct BundleBody {
     configuration: String,
     /// The texts of the files it names (policies, prices), by the names it has for them.
     #[serde(default)]
+    #[schema(schema_with = files_by_name)]
     files: BTreeMap<String, String>,
+}
+
+/// Texts by names, as bundles take them.
+fn files_by_name() -> Object {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let name = text().min_length(Some(1)).build();
+    let files = ObjectBuilder::new().schema_type(Type::Object).property_names(Some(name));
+    files.additional_properties(Some(Schema::Object(text().build()))).build()
 }
 
 /// What is to be compared with what runs.
@@ -242,7 +253,8 @@ pub(super) struct ApplyOrder {
 pub(super) struct RollbackOrder {
     /// The number of a revision. Default: the last one before what runs that holds something else.
     #[serde(default)]
-    revision: Option<u32>,
+    #[schema(value_type = Option<u32>)]
+    revision: Option<Number>,
     /// The hash of the revision that runs; if another one runs meanwhile, nothing is done.
     #[schema(value_type = String, pattern = "^[0-9a-f]{64}$")]
     follows: BundleHash,
@@ -277,23 +289,17 @@ pub(super) async fn look_at_configuration(
     get,
     path = "/admin/v1/configuration/revisions",
     tag = "configuration",
-    params(PageQuery),
+    params(NumberedQuery),
     responses((status = 200, body = Page<RevisionFacts>), Refusals)
 )]
 pub(super) async fn list_revisions(
     State(api): State<AdminApi>,
     By(administrator): By,
-    Asked(query): Asked<PageQuery>,
+    Asked(query): Asked<NumberedQuery>,
 ) -> Result<Json<Page<RevisionFacts>>, AdminError> {
     for_the_installation(&administrator)?;
-    let piece = query.read()?;
-    let before = match piece.after.as_str() {
-        "" => None,
-        number => Some(number.parse().map_err(|_| {
-            AdminError::invalid("'after' is the 'next' of another page.").with_param("after")
-        })?),
-    };
-    let found = api.store.revisions(before, piece.look_ahead()).await?;
+    let (piece, before) = query.read()?;
+    let found = api.store.revisions(before.map(Into::into), piece.look_ahead()).await?;
     Ok(Json(piece.cut(found, |revision| revision.number.to_string())))
 }
 
@@ -373,7 +379,9 @@ pub(super) async fn roll_back_configuration(
     Order { what, by }: Order<RollbackOrder>,
 ) -> Result<Json<RunningRevision>, AdminError> {
     for_the_installation(&administrator)?;
-    Ok(Json(api.configuration.roll_back(what.revision.map(u64::from), Some(what.follows), by).await?))
+    let number = |number: &Number| whole(number, u64::from(u32::MAX), "revision");
+    let to = what.revision.as_ref().map(number).transpose()?;
+    Ok(Json(api.configuration.roll_back(to, Some(what.follows), by).await?))
 }
 
 /// The configuration belongs to whoever runs the gateway: it names every organisation.

@@ -16,14 +16,11 @@ use super::AdminApi;
 use super::access::Administrator;
 use super::keys::wanted;
 use super::order::{Asked, By};
-use super::page::{Page, PageQuery};
+use super::page::{Page, PageQuery, number};
 use super::reach::Reach;
 use super::reply::{AdminError, Refusals};
 use crate::api::unix_now;
 use crate::store::usage::{UsageBy, UsageQuestion, UsageRow, usage_csv};
-
-/// Most rows before the first that is given: whoever needs more asks for fewer days.
-const MOST_SKIPPED: u32 = 1_000_000;
 
 /// One row of a report. A name that was not asked for is null; who speaks through no agent has an empty one. Amounts are billionths
 /// of a dollar.
@@ -109,7 +106,7 @@ pub(super) struct UsageQuery {
     #[param(minimum = 1, maximum = 200, default = 50, nullable = false)]
     limit: Option<u32>,
     /// `next` of the page before. Default: the first page.
-    #[param(pattern = "^[0-9]{1,6}$", nullable = false)]
+    #[param(pattern = "^[0-9]{1,9}$", nullable = false)]
     after: Option<String>,
 }
 
@@ -121,13 +118,8 @@ impl UsageQuery {
         let by = names(self.by.as_deref().unwrap_or_default())?;
         let first = day(self.first.as_deref(), "first", UtcDay::of(Window::Month.begins_at(now)))?;
         let last = day(self.last.as_deref(), "last", today)?;
-        let piece = PageQuery { limit: self.limit, after: self.after }.read()?;
-        let skip: u32 = match piece.after.as_str() {
-            "" => 0,
-            after => after.parse().ok().filter(|skip| *skip <= MOST_SKIPPED).ok_or_else(|| {
-                AdminError::invalid("'after' is the 'next' of another page.").with_param("after")
-            })?,
-        };
+        let skip = self.after.as_deref().map(number).transpose()?.unwrap_or(0);
+        let piece = PageQuery { limit: self.limit, after: None }.read()?;
         let mut only = Vec::new();
         let organisation = wanted::<OrganisationId>(self.organisation, "organisation")?;
         only.extend(organisation.map(|name| (UsageBy::Organisation, name.to_string())));

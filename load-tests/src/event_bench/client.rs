@@ -64,7 +64,8 @@ impl Client {
         client.say(&json!({ "type": "session.update", "session": session })).await?;
         client.until("session.updated").await?;
         client.say(&json!({ "type": "response.create" })).await?;
-        client.until("response.content_part.added").await?;
+        // What follows it may wait for the first audio.
+        client.until("response.created").await?;
         Ok(client)
     }
 

@@ -90,6 +90,7 @@ pub(crate) fn terms(config: &Checked, host: LocalHost) -> Terms {
         authorizer: Arc::clone(&config.authorizer),
         routes: Arc::new(config.routes.clone()),
         default_model: config.default_model.as_str().into(),
+        agents: Arc::clone(&config.agents),
         limits: Arc::clone(&config.limit_rules),
         host: Arc::new(host),
     }

@@ -2,6 +2,7 @@
 //!
 //! Pure decisions: no clock, no socket, no store. The shell hands in the time and keeps what must survive.
 //!
+//! - [`agent`]: which tools each agent has.
 //! - [`key`]: API keys, kept as hashes, compared in constant time.
 //! - [`approval`]: a held act and the person who decides about it.
 //! - [`bundle`]: a configuration as one thing, its hash, and what differs between two of them.
@@ -19,6 +20,7 @@
 //! - [`routing`]: model names to provider targets.
 
 pub mod admission;
+pub mod agent;
 pub mod approval;
 pub mod audit;
 pub mod bundle;

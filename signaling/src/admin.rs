@@ -8,13 +8,14 @@
 //! - [`reply`]: the one shape of refusals.
 //! - [`order`]: what is asked for: queries, paths and bodies, read strictly.
 //! - [`page`]: long lists, a piece at a time.
-//! - [`sessions`], [`tenants`], [`keys`], [`usage`], [`money`], [`policies`], [`audit`]: what is administered.
+//! - [`sessions`], [`tenants`], [`keys`], [`agents`], [`usage`], [`money`], [`policies`], [`audit`]: what is administered.
 //! - [`approvals`]: the seam to whoever holds tool calls for a person; [`held_calls`]: what is done about them.
 //! - [`revisions`]: revisions of the configuration.
 
 #![expect(unused_qualifications, reason = "the macros that describe the API write them")]
 
 pub mod access;
+pub mod agents;
 pub mod approvals;
 pub mod audit;
 pub mod held_calls;
@@ -122,6 +123,8 @@ fn described() -> OpenApiRouter<AdminApi> {
         .routes(routes!(keys::create_key))
         .routes(routes!(keys::look_at_key, keys::change_key))
         .routes(routes!(keys::revoke_key))
+        .routes(routes!(agents::list_agents))
+        .routes(routes!(agents::look_at_agent))
         .routes(routes!(held_calls::list_approvals))
         .routes(routes!(held_calls::approve))
         .routes(routes!(held_calls::deny))

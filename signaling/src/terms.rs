@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use voxgate_policy::agent::Agents;
 use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::decision::Authorizer;
 use voxgate_policy::limits::rules::LimitRules;
@@ -22,6 +23,8 @@ pub struct Terms {
     pub routes: Arc<RouteTable>,
     /// The model of a client that names none.
     pub default_model: Arc<str>,
+    /// Which tools each agent has.
+    pub agents: Arc<Agents>,
     /// How many sessions, and how much of what in a minute.
     pub limits: Arc<LimitRules>,
     /// Who runs sessions, with everything else of the revision.

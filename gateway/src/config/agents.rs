@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use voxgate_policy::agent::{APPROVAL_WINDOW, AgentRules, Agents, EVERYBODY};
 use voxgate_policy::decision::Risk;
 use voxgate_policy::tool::{ArgumentLimit, ToolRule, ToolRules};
 use voxgate_protocol::tenant::AgentId;
-
-use crate::permissions::{APPROVAL_WINDOW, AgentRules, Agents, EVERYBODY};
 
 /// How long a person may be given: less nobody manages, more no caller waits.
 const APPROVAL_WINDOWS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60 * 60);

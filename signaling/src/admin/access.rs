@@ -71,6 +71,8 @@ pub const RULES: &[Rule] = &[
     read("/admin/v1/approvals", "approvals"),
     write("POST", "/admin/v1/approvals/{approval}/approve", "approvals", MINDERS),
     write("POST", "/admin/v1/approvals/{approval}/deny", "approvals", MINDERS),
+    read("/admin/v1/agents", "agents"),
+    read("/admin/v1/agents/{agent}", "agents"),
     read("/admin/v1/usage", "usage"),
     read("/admin/v1/budgets", "budgets"),
     read("/admin/v1/prices", "prices"),

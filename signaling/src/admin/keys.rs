@@ -213,6 +213,9 @@ pub(super) struct KeysQuery {
     /// Of the teams of this id only.
     #[param(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$", nullable = false)]
     team: Option<String>,
+    /// Narrowed to this agent only.
+    #[param(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$", nullable = false)]
+    agent: Option<String>,
 }
 
 /// Keys, those of the store first
@@ -231,10 +234,12 @@ pub(super) async fn list_keys(
     let piece = PageQuery { limit: query.limit, after: query.after }.read()?;
     let organisation = wanted::<OrganisationId>(query.organisation, "organisation")?;
     let team = wanted::<TeamId>(query.team, "team")?;
+    let agent = wanted::<AgentId>(query.agent, "agent")?;
     let is_wanted = |entry: &KeyEntry| {
         let tenancy = &entry.caller.tenancy;
         organisation.as_ref().is_none_or(|wanted| *wanted == tenancy.organisation)
             && team.as_ref().is_none_or(|wanted| *wanted == tenancy.team)
+            && agent.as_ref().is_none_or(|wanted| tenancy.agent.as_ref() == Some(wanted))
             && administrator.covers(tenancy)
     };
     let asked = Within {
@@ -244,7 +249,7 @@ pub(super) async fn list_keys(
     let (stored, configured) = halves(&piece);
     let mut found = Vec::new();
     if let (Some(after), Some(within)) = (stored, narrowed(&administrator.reach, asked)) {
-        let page = api.store.keys_within(within, after, piece.look_ahead()).await?;
+        let page = api.store.keys_within(within, agent.as_ref(), after, piece.look_ahead()).await?;
         found.extend(page.into_iter().map(Key::stored));
     }
     let mut entries = (api.configured)();
@@ -276,13 +281,20 @@ fn narrowed<'a>(reach: &'a Reach, asked: Within<'a>) -> Option<Within<'a>> {
         "" => Some(own),
         asked => (own.is_empty() || own == asked).then_some(asked),
     };
-    let (organisation, team) = match reach {
-        Reach::Installation => ("", ""),
-        Reach::Organisation(organisation) => (organisation.as_str(), ""),
-        Reach::Team(organisation, team) => (organisation.as_str(), team.as_str()),
-    };
-    let organisation = narrow(organisation, asked.organisation)?;
-    Some(Within { organisation, team: narrow(team, asked.team)? })
+    let all = reach_of(reach);
+    let organisation = narrow(all.organisation, asked.organisation)?;
+    Some(Within { organisation, team: narrow(all.team, asked.team)? })
+}
+
+/// Everything in reach.
+pub(super) fn reach_of(reach: &Reach) -> Within<'_> {
+    match reach {
+        Reach::Installation => Within::default(),
+        Reach::Organisation(organisation) => Within { organisation: organisation.as_str(), team: "" },
+        Reach::Team(organisation, team) => {
+            Within { organisation: organisation.as_str(), team: team.as_str() }
+        }
+    }
 }
 
 /// Make a key

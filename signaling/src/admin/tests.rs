@@ -1,3 +1,4 @@
+mod agents;
 mod revisions;
 
 use std::collections::BTreeSet;
@@ -208,6 +209,7 @@ impl World {
             authorizer: Arc::new(Authorizer::load(&files).unwrap()),
             routes: Arc::new(RouteTable::default()),
             default_model: "m".into(),
+            agents: Arc::new(agents::configured()),
             limits: Arc::default(),
             host: Arc::new(Idle),
         };
@@ -286,6 +288,7 @@ fn example(path: &str, method: &str) -> (String, Option<Value>) {
         ("{key}", "member"),
         ("{approval}", "appr_1"),
         ("{revision}", "1"),
+        ("{agent}", "*"),
     ];
     let path = concrete.iter().fold(path.to_owned(), |path, (name, value)| path.replace(name, value));
     let body = match (method, path.ends_with("/keys")) {

@@ -75,6 +75,7 @@ fn api() -> (Router, Arc<Host>) {
             authorizer: Arc::new(Authorizer::load(&[]).unwrap()),
             routes: Arc::new(RouteTable::default()),
             default_model: "m".into(),
+            agents: Arc::default(),
             limits: Arc::default(),
             host: Arc::clone(&host) as Arc<dyn SessionHost>,
         }),

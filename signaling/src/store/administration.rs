@@ -4,7 +4,9 @@
 use std::future::Future;
 
 use serde_json::{Value, json};
+use sqlx::Row as _;
 use voxgate_policy::audit::StoredEntry;
+use voxgate_protocol::tenant::{AgentId, OrganisationId, TeamId};
 
 use super::audit::{self, Deed};
 use super::keys::{self, StoredKey};
@@ -136,27 +138,58 @@ impl Store {
         rows.iter().map(tenants::team).collect()
     }
 
-    /// Keys inside `within` in the order of their ids, from behind `after` on; revoked ones too.
+    /// Keys inside `within` in the order of their ids, from behind `after` on, those narrowed to `agent` only if one is named;
+    /// revoked ones too.
     ///
     /// # Errors
     /// [`StoreError::Database`], or [`StoreError::Damaged`] for a key that cannot be read.
     pub async fn keys_within(
         &self,
         within: Within<'_>,
+        agent: Option<&AgentId>,
         after: &str,
         most: u32,
     ) -> Result<Vec<StoredKey>, StoreError> {
         let rows = sqlx::query(keys_where!(
             "id > $1 AND ($2 = '' OR organisation_id = $2) AND ($3 = '' OR team_id = $3) \
-             ORDER BY id LIMIT $4"
+             AND ($5 = '' OR agent = $5) ORDER BY id LIMIT $4"
         ))
         .bind(after)
         .bind(within.organisation)
         .bind(within.team)
         .bind(i64::from(most))
+        .bind(agent.map_or("", AgentId::as_str))
         .fetch_all(&self.pool)
         .await?;
         rows.iter().map(keys::key).collect()
+    }
+
+    /// The agents to which keys inside `within` are narrowed that are not revoked, each with a team that has such a key: at
+    /// most `most` pairs.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], or [`StoreError::Damaged`] for names that cannot be read.
+    pub async fn agents_within(&self, within: Within<'_>, most: u32) -> Result<Vec<AgentInUse>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT organisation_id, team_id, agent FROM api_keys WHERE agent IS NOT NULL \
+             AND revoked_at IS NULL AND ($1 = '' OR organisation_id = $1) AND ($2 = '' OR team_id = $2) \
+             ORDER BY organisation_id, team_id, agent LIMIT $3",
+        )
+        .bind(within.organisation)
+        .bind(within.team)
+        .bind(i64::from(most))
+        .fetch_all(&self.pool)
+        .await?;
+        let damaged = |_| StoreError::Damaged { what: "key" };
+        let read = rows.iter().map(|row| {
+            let text = |column: usize| row.try_get::<String, _>(column);
+            Ok(AgentInUse {
+                organisation: OrganisationId::new(&text(0)?).map_err(damaged)?,
+                team: TeamId::new(&text(1)?).map_err(damaged)?,
+                agent: AgentId::new(&text(2)?).map_err(damaged)?,
+            })
+        });
+        read.collect()
     }
 
     /// Gives an organisation another name, and says so in the audit log.
@@ -273,6 +306,17 @@ impl Store {
         .await?;
         rows.iter().map(audit::stored).collect()
     }
+}
+
+/// An agent to which a key of a team is narrowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentInUse {
+    /// The organisation of the team.
+    pub organisation: OrganisationId,
+    /// The team of the key.
+    pub team: TeamId,
+    /// The agent.
+    pub agent: AgentId,
 }
 
 /// A new name for something.

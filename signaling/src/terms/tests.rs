@@ -52,6 +52,7 @@ fn terms(number: u64) -> Terms {
         authorizer: Arc::new(Authorizer::load(&[]).unwrap()),
         routes: Arc::new(RouteTable::new(vec![route])),
         default_model: text.into(),
+        agents: Arc::default(),
         limits: Arc::default(),
         host: Arc::new(Nobody),
     }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use voxgate_media::encode::EncoderConfig;
 use voxgate_media::session::Leg;
 use voxgate_policy::admission::{Admission, SessionLimits};
+use voxgate_policy::agent::{AgentRules, Agents};
 use voxgate_policy::approval::{ApprovalError, Verdict};
 use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::decision::{Authorizer, Obligations, Risk};
@@ -29,7 +30,6 @@ use super::*;
 use crate::bridges::{Connected, LastTurn, Line, Ringer};
 use crate::dialogue::tests::presence;
 use crate::dialogue::{Dialogue, DialogueConfig, DialogueOutput};
-use crate::permissions::{AgentRules, Agents};
 use crate::webhook::Webhooks;
 
 const WINDOW: Duration = Duration::from_secs(60);

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use voxgate_policy::agent::{AgentRules, Agents};
 use voxgate_policy::approval::{ApprovalState, Verdict};
 use voxgate_policy::decision::{Authorizer, Risk};
 use voxgate_policy::tool::{ToolRule, ToolRules};
@@ -12,7 +13,7 @@ use voxgate_telemetry::metrics::Metrics;
 
 use super::dice::Dice;
 use crate::approvals::HeldCalls;
-use crate::permissions::{AgentRules, Agents, Permissions};
+use crate::permissions::Permissions;
 
 /// The one tool of the provider's model.
 pub(super) const TOOL: &str = "weather";

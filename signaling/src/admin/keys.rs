@@ -1,6 +1,6 @@
 //! API keys.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::extract::State;
@@ -249,8 +249,9 @@ pub(super) async fn list_keys(
     let (stored, configured) = halves(&piece);
     let mut found = Vec::new();
     if let (Some(after), Some(within)) = (stored, narrowed(&administrator.reach, asked)) {
-        let page = api.store.keys_within(within, agent.as_ref(), after, piece.look_ahead()).await?;
-        found.extend(page.into_iter().map(Key::stored));
+        let room = piece.look_ahead();
+        let keys = stored_keys(&api, &administrator, (within, agent.as_ref()), after, room).await?;
+        found.extend(keys.into_iter().map(Key::stored));
     }
     let mut entries = (api.configured)();
     entries.retain(|entry| is_wanted(entry));
@@ -259,6 +260,36 @@ pub(super) async fn list_keys(
     let next = entries.iter().filter(|entry| place_of(entry).as_str() > configured).take(room);
     found.extend(next.map(|entry| Key::of(entry, Source::Configuration)));
     Ok(Json(piece.cut(found, Key::cursor)))
+}
+
+/// The first `most` keys of the store behind `after` that exist for somebody: policies may keep teams in reach away.
+async fn stored_keys(
+    api: &AdminApi,
+    administrator: &Administrator,
+    (within, agent): (Within<'_>, Option<&AgentId>),
+    after: &str,
+    most: u32,
+) -> Result<Vec<StoredKey>, AdminError> {
+    let mut after = after.to_owned();
+    let mut found = Vec::new();
+    // A team is judged once, however many keys it has.
+    let mut teams: BTreeMap<(OrganisationId, TeamId), bool> = BTreeMap::new();
+    loop {
+        let batch = api.store.keys_within(within, agent, &after, most).await?;
+        let is_last = batch.len() < most as usize;
+        if let Some(last) = batch.last() {
+            last.id().clone_into(&mut after);
+        }
+        found.extend(batch.into_iter().filter(|key| {
+            let TenantPath { organisation, team, .. } = &key.entry.caller.tenancy;
+            let judged = teams.entry((organisation.clone(), team.clone()));
+            *judged.or_insert_with(|| administrator.covers_team(organisation, team))
+        }));
+        if is_last || found.len() >= most as usize {
+            found.truncate(most as usize);
+            return Ok(found);
+        }
+    }
 }
 
 fn place_of(entry: &KeyEntry) -> String {

@@ -278,11 +278,8 @@ pub(super) async fn list_teams(
     };
     let within = Within { organisation: organisation.as_str(), team };
     let (stored, configured) = halves(&piece);
-    let mut found: Vec<Team> = match stored {
-        Some(after) => {
-            let page = api.store.teams_within(within, after, piece.look_ahead()).await?;
-            page.into_iter().map(Team::from).collect()
-        }
+    let mut found = match stored {
+        Some(after) => stored_teams(&api, &administrator, within, after, piece.look_ahead()).await?,
         None => Vec::new(),
     };
     let keys = (api.configured)();
@@ -297,6 +294,35 @@ pub(super) async fn list_teams(
         Source::Store => last.id.clone(),
         Source::Configuration => format!("{CONFIGURED}{}", last.id),
     })))
+}
+
+/// The first `most` teams of the store behind `after` that exist for somebody: policies may keep some in reach away.
+async fn stored_teams(
+    api: &AdminApi,
+    administrator: &Administrator,
+    within: Within<'_>,
+    after: &str,
+    most: u32,
+) -> Result<Vec<Team>, AdminError> {
+    let mut after = after.to_owned();
+    let mut found = Vec::new();
+    loop {
+        let batch = api.store.teams_within(within, &after, most).await?;
+        let is_last = batch.len() < most as usize;
+        if let Some(last) = batch.last() {
+            after.clone_from(&last.id);
+        }
+        for team in batch {
+            let (of, id) = (OrganisationId::new(&team.organisation_id), TeamId::new(&team.id));
+            if of.is_ok_and(|of| id.is_ok_and(|id| administrator.covers_team(&of, &id))) {
+                found.push(Team::from(team));
+            }
+        }
+        if is_last || found.len() >= most as usize {
+            found.truncate(most as usize);
+            return Ok(found);
+        }
+    }
 }
 
 /// Make a team

@@ -141,6 +141,28 @@ async fn a_team_that_policies_keep_away_shows_no_agents() {
 }
 
 #[tokio::test]
+async fn a_team_that_policies_keep_away_is_in_no_list_although_the_store_has_it() {
+    let policies = r#"
+        @id("roles") permit (principal in Role::"owner", action in Action::"admin", resource);
+        @id("secret") forbid (principal, action in Action::"admin", resource == Team::"acme/blue");
+    "#;
+    let world = World::with_policies(Some(policies)).await;
+    with_teams_in_store(&world).await;
+    for (team, id) in
+        [("blue", "key_1"), ("blue", "key_2"), ("red", "key_3"), ("blue", "key_4"), ("red", "key_5")]
+    {
+        narrowed(&world, ("acme", team), id, "clerk").await;
+    }
+    let owner = "acme/red/owner";
+    let (_, page) = world.ask(owner, "GET", "/admin/v1/keys?limit=1", None).await;
+    assert_eq!((ids(&page), &page["next"]), (vec!["key_3"], &json!("key_3")));
+    let (_, page) = world.ask(owner, "GET", "/admin/v1/keys?limit=2&agent=clerk&after=key_3", None).await;
+    assert_eq!((ids(&page), &page["next"]), (vec!["key_5"], &Value::Null));
+    let (_, page) = world.ask(owner, "GET", "/admin/v1/organisations/acme/teams?limit=1", None).await;
+    assert_eq!((ids(&page), &page["next"]), (vec!["red"], &Value::Null));
+}
+
+#[tokio::test]
 async fn keys_are_listed_by_the_agent_they_are_narrowed_to() {
     let world = World::new().await;
     with_teams_in_store(&world).await;

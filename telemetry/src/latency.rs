@@ -7,14 +7,20 @@
 //! - [`clock`]: how far the client's clock is from the gateway's, and how sure that is.
 //! - [`stamp`]: moments, and the stretches between them that hops claim.
 //! - [`account`]: what each hop took, what of its work ran beside another hop, and what no hop explains.
+//! - [`budget`]: what a turn and its hops may take, and who took more.
+//! - [`burn`]: how fast the slow turns a route may have are used up.
+//! - [`watch`]: both for one route, and what to do about it.
 //!
 //! Nothing here reads a clock or a socket: moments are durations since the session began.
 
 pub mod account;
 mod attribution;
+pub mod budget;
+pub mod burn;
 pub mod clock;
 mod fit;
 pub mod stamp;
+pub mod watch;
 
 use std::time::Duration;
 

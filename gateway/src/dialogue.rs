@@ -43,7 +43,7 @@ use crate::host::since_unix_epoch;
 use crate::limits::{self, Allowance};
 use crate::money::{Account, Act, Money};
 use crate::permissions::Permissions;
-use crate::replay::{Recorder, ReplayLog};
+use crate::replay::{Kept, Recorder, ReplayLog};
 use crate::webhook::{Judge, Webhooks};
 
 use self::consultant::Consultant;
@@ -90,7 +90,7 @@ pub(crate) struct DialogueConfig {
     pub(crate) webhooks: Webhooks,
     /// Which tools may be called.
     pub(crate) permissions: Permissions,
-    /// Where what happens is written down, if it is.
+    /// Where what happens is written down, if the request lets it.
     pub(crate) replay: Option<Arc<ReplayLog>>,
     /// Who is told what it costs; only tests do without.
     pub(crate) money: Option<Arc<Money>>,
@@ -142,6 +142,7 @@ impl Dialogue {
             resumed,
             allowed_events,
             caller,
+            recording,
             ..
         } = request;
         let target = connected.way.current().cloned();
@@ -187,8 +188,10 @@ impl Dialogue {
         };
         let mut core = DialogueCore::new(core_config.clone())?;
         let (parked, used_token) = resumed.and_then(Resumed::go_on).unzip();
-        let keeps_words = !config.guardrails.masks();
-        let recorder = config.replay.map(|log| log.record(&core_config, parked.as_ref(), keeps_words));
+        let recorder = config.replay.zip(recording).map(|(log, recording)| {
+            let kept = Kept { audio: recording.audio, words: !config.guardrails.masks() };
+            log.record(&core_config, parked.as_ref(), kept)
+        });
         let guard = Guard::new(config.guardrails);
         if let Some(parked) = parked {
             core = core.resume(parked);

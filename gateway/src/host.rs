@@ -14,7 +14,7 @@ use voxgate_protocol::id::{CallId, IdSource};
 use voxgate_realtime::{ApiError, SidebandId};
 use voxgate_signaling::audit_queue::AuditQueue;
 use voxgate_signaling::directory::Revoked;
-use voxgate_signaling::host::{ServeSideband, SessionHost, SessionRequest};
+use voxgate_signaling::host::{Recording, ServeSideband, SessionHost, SessionRequest};
 use voxgate_telemetry::metrics::Metrics;
 
 use crate::audit;
@@ -204,6 +204,10 @@ impl SessionHost for LocalHost {
         let labels = [question.act().as_str(), decision.effect.as_str()];
         self.metrics.policy_decisions.with_label_values(&labels).inc();
         Metrics::observe(&self.metrics.policy_seconds, took);
+    }
+
+    fn recording(&self) -> Option<Recording> {
+        self.replay.as_ref().map(|log| log.recording())
     }
 
     fn serve_socket(&self, socket: WebSocket, request: SessionRequest) -> BoxFuture<'static, ()> {

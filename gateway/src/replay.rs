@@ -14,7 +14,7 @@ mod writer;
 
 pub(crate) use entry::LogError;
 pub(crate) use player::{Outcome, Verdict, is_well_formed, replay};
-pub(crate) use recorder::Recorder;
+pub(crate) use recorder::{Kept, Recorder};
 pub(crate) use writer::{ReplayLog, Retention};
 
 #[cfg(test)]

@@ -398,6 +398,7 @@ async fn admit(
         terms.routes.resolve(&settings.model).map_err(|_| ApiError::model_not_found(&settings.model))?;
     let (route, mut obligations) =
         decision::may_begin(terms, &principal.caller, &transport, &settings, route)?;
+    let recording = decision::may_record(terms, &principal.caller, &mut obligations);
     if let Some(until) = principal.until {
         // A token cannot be taken back; its end is the only one its provider can set.
         let left = Duration::from_secs(until.saturating_sub(unix_now()));
@@ -430,6 +431,7 @@ async fn admit(
         resumed: None,
         caller: principal.caller,
         obligations,
+        recording,
     })
 }
 

@@ -9,6 +9,7 @@ use voxgate_protocol::id::CallId;
 use voxgate_protocol::settings::{Purpose, SessionSettings};
 use voxgate_realtime::ApiError;
 
+use crate::host::Recording;
 use crate::terms::Terms;
 
 /// How a session's audio travels.
@@ -110,6 +111,26 @@ fn permission(
     Some(obligations)
 }
 
+/// What of that which the gateway keeps of sessions it may keep of this one, and what the policies demand for it. Whose words
+/// may not be kept has no voice kept either, since the words are in it. The session begins whatever the answer is; what waits
+/// for a person is not kept.
+pub(crate) fn may_record(terms: &Terms, caller: &Caller, obligations: &mut Obligations) -> Option<Recording> {
+    let wanted = terms.host.recording()?;
+    let keep = wanted.keep;
+    let mut permits = |question| {
+        let decision = decide(terms, caller, &question);
+        let is_allowed = decision.effect == Effect::Allow;
+        if is_allowed {
+            obligations.add(&decision.obligations);
+        }
+        is_allowed
+    };
+    if !permits(Question::RecordTranscript { keep }) {
+        return None;
+    }
+    Some(Recording { audio: wanted.audio && permits(Question::RecordAudio { keep }), keep })
+}
+
 fn cannot_serve(route: &Route, needs: &Needs) -> ApiError {
     let lack = route.targets.iter().find_map(|target| needs.met_by(target).err());
     let reason = lack.map_or_else(String::new, |lack| format!("{lack}."));
@@ -126,3 +147,6 @@ fn decide(terms: &Terms, caller: &Caller, question: &Question<'_>) -> Decision {
     }
     decision
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,15 @@ use crate::live::Presence;
 use crate::permit::Permit;
 use crate::resume::{ResumeTicket, Resumed};
 
+/// What is kept of sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recording {
+    /// Whether voices are kept with the words.
+    pub audio: bool,
+    /// The age at which what was kept is removed.
+    pub keep: Duration,
+}
+
 /// A session somebody may start: authenticated, admitted, routed.
 #[derive(Debug)]
 pub struct SessionRequest {
@@ -45,6 +54,8 @@ pub struct SessionRequest {
     pub caller: Caller,
     /// What the policies that let the session begin demand of it.
     pub obligations: Obligations,
+    /// What may be kept of it; `None` for nothing at all.
+    pub recording: Option<Recording>,
 }
 
 /// Serves the WebSocket of a sideband connection until it or its call ends. Dropping it uncalled detaches.
@@ -82,6 +93,9 @@ pub trait SessionHost: Send + Sync + 'static {
 
     /// The policies decided, in this time; for the count of decisions and the audit log. Must not wait for anything.
     fn decided(&self, caller: &Caller, question: &Question<'_>, decision: &Decision, took: Duration);
+
+    /// What it would keep of every session, if the policies let it.
+    fn recording(&self) -> Option<Recording>;
 
     /// Runs a session on a client's WebSocket until it ends.
     fn serve_socket(&self, socket: WebSocket, request: SessionRequest) -> BoxFuture<'static, ()>;

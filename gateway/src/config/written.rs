@@ -533,7 +533,7 @@ pub(crate) enum TurnSide {
 }
 
 /// Logs of sessions. They hold every word of a call, so whoever may read the folder may read the calls; the files are
-/// for this user only.
+/// for this user only. Of a session only what the policies let be recorded is kept: `record.transcript`, `record.audio`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Replay {

@@ -12,6 +12,7 @@ use voxgate_protocol::id::SessionId;
 use voxgate_protocol::settings::SessionSettings;
 use voxgate_protocol::tenant::TenantPath;
 use voxgate_providers::bridge::{BridgeEnds, COMMAND_CAPACITY, bridge};
+use voxgate_signaling::host::Recording;
 use voxgate_signaling::limits::desk::LimitLease;
 use voxgate_signaling::live::{LiveSessions, SessionFacts};
 use voxgate_signaling::permit::Places;
@@ -19,6 +20,7 @@ use voxgate_signaling::permit::Places;
 use super::*;
 use crate::bridges::{LastTurn, Line, Ringer};
 use crate::permissions::Permissions;
+use crate::replay::Retention;
 use crate::routing::Way;
 use crate::webhook::Webhooks;
 
@@ -44,6 +46,15 @@ pub(super) fn presence() -> Presence {
 }
 
 fn dialogue(places: &Places) -> (Dialogue, BridgeEnds) {
+    recorded(places, None, None)
+}
+
+/// A session of which that much may be kept, in a gateway with these logs.
+fn recorded(
+    places: &Places,
+    replay: Option<Arc<ReplayLog>>,
+    recording: Option<Recording>,
+) -> (Dialogue, BridgeEnds) {
     let (ringer, wake) = Ringer::new(|| {});
     let (near, far) = bridge(TRAITS, wake);
     let request = SessionRequest {
@@ -59,6 +70,7 @@ fn dialogue(places: &Places) -> (Dialogue, BridgeEnds) {
         allowed_events: None,
         caller: Caller::default(),
         obligations: Obligations::default(),
+        recording,
     };
     let config = DialogueConfig {
         leg: Leg::Pcm,
@@ -72,7 +84,7 @@ fn dialogue(places: &Places) -> (Dialogue, BridgeEnds) {
         judges: Arc::default(),
         webhooks: Webhooks::deaf(),
         permissions: Permissions::unrestricted(),
-        replay: None,
+        replay,
         money: None,
     };
     let connected = Connected {
@@ -125,4 +137,31 @@ fn a_session_that_is_gone_gives_its_place_back() {
     assert_eq!(places.running(), 1);
     drop(dialogue);
     assert_eq!(places.running(), 0);
+}
+
+/// The first line of each log of one session, in a gateway whose configuration keeps voices too.
+fn headers(name: &str, recording: impl FnOnce(Recording) -> Option<Recording>) -> Vec<serde_json::Value> {
+    let dir = std::env::temp_dir().join(format!("voxgate-recording-{name}-{}", std::process::id()));
+    let retention = Retention { dir: dir.clone(), audio: true, keep: Duration::from_secs(60) };
+    let log = Arc::new(ReplayLog::start(retention).unwrap());
+    let (mut dialogue, _far) = recorded(&places(), Some(Arc::clone(&log)), recording(log.recording()));
+    dialogue.open(Instant::now());
+    drop(dialogue);
+    log.finish();
+    let files = std::fs::read_dir(&dir).unwrap().map(|file| std::fs::read_to_string(file.unwrap().path()));
+    let headers = files.map(|text| serde_json::from_str(text.unwrap().lines().next().unwrap()).unwrap());
+    let headers = headers.collect();
+    std::fs::remove_dir_all(&dir).unwrap();
+    headers
+}
+
+#[test]
+fn a_session_is_logged_as_far_as_it_may_be_recorded() {
+    assert_eq!(headers("none", |_| None), [] as [serde_json::Value; 0]);
+    for (name, audio) in [("words", false), ("voices", true)] {
+        let headers = headers(name, |most| Some(Recording { audio, ..most }));
+        assert_eq!(headers.len(), 1);
+        assert_eq!(headers[0]["has_audio"], audio);
+        assert_eq!(headers[0]["has_words"], true);
+    }
 }

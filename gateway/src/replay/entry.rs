@@ -16,6 +16,7 @@ use voxgate_protocol::session::{EndReason, SessionCommand};
 use voxgate_protocol::settings::SessionSettings;
 use voxgate_realtime::{AllowedEvents, ParkedConversation, SidebandId};
 
+use super::recorder::Kept;
 use super::words;
 use crate::dialogue::core::{CoreConfig, CoreInput};
 
@@ -102,7 +103,7 @@ impl Header {
         config: &CoreConfig,
         resumed: Option<&ParkedConversation>,
         started: Duration,
-        (has_audio, has_words): (bool, bool),
+        Kept { audio: has_audio, words: has_words }: Kept,
     ) -> Self {
         let EncoderConfig { bitrate, complexity, fec, expected_loss_percent } = config.encoder;
         Self {

@@ -25,13 +25,21 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+/// What of a session its log holds. Silence of the same length stands in for voices, and `x` for letters and digits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept {
+    /// The caller's and the agent's voice.
+    pub(crate) audio: bool,
+    /// What they say and write.
+    pub(crate) words: bool,
+}
+
 /// The log of one session. Its end is written when this is dropped.
 pub(crate) struct Recorder {
     queue: Arc<Queue>,
     session: u64,
     start: Instant,
-    keeps_audio: bool,
-    keeps_words: bool,
+    kept: Kept,
     pending: Option<Pending>,
     inputs: u64,
     is_whole: bool,
@@ -50,10 +58,10 @@ impl Recorder {
         queue: Arc<Queue>,
         session: u64,
         start: Instant,
-        (keeps_audio, keeps_words): (bool, bool),
+        kept: Kept,
         is_whole: bool,
     ) -> Self {
-        Self { queue, session, start, keeps_audio, keeps_words, pending: None, inputs: 0, is_whole }
+        Self { queue, session, start, kept, pending: None, inputs: 0, is_whole }
     }
 
     /// When the session began: times in the log count from here.
@@ -66,7 +74,7 @@ impl Recorder {
         self.flush();
         if self.is_whole {
             let input = self.logged(input);
-            let input = if self.keeps_words { input } else { without_words(input) };
+            let input = if self.kept.words { input } else { without_words(input) };
             self.pending = Some(Pending { at: Offset::between(self.start, now), input, outputs: Vec::new() });
         }
     }
@@ -89,10 +97,10 @@ impl Recorder {
     fn logged(&self, input: &CoreInput<'_>) -> LoggedInput {
         match input {
             CoreInput::Opened => LoggedInput::Opened,
-            CoreInput::Text(text) if self.keeps_audio => LoggedInput::Text((*text).to_owned()),
+            CoreInput::Text(text) if self.kept.audio => LoggedInput::Text((*text).to_owned()),
             CoreInput::Text(text) => without_audio(text),
             CoreInput::Attach(sideband) => LoggedInput::Attach(sideband.0),
-            CoreInput::Sideband(sideband, text) if self.keeps_audio => {
+            CoreInput::Sideband(sideband, text) if self.kept.audio => {
                 LoggedInput::Sideband(sideband.0, (*text).to_owned())
             }
             CoreInput::Sideband(sideband, text) => of_sideband(sideband.0, without_audio(text)),
@@ -102,20 +110,16 @@ impl Recorder {
                 timestamp: packet.timestamp,
                 marker: packet.marker,
                 arrived: Offset::between(self.start, packet.arrived),
-                payload: if self.keeps_audio {
-                    packet.payload.to_vec()
-                } else {
-                    empty_packet(packet.payload)
-                },
+                payload: if self.kept.audio { packet.payload.to_vec() } else { empty_packet(packet.payload) },
             },
             CoreInput::Bridge { at, event } => LoggedInput::Bridge {
                 at: Offset::between(self.start, *at),
-                event: if self.keeps_audio { event.clone() } else { silenced(event) },
+                event: if self.kept.audio { event.clone() } else { silenced(event) },
             },
             CoreInput::TurnJudged { question, probability } => {
                 LoggedInput::TurnJudged { question: *question, probability: *probability }
             }
-            CoreInput::Command(SessionCommand::AppendAudio(pcm)) if !self.keeps_audio => {
+            CoreInput::Command(SessionCommand::AppendAudio(pcm)) if !self.kept.audio => {
                 LoggedInput::Command(SessionCommand::AppendAudio(silence_like(pcm)))
             }
             CoreInput::Command(command) => LoggedInput::Command(command.clone()),

@@ -18,6 +18,8 @@ use crate::dialogue::core::{CoreConfig, CoreInput, CoreOutput, DialogueCore};
 
 const FRAME: Duration = Duration::from_millis(20);
 
+const EVERYTHING: Kept = Kept { audio: true, words: true };
+
 /// The same sentence as in the tests of `media`.
 const SENTENCE: &[u8] = include_bytes!("../../../media/tests/data/speech-16khz.wav");
 
@@ -78,16 +80,11 @@ fn config(owner: TurnOwner) -> CoreConfig {
 
 impl Call {
     fn new(log: &ReplayLog, config: CoreConfig, resumed: Option<ParkedConversation>) -> Self {
-        Self::keeping(log, config, resumed, true)
+        Self::keeping(log, config, resumed, EVERYTHING)
     }
 
-    fn keeping(
-        log: &ReplayLog,
-        config: CoreConfig,
-        resumed: Option<ParkedConversation>,
-        keeps_words: bool,
-    ) -> Self {
-        let recorder = log.record(&config, resumed.as_ref(), keeps_words);
+    fn keeping(log: &ReplayLog, config: CoreConfig, resumed: Option<ParkedConversation>, kept: Kept) -> Self {
+        let recorder = log.record(&config, resumed.as_ref(), kept);
         let core = DialogueCore::new(config).unwrap();
         Self {
             core: match resumed {
@@ -264,10 +261,33 @@ fn a_log_without_audio_holds_none_and_replays_turns_the_provider_found() {
 }
 
 #[test]
+fn a_session_whose_voices_may_not_be_kept_leaves_none_in_a_folder_that_has_those_of_others() {
+    let folder = Folder::new("unheard-here");
+    let (log, ()) = written(&folder, true, Bounds::default(), |log| {
+        let kept = Kept { audio: false, ..EVERYTHING };
+        let mut call = Call::keeping(log, config(TurnOwner::Provider), None, kept);
+        call.take(CoreInput::Opened);
+        sentence().chunks_exact(320).for_each(|frame| call.hear(frame));
+        call.take(CoreInput::End(EndReason::HungUp));
+    });
+    let outcome = verdict(&log);
+    assert_eq!(outcome.verdict, Verdict::Identical);
+    let longest = log.split(|byte| *byte == b'\n').skip(1).map(<[u8]>::len).max().unwrap();
+    assert!(longest < 500, "a line of {longest} bytes");
+    let payloads = String::from_utf8(log).unwrap();
+    let longest = payloads.lines().filter_map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line["step"]["input"]["rtp"]["payload"].as_str().map(str::len)
+    });
+    assert_eq!(longest.max(), Some(4), "a packet keeps its first byte alone");
+}
+
+#[test]
 fn a_log_without_words_holds_none_and_replays_all_the_same() {
     let folder = Folder::new("wordless");
     let (log, ()) = written(&folder, false, Bounds::default(), |log| {
-        let mut call = Call::keeping(log, config(TurnOwner::Provider), None, false);
+        let mut call =
+            Call::keeping(log, config(TurnOwner::Provider), None, Kept { words: false, ..EVERYTHING });
         call.take(CoreInput::Opened);
         let content = r#"[{"type":"input_text","text":"my card is 4111"}]"#;
         let item = format!(r#"{{"type":"message","role":"user","content":{content}}}"#);

@@ -12,10 +12,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use voxgate_realtime::ParkedConversation;
+use voxgate_signaling::host::Recording;
 
 use super::entry::{Header, Line, LoggedInput, Offset, Step};
 use super::fingerprint::fingerprint;
-use super::recorder::Recorder;
+use super::recorder::{Kept, Recorder};
 use crate::dialogue::core::{CoreConfig, CoreOutput};
 
 /// Notes that may wait for the disk: three seconds of a hundred calls.
@@ -116,7 +117,7 @@ pub(crate) struct Retention {
 pub(crate) struct ReplayLog {
     queue: Arc<Queue>,
     sessions: AtomicU64,
-    keeps_audio: bool,
+    recording: Recording,
 }
 
 impl ReplayLog {
@@ -140,11 +141,11 @@ impl ReplayLog {
             waiting_bytes: Arc::clone(&waiting_bytes),
             most_bytes: bounds.waiting_bytes,
         });
-        let keeps_audio = retention.audio;
+        let recording = Recording { audio: retention.audio, keep: retention.keep };
         let writer = Writer { retention, waiting_bytes, longest: bounds.log_bytes, logs: BTreeMap::new() };
         let named = std::thread::Builder::new().name("replay-log".to_owned());
         let thread = named.spawn(move || writer.run(&receiver))?;
-        Ok((Self { queue, sessions: AtomicU64::new(0), keeps_audio }, thread))
+        Ok((Self { queue, sessions: AtomicU64::new(0), recording }, thread))
     }
 
     /// Waits until everything said so far is in the files, but not for a disk that hangs.
@@ -155,25 +156,25 @@ impl ReplayLog {
         }
     }
 
-    /// Begins the log of a session, which may go on with the conversation of an earlier one. Its words are kept only if
-    /// `keeps_words` says so.
+    /// What the configuration lets logs hold.
+    pub(crate) const fn recording(&self) -> Recording {
+        self.recording
+    }
+
+    /// Begins the log of a session, which may go on with the conversation of an earlier one. It never holds more than the
+    /// configuration lets it.
     pub(crate) fn record(
         &self,
         config: &CoreConfig,
         resumed: Option<&ParkedConversation>,
-        keeps_words: bool,
+        kept: Kept,
     ) -> Recorder {
         let session = self.sessions.fetch_add(1, Ordering::Relaxed);
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let header = Header::new(config, resumed, started, (self.keeps_audio, keeps_words));
+        let kept = Kept { audio: kept.audio && self.recording.audio, ..kept };
+        let header = Header::new(config, resumed, started, kept);
         let has_begun = self.queue.offer(Note::Begin { session, header: Box::new(header) });
-        Recorder::new(
-            Arc::clone(&self.queue),
-            session,
-            Instant::now(),
-            (self.keeps_audio, keeps_words),
-            has_begun,
-        )
+        Recorder::new(Arc::clone(&self.queue), session, Instant::now(), kept, has_begun)
     }
 }
 

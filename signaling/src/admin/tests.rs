@@ -32,7 +32,7 @@ use super::approvals::{Approvals, PendingApproval};
 use super::reach::Reach;
 use super::*;
 use crate::directory::SharedDirectory;
-use crate::host::{ServeSideband, SessionHost, SessionRequest};
+use crate::host::{Recording, ServeSideband, SessionHost, SessionRequest};
 use crate::live::{Presence, SessionFacts};
 use crate::store::tests::{TestStore, sqlite};
 use crate::terms::Terms;
@@ -60,6 +60,10 @@ impl SessionHost for Idle {
     fn refused(&self, _: &ApiError) {}
 
     fn decided(&self, _: &Caller, _: &Question<'_>, _: &Decision, _: Duration) {}
+
+    fn recording(&self) -> Option<Recording> {
+        None
+    }
 
     fn serve_socket(&self, _: WebSocket, _: SessionRequest) -> BoxFuture<'static, ()> {
         Box::pin(async {})

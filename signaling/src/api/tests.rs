@@ -14,7 +14,7 @@ use voxgate_protocol::tenant::KeyId;
 
 use super::*;
 use crate::directory::SharedDirectory;
-use crate::host::{ServeSideband, SessionHost};
+use crate::host::{Recording, ServeSideband, SessionHost};
 
 const CALL: &str = "/v1/realtime/calls/rtc_1";
 
@@ -57,6 +57,10 @@ impl SessionHost for Host {
     fn refused(&self, _: &ApiError) {}
 
     fn decided(&self, _: &Caller, _: &Question<'_>, _: &Decision, _: Duration) {}
+
+    fn recording(&self) -> Option<Recording> {
+        None
+    }
 
     fn serve_socket(&self, _: WebSocket, _: SessionRequest) -> BoxFuture<'static, ()> {
         Box::pin(async {})

@@ -12,7 +12,7 @@ use voxgate_protocol::id::CallId;
 use voxgate_realtime::ApiError;
 
 use super::*;
-use crate::host::{ServeSideband, SessionRequest};
+use crate::host::{Recording, ServeSideband, SessionRequest};
 
 /// Runs nothing.
 struct Nobody;
@@ -37,6 +37,10 @@ impl SessionHost for Nobody {
     fn refused(&self, _: &ApiError) {}
 
     fn decided(&self, _: &Caller, _: &Question<'_>, _: &Decision, _: Duration) {}
+
+    fn recording(&self) -> Option<Recording> {
+        None
+    }
 
     fn serve_socket(&self, _: WebSocket, _: SessionRequest) -> BoxFuture<'static, ()> {
         Box::pin(async {})

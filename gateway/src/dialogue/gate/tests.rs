@@ -85,6 +85,7 @@ impl Stage {
             allowed_events: None,
             caller: Caller::default(),
             obligations: Obligations::default(),
+            recording: None,
         };
         let metrics = Arc::new(Metrics::new().unwrap());
         let permissions = permissions(&metrics);

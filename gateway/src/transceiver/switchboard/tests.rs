@@ -276,6 +276,7 @@ fn request(places: &Places) -> SessionRequest {
         allowed_events: None,
         caller: Caller::default(),
         obligations: Obligations::default(),
+        recording: None,
     }
 }
 

@@ -190,9 +190,10 @@ fn a_quick_exchange_is_believed_until_it_is_too_old() {
 #[test]
 fn a_client_clock_that_was_set_is_learned_anew() {
     let mut clock = client_clock();
-    let set = Exchange { asked: 500 * MS, received: 90_510 * MS, replied: 90_510 * MS, answered: 520 * MS };
+    // Slower than the exchange before, which would be believed if it were still remembered.
+    let set = Exchange { asked: 500 * MS, received: 90_600 * MS, replied: 90_600 * MS, answered: 700 * MS };
     assert!(clock.exchanged(set));
-    assert_eq!(clock.offset(520 * MS).unwrap().to_gateway(91_000 * MS), Some(1_000 * MS));
+    assert_eq!(clock.offset(700 * MS).unwrap().to_gateway(91_000 * MS), Some(1_000 * MS));
 }
 
 #[test]

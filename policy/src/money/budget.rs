@@ -38,6 +38,15 @@ impl Scope {
         (self.team.is_some() || self.key.is_none()) && (self.key.is_some() || self.agent.is_none())
     }
 
+    /// Whether what happens at this place of the tree counts here.
+    #[must_use]
+    pub fn covers(&self, path: &TenantPath) -> bool {
+        self.organisation == path.organisation
+            && self.team.as_ref().is_none_or(|team| *team == path.team)
+            && self.key.as_ref().is_none_or(|key| *key == path.key)
+            && self.agent.as_ref().is_none_or(|agent| Some(agent) == path.agent.as_ref())
+    }
+
     /// The nodes above a session, from the root down.
     fn above(path: &TenantPath) -> impl Iterator<Item = Self> {
         let organisation =
@@ -83,6 +92,10 @@ struct Account {
 }
 
 impl Account {
+    const fn new(budget: Budget, leased: NanoDollars) -> Self {
+        Self { budget, window: i64::MIN, spent: NanoDollars::ZERO, leased, has_warned: false }
+    }
+
     /// A new window begins with nothing spent. Leases that are out count in it until they are used or given back.
     fn roll(&mut self, now: Duration) {
         let window = self.budget.window.index(now);
@@ -137,6 +150,8 @@ pub struct Draw {
 #[derive(Clone, Debug, Default)]
 pub struct BudgetTree {
     accounts: BTreeMap<Scope, Vec<Account>>,
+    /// Drawn and not spent yet, by place: a budget that comes later counts it too. What is all given back has no entry.
+    leased: BTreeMap<TenantPath, NanoDollars>,
 }
 
 impl BudgetTree {
@@ -145,11 +160,59 @@ impl BudgetTree {
     pub fn new(budgets: impl IntoIterator<Item = Budget>) -> Self {
         let mut accounts: BTreeMap<Scope, Vec<Account>> = BTreeMap::new();
         for budget in budgets {
-            let (spent, leased) = (NanoDollars::ZERO, NanoDollars::ZERO);
-            let account = Account { window: i64::MIN, spent, leased, has_warned: false, budget };
+            let account = Account::new(budget, NanoDollars::ZERO);
             accounts.entry(account.budget.scope.clone()).or_default().push(account);
         }
-        Self { accounts }
+        Self { accounts, leased: BTreeMap::new() }
+    }
+
+    /// Puts other budgets in the place of these. One of the same node and window keeps what was spent and drawn, and who was
+    /// told of its soft limit is told again only if that rises; one that is new counts the leases that are out. A limit below
+    /// what is committed grants nothing more; leases that are out remain until [`Lease::renew`].
+    ///
+    /// The budgets that are new, of which it is not known what was spent before: [`BudgetTree::restore`].
+    pub fn change(
+        &mut self,
+        now: Duration,
+        budgets: impl IntoIterator<Item = Budget>,
+    ) -> Vec<(Scope, Window)> {
+        let mut before = std::mem::take(&mut self.accounts);
+        let mut added = Vec::new();
+        for budget in budgets {
+            let same = before.get_mut(&budget.scope).and_then(|accounts| {
+                let place = accounts.iter().position(|account| account.budget.window == budget.window)?;
+                Some(accounts.swap_remove(place))
+            });
+            let account = match same {
+                Some(account) => Account { budget, ..account },
+                None => {
+                    added.push((budget.scope.clone(), budget.window));
+                    let leased = self.leased_below(&budget.scope);
+                    Account::new(budget, leased)
+                }
+            };
+            let of_scope = self.accounts.entry(account.budget.scope.clone()).or_default();
+            of_scope.push(account);
+        }
+        for account in self.accounts.values_mut().flatten() {
+            account.roll(now);
+            account.has_warned &= account.budget.soft.is_some_and(|soft| account.committed() > soft);
+        }
+        added
+    }
+
+    fn leased_below(&self, scope: &Scope) -> NanoDollars {
+        let below = self.leased.iter().filter(|(path, _)| scope.covers(path));
+        below.fold(NanoDollars::ZERO, |sum, (_, leased)| sum.saturating_add(*leased))
+    }
+
+    fn lease_out(&mut self, tenant: &TenantPath, more: NanoDollars) {
+        let leased = self.leased.get(tenant).copied().unwrap_or(NanoDollars::ZERO).saturating_add(more);
+        if leased == NanoDollars::ZERO {
+            self.leased.remove(tenant);
+        } else {
+            self.leased.insert(tenant.clone(), leased);
+        }
     }
 
     /// Counts what the ledger says was spent below a node in the present window, after a restart. Who was told of a soft limit
@@ -191,6 +254,7 @@ impl BudgetTree {
             account.leased = account.leased.saturating_add(granted);
             warns |= account.warns();
         });
+        self.lease_out(tenant, granted.saturating_sub(demand.from_lease));
         Draw { granted, warns }
     }
 
@@ -264,6 +328,12 @@ impl Lease {
         let is_low = left.saturating_add(left) < self.size;
         let want = self.size.saturating_sub(left.max(NanoDollars::ZERO));
         is_low.then(|| Demand { want, ..self.book(cost) })
+    }
+
+    /// Gives back what is left and asks for a whole lease, because the budgets have changed: what they do not grant now is gone.
+    #[must_use]
+    pub fn renew(&self, cost: NanoDollars) -> Demand {
+        Demand { spent: cost.saturating_sub(self.booked), from_lease: self.drawn, want: self.size }
     }
 
     /// The answer to a demand at this cost.

@@ -132,6 +132,19 @@ impl Spending {
         self.settle(now);
     }
 
+    /// The budgets above the session have changed: its lease is given back and drawn anew, so that a limit that was lowered holds
+    /// at once. If nothing is left the answer in progress is cancelled.
+    pub fn budgets_changed(&mut self) {
+        // A demand that is out is answered first: whoever feeds this reads all outputs before anything else happens.
+        if self.stage == Stage::Closed || self.asked.is_some() {
+            return;
+        }
+        let cost = self.meter.cost();
+        let demand = self.lease.renew(cost);
+        self.asked = Some((cost, demand));
+        self.outputs.push_back(SpendingOutput::Draw(demand));
+    }
+
     /// Time passed.
     pub fn tick(&mut self, now: Duration) {
         self.meter.tick(now);

@@ -108,3 +108,73 @@ fn a_name_without_the_one_above_it_is_no_place() {
     assert!(!Scope { key: Some(KeyId::default()), ..organisation() }.is_a_place());
     assert!(!Scope { agent: Some(AgentId::default()), ..team() }.is_a_place());
 }
+
+/// A session that has drawn its first lease.
+fn session(tree: &mut BudgetTree, size: i64) -> Lease {
+    let mut lease = Lease::new(nano(size));
+    let demand = lease.demand(nano(0)).unwrap();
+    lease.drew(nano(0), demand, tree.draw(NOON, &path(), demand));
+    lease
+}
+
+#[test]
+fn a_lowered_limit_takes_back_what_is_drawn_and_not_spent() {
+    let mut tree = BudgetTree::new([budget(team(), Window::Day, 0, 100)]);
+    let (mut first, mut second) = (session(&mut tree, 40), session(&mut tree, 40));
+    assert_eq!(tree.change(NOON, [budget(team(), Window::Day, 0, 30)]), []);
+    assert_eq!(tree.standing(NOON, &team())[0].2, nano(80), "leases are out until they are renewed");
+    assert_eq!(tree.draw(NOON, &path(), want(10)).granted, nano(0));
+    for (lease, cost) in [(&mut first, 15), (&mut second, 5)] {
+        let demand = lease.renew(nano(cost));
+        lease.drew(nano(cost), demand, tree.draw(NOON, &path(), demand));
+    }
+    assert!(first.is_last() && first.left(nano(15)).is_spent(), "the other's lease was out still");
+    assert!(second.is_last());
+    assert_eq!(second.left(nano(5)), nano(10), "30 less what both have spent");
+    let standing = tree.standing(NOON, &team());
+    assert_eq!((standing[0].1, standing[0].2), (nano(20), nano(10)));
+}
+
+#[test]
+fn a_budget_that_comes_later_counts_the_leases_that_are_out() {
+    let mut tree = BudgetTree::new([]);
+    let lease = session(&mut tree, 40);
+    let other = TenantPath { organisation: OrganisationId::new("other").unwrap(), ..path() };
+    tree.draw(NOON, &other, want(7));
+    let added =
+        tree.change(NOON, [budget(team(), Window::Day, 0, 100), budget(organisation(), Window::Hour, 0, 50)]);
+    assert_eq!(added, [(team(), Window::Day), (organisation(), Window::Hour)]);
+    tree.restore(NOON, &team(), Window::Day, nano(30));
+    assert_eq!(tree.left(NOON, &path()), nano(10));
+    tree.draw(NOON, &path(), lease.give_back(nano(12)));
+    for (scope, spent) in [(team(), 42), (organisation(), 12)] {
+        let standing = tree.standing(NOON, &scope);
+        assert_eq!((standing[0].1, standing[0].2), (nano(spent), nano(0)), "{scope:?}");
+    }
+}
+
+#[test]
+fn a_budget_that_goes_limits_nobody_and_one_that_stays_keeps_what_was_spent() {
+    let both = [budget(team(), Window::Day, 0, 10), budget(organisation(), Window::Month, 0, 100)];
+    let mut tree = BudgetTree::new(both);
+    tree.draw(NOON, &path(), Demand { spent: nano(10), ..want(0) });
+    assert!(!tree.has_left(NOON, &path()));
+    assert_eq!(tree.change(NOON, [budget(organisation(), Window::Month, 0, 60)]), []);
+    assert_eq!(tree.left(NOON, &path()), nano(50));
+    assert_eq!(
+        tree.change(NOON, [budget(organisation(), Window::Day, 0, 60)]),
+        [(organisation(), Window::Day)]
+    );
+    assert_eq!(tree.left(NOON, &path()), nano(60), "another window is another budget");
+}
+
+#[test]
+fn a_soft_limit_that_rises_warns_again() {
+    let mut tree = BudgetTree::new([budget(team(), Window::Day, 10, 1_000)]);
+    assert!(tree.draw(NOON, &path(), want(20)).warns);
+    tree.change(NOON, [budget(team(), Window::Day, 5, 1_000)]);
+    assert!(!tree.draw(NOON, &path(), want(1)).warns);
+    tree.change(NOON, [budget(team(), Window::Day, 50, 1_000)]);
+    assert!(!tree.draw(NOON, &path(), want(1)).warns);
+    assert!(tree.draw(NOON, &path(), want(40)).warns);
+}

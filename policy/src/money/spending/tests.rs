@@ -278,3 +278,28 @@ fn two_hundred_calls_overspend_a_small_budget_by_no_more_than_is_promised() {
         }
     }
 }
+
+#[test]
+fn a_limit_that_is_lowered_during_an_answer_cancels_it_without_waiting_for_the_lease_to_be_used() {
+    let book = PriceBook::built_in().unwrap();
+    let mut tree = tree(NanoDollars::new(400_000_000));
+    let mut spending = Spending::new(START, config(&book, 0), LEASE);
+    let (response, item) = (ResponseId::from("resp_1"), ItemId::from("item_1"));
+    spending.answer_started(START, &response);
+    spending.spoke(START, &response, &item, Duration::from_secs(1), 0);
+    assert!(run(&mut spending, START, &mut tree).is_empty());
+    let scope = Scope { organisation: OrganisationId::default(), team: None, key: None, agent: None };
+    let lower = |hard| Budget { scope: scope.clone(), window: Window::Month, soft: None, hard: Some(hard) };
+    tree.change(START, [lower(NanoDollars::new(200_000_000))]);
+    spending.budgets_changed();
+    assert!(run(&mut spending, START, &mut tree).is_empty(), "there is enough left");
+    tree.change(START, [lower(NanoDollars::new(1))]);
+    spending.budgets_changed();
+    assert_eq!(run(&mut spending, START, &mut tree), [SpendingOutput::Cancel]);
+    spending.answer_done(START, &response, None);
+    assert_eq!(run(&mut spending, START, &mut tree), [SpendingOutput::Close]);
+    let rest = spending.end(START);
+    tree.draw(START, &TenantPath::default(), rest);
+    let standing = tree.standing(START, &scope);
+    assert_eq!((standing[0].1, standing[0].2), (spending.cost(), NanoDollars::ZERO));
+}

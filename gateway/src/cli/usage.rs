@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serde_json::json;
 use voxgate_policy::money::day::UtcDay;
 use voxgate_policy::money::invoice::{self, Booked, Compared, InvoiceLine};
 use voxgate_policy::money::ledger::LedgerError;
 use voxgate_signaling::store::usage::{UsageBy, UsageQuestion, UsageRow, usage_csv};
 use voxgate_signaling::store::{Store, StoreError};
 
-use super::store::StoreArguments;
+use super::store::{StoreArguments, deed};
 use super::{EXIT_CONFIG, complain, say};
 use crate::host::since_unix_epoch;
 
@@ -229,7 +230,11 @@ async fn confirm(store: &Store, provider: &str, compared: &[Compared]) -> Result
         let of_model = |estimate: &invoice::OpenEstimate| *estimate.entry.model == *both.model;
         let estimates: Vec<_> = estimates.into_iter().filter(of_model).collect();
         let entries = invoice::confirm(both, &estimates).map_err(overflow)?;
-        let added = store.add_to_ledger(&entries).await?;
+        let detail = json!({
+            "day": both.day.to_string(), "model": both.model, "billed_nano_dollars": both.billed.get(),
+            "estimates": estimates.len(), "entries": entries.len(),
+        });
+        let added = store.settle_ledger(&deed(), &entries, provider, &detail).await?;
         if let Some(conflict) = added.conflicts.first() {
             tracing::error!(%conflict, "an estimate was confirmed meanwhile");
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::Value;
 use sqlx::AnyConnection;
 use sqlx::Row as _;
 use voxgate_policy::money::budget::Scope;
@@ -13,6 +14,7 @@ use voxgate_protocol::id::SessionId;
 use voxgate_protocol::money::NanoDollars;
 use voxgate_protocol::tenant::{AgentId, KeyId, OrganisationId, TeamId};
 
+use super::audit::Deed;
 use super::{Store, StoreError};
 
 /// Entries read at once.
@@ -43,14 +45,27 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn add_to_ledger(&self, entries: &[Entry]) -> Result<Added, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        let mut added = Added::default();
-        for entry in entries {
-            let text = serde_json::to_string(entry).map_err(|_| DAMAGED)?;
-            if insert(&mut transaction, entry, &text).await? {
-                added.new += 1;
-            } else if known(&mut transaction, entry).await? != *entry {
-                added.conflicts.push(entry.id.clone());
-            }
+        let added = add(&mut transaction, entries).await?;
+        transaction.commit().await?;
+        Ok(added)
+    }
+
+    /// Adds entries that somebody decided on, and tells the audit log of it if any of them is new: neither happens without
+    /// the other.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn settle_ledger(
+        &self,
+        by: &Deed,
+        entries: &[Entry],
+        subject: &str,
+        detail: &Value,
+    ) -> Result<Added, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        let added = add(&mut transaction, entries).await?;
+        if added.new > 0 {
+            super::audit::append(&mut transaction, by, "ledger.confirm", subject, detail).await?;
         }
         transaction.commit().await?;
         Ok(added)
@@ -168,6 +183,19 @@ fn milliseconds(at: Duration) -> i64 {
 }
 
 const DAMAGED: StoreError = StoreError::Damaged { what: "ledger entry" };
+
+async fn add(connection: &mut AnyConnection, entries: &[Entry]) -> Result<Added, StoreError> {
+    let mut added = Added::default();
+    for entry in entries {
+        let text = serde_json::to_string(entry).map_err(|_| DAMAGED)?;
+        if insert(connection, entry, &text).await? {
+            added.new += 1;
+        } else if known(connection, entry).await? != *entry {
+            added.conflicts.push(entry.id.clone());
+        }
+    }
+    Ok(added)
+}
 
 /// Whether the entry is new.
 async fn insert(connection: &mut AnyConnection, entry: &Entry, text: &str) -> Result<bool, StoreError> {

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use serde_json::json;
 use voxgate_policy::money::budget::Scope;
 use voxgate_policy::money::day::Window;
 use voxgate_policy::money::ledger::{Certainty, Entry, EntryId, Quantities, Source, Subject};
@@ -8,13 +9,15 @@ use voxgate_protocol::tenant::{AgentId, KeyId, OrganisationId, TeamId, TenantPat
 use voxgate_protocol::timeline::Hop;
 
 use super::*;
-use crate::store::tests::{TestStore, on_both_stores};
+use crate::store::tests::{TestStore, deed, on_both_stores};
 
 on_both_stores!(
     spending_is_added_up_by_any_names_and_days,
     only_what_is_asked_for_is_added_up,
     a_name_from_outside_is_a_name_and_nothing_else,
     budgets_find_what_was_spent_in_their_window_at_their_level,
+    what_somebody_adds_to_the_ledger_stands_in_the_audit_log_once,
+    entries_the_audit_log_cannot_tell_of_are_not_added,
 );
 
 fn day(text: &str) -> UtcDay {
@@ -173,6 +176,28 @@ async fn budgets_find_what_was_spent_in_their_window_at_their_level(store: TestS
     let until = day("2026-11-21").begins_at() + Duration::from_secs(3_601);
     let found = store.spent_between(&scope("acme"), Duration::ZERO, until).await.unwrap();
     assert_eq!(found, NanoDollars::new(330), "an entry of that very time is not before it");
+}
+
+async fn what_somebody_adds_to_the_ledger_stands_in_the_audit_log_once(store: TestStore) {
+    let detail = json!({ "day": "2026-11-20" });
+    for time in 1..=2 {
+        store.settle_ledger(&deed(time), &ledger(), "openai", &detail).await.unwrap();
+    }
+    store.settle_ledger(&deed(3), &[], "openai", &detail).await.unwrap();
+    assert_eq!(ask(&store, &question("")).await, [" [1307, 10, 131] 1 7"]);
+    let told = store.audit_entries(0, 10).await.unwrap();
+    let told: Vec<_> = told.into_iter().map(|row| row.entry).collect();
+    assert_eq!(told.len(), 1, "what changed nothing is not told");
+    assert_eq!((told[0].actor.as_str(), told[0].at_unix_ms), ("cli", 1));
+    assert_eq!((told[0].action.as_str(), told[0].subject.as_str()), ("ledger.confirm", "openai"));
+    assert_eq!(told[0].detail, detail.to_string());
+    assert_eq!(store.verify_audit(None).await.unwrap().findings, []);
+}
+
+async fn entries_the_audit_log_cannot_tell_of_are_not_added(store: TestStore) {
+    store.tamper("DELETE FROM audit_head").await;
+    store.settle_ledger(&deed(1), &ledger(), "openai", &json!({})).await.unwrap_err();
+    assert_eq!(ask(&store, &question("")).await, [" [0, 0, 0] 0 0"]);
 }
 
 #[test]

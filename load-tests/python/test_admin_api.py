@@ -229,7 +229,7 @@ class Tenant:
         """A path with what is this tenant's."""
         for name, value in {
             "{session}": self.session, "{organisation}": self.organisation, "{team}": self.team,
-            "{key}": self.keys["member"][0], "{approval}": "appr_of_nobody", "{revision}": "1",
+            "{key}": self.keys["member"][0], "{approval}": "appr_of_nobody", "{revision}": "1", "{agent}": "agent-of-nobody",
         }.items():
             path = path.replace(name, value)
         assert "{" not in path, f"no example for {path}: give this test one"
@@ -309,7 +309,7 @@ def test_what_is_not_there_and_what_is_somebody_elses_are_refused_in_the_same_wo
             missing = path
             for name, value in {
                 "{session}": "sess_nothing", "{organisation}": "nothing", "{team}": "nothing", "{key}": "nothing",
-                "{approval}": "nothing", "{revision}": "999999",
+                "{approval}": "nothing", "{revision}": "999999", "{agent}": "nothing",
             }.items():
                 missing = missing.replace(name, value)
             missing = ask(gateway, method, missing, key=key, json=body)

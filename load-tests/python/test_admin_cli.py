@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
+import time
 
 import pytest
 from websockets.sync.client import connect
 
+import test_tools
 from conftest import KEY, TARGET, running_gateway, start_simulator
 
 LIMIT = 30
@@ -61,6 +64,65 @@ def test_tenants_are_made_from_a_terminal(gateway):
     assert voxgate(gateway, "approvals", "list").stdout.split() == [
         "APPROVAL", "TOOL", "RISK", "ARGUMENTS", "LEFT", "WHOSE",
     ]
+
+
+@pytest.fixture(scope="module")
+def gateway_with_tools():
+    with test_tools.gateway_at() as running:
+        yield running
+
+
+def held_call(gateway, key):
+    """The one row of the calls that wait for a person, and the heading above it."""
+    until = time.monotonic() + LIMIT
+    while True:
+        listed = voxgate(gateway, "approvals", "list", key=key)
+        assert listed.returncode == 0, listed.stderr
+        heading, *rows = listed.stdout.splitlines()
+        if rows:
+            row, = rows
+            return heading, row
+        assert time.monotonic() < until, "nothing waits for a person"
+
+
+def test_a_held_call_is_approved_from_a_terminal_and_the_conversation_goes_on(gateway_with_tools):
+    gateway = gateway_with_tools
+    with test_tools.session(gateway) as client:
+        assert client.ask_for("refund") == [] and not client.has_seen_a_call()
+        heading, row = held_call(gateway, test_tools.RED)
+        assert heading.split() == ["APPROVAL", "TOOL", "RISK", "ARGUMENTS", "LEFT", "WHOSE"]
+        name, tool, risk, arguments, left, whose = re.split(" {2,}", row)
+        assert (tool, risk, whose) == ("refund", "dangerous", "acme/red/desk")
+        assert left.endswith("s") and 0 < int(left[:-1]) <= 30
+        # Another team neither sees it nor decides about it.
+        assert len(voxgate(gateway, "approvals", "list", key=test_tools.BLUE).stdout.splitlines()) == 1
+        stranger = voxgate(gateway, "approvals", "approve", name, key=test_tools.BLUE)
+        assert (stranger.returncode, stranger.stdout) == (4, "") and stranger.stderr.endswith("(404)\n"), stranger
+
+        approved = voxgate(gateway, "approvals", "approve", name, key=test_tools.RED)
+        assert (approved.returncode, approved.stdout) == (0, "approved\n"), approved.stderr
+        call = client.wait_for("response.function_call_arguments.done")
+        assert call["arguments"] == arguments
+        assert client.wait_for("response.done")["response"]["status"] == "completed"
+        assert client.give_output(call, "paid")["status"] == "completed"
+        assert len(voxgate(gateway, "approvals", "list", key=test_tools.RED).stdout.splitlines()) == 1
+        again = voxgate(gateway, "approvals", "deny", name, key=test_tools.RED)
+        assert again.returncode == 4 and again.stderr.endswith("(409)\n"), again
+
+
+def test_a_held_call_is_denied_from_a_terminal_and_the_model_is_told(gateway_with_tools):
+    gateway = gateway_with_tools
+    with test_tools.session(gateway) as client:
+        assert client.ask_for("refund") == []
+        # What the caller is told meanwhile.
+        client.wait_for("response.done")
+        _, row = held_call(gateway, test_tools.RED)
+        denied = voxgate(gateway, "approvals", "deny", row.split()[0], key=test_tools.RED)
+        assert (denied.returncode, denied.stdout) == (0, "denied\n"), denied.stderr
+        said = client.wait_for("response.done")["response"]
+        assert (said["status"], said["output"][0]["type"]) == ("completed", "message")
+        assert not client.has_seen_a_call()
+    assert gateway.metric("voxgate_tool_calls_total", outcome="denied") == 1
 
 
 def test_whoever_may_not_or_finds_nobody_is_told_so_in_one_line(gateway):

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import itertools
 import os
 import pathlib
 import re
@@ -16,6 +17,9 @@ from dataclasses import dataclass, field
 import numpy
 import pytest
 import requests
+
+from database_servers import Postgres
+from stores import Postgresql, Sqlite
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
@@ -188,6 +192,23 @@ def gateway():
         running.sim = address
         yield running
     simulator.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """One server for all tests that need no more of it than a database."""
+    with Postgres() as server:
+        server.databases = itertools.count()
+        yield server
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def new_store(request):
+    """Gives the place of a gateway's store, another one each time."""
+    if request.param == "sqlite":
+        return Sqlite
+    server = request.getfixturevalue("postgres")
+    return lambda: Postgresql(server, f"gateway_{next(server.databases)}")
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,10 @@ class Postgres(Server):
              "--no-sync", "--no-instructions", "--pgdata", self.folder / "data"],
             cwd=self.folder, check=True, stdout=subprocess.DEVNULL,
         )
-        self.url = f"postgres://voxgate@localhost/postgres?host={self.folder}"
+        self.url = self.url_of("postgres")
+
+    def url_of(self, database):
+        return f"postgres://voxgate@localhost/{database}?host={self.folder}"
 
     def start(self):
         user = self.user[1:]
@@ -74,13 +77,20 @@ class Postgres(Server):
     def answers(self):
         return self.ask("SELECT 1") is not None
 
-    def ask(self, sql):
+    def ask(self, sql, database="postgres"):
         """The rows as text, or None if there is no answer."""
-        asked = subprocess.run(
-            [self.programs / "psql", "--no-psqlrc", "-h", self.folder, "-U", "voxgate", "-At", "-c", sql, "postgres"],
+        asked = self._psql(sql, database)
+        return asked.stdout.splitlines() if asked.returncode == 0 else None
+
+    def execute(self, sql, database="postgres"):
+        done = self._psql(sql, database)
+        assert done.returncode == 0, done.stderr
+
+    def _psql(self, sql, database):
+        return subprocess.run(
+            [self.programs / "psql", "--no-psqlrc", "-h", self.folder, "-U", "voxgate", "-At", "-c", sql, database],
             capture_output=True, text=True,
         )
-        return asked.stdout.splitlines() if asked.returncode == 0 else None
 
 
 class Redis(Server):

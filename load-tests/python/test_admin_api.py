@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-import subprocess
 import time
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from conftest import HTTP, KEY, ROOT, TARGET, running_gateway, start_simulator
+from conftest import HTTP, KEY, ROOT, running_gateway, start_simulator
+from test_lifecycle import run
 
 LIMIT = 30
 OFFER = ROOT / "media" / "corpus" / "sdp" / "chrome-audio-data.sdp"
@@ -48,9 +48,11 @@ organisations:
 
 
 @pytest.fixture(scope="module")
-def gateway():
+def gateway(new_store):
     simulator, address = start_simulator()
-    with running_gateway(configuration(address)) as running:
+    store = new_store()
+    with running_gateway(configuration(address) + store.config, env=store.env) as running:
+        running.extra["store"] = store
         yield running
     simulator.stop()
 
@@ -157,10 +159,9 @@ def test_an_organisation_is_made_its_key_calls_and_stops_calling_when_it_is_revo
     # Whoever asked too often while the key was not known yet is told to wait.
     assert secrets().status_code in (401, 429)
 
-    verdict = subprocess.run(
-        [TARGET / "voxgate", "audit", "verify", "--data-dir", gateway.data_dir], capture_output=True, text=True
-    )
-    assert verdict.returncode == 0, verdict.stdout
+    store = gateway.extra["store"]
+    code, verdict = run("audit", "verify", *store.arguments(gateway.data_dir), env=store.env)
+    assert code == 0, verdict
     log = admin(gateway, "GET", "/audit?limit=200").text
     assert "key.create" in log and "key.revoke" in log and caller not in log
     assert caller not in gateway.process.output()

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import sqlite3
 import subprocess
 
 import pytest
@@ -191,15 +190,17 @@ def test_only_whoever_runs_the_gateway_may_touch_its_configuration(tmp_path, sim
         assert running(gateway)["revision"]["number"] == 1
 
 
-def test_somebody_who_planned_for_another_revision_changes_nothing(tmp_path, sim):
-    with running_gateway(simulated(sim), env={"SIM_KEY": SECRET}) as gateway:
+def test_somebody_who_planned_for_another_revision_changes_nothing(tmp_path, sim, new_store):
+    store = new_store()
+    config = lambda more="": simulated(sim, more + store.config)
+    with running_gateway(config(), env={"SIM_KEY": SECRET, **store.env}) as gateway:
         stale = running(gateway)["revision"]["hash"]
         apply = lambda text, follows: gateway.ask("POST", "/admin/v1/configuration/apply", json={
             "bundle": {"configuration": text}, "follows": follows})
-        assert apply(simulated(sim, "limits: { sessions: 7 }"), stale).status_code == 200
-        late = apply(simulated(sim, "limits: { sessions: 8 }"), stale)
+        assert apply(config("limits: { sessions: 7 }\n"), stale).status_code == 200
+        late = apply(config("limits: { sessions: 8 }\n"), stale)
         assert (late.status_code, late.json()["error"]["code"]) == (409, "configuration_stale")
-        again = apply(simulated(sim, "limits: { sessions: 7 }"), stale)
+        again = apply(config("limits: { sessions: 7 }\n"), stale)
         assert (again.status_code, again.json()["revision"]["number"]) == (200, 2), "what runs already is no conflict"
         audit = gateway.ask("GET", "/admin/v1/audit").json()["items"]
         applied = [entry for entry in audit if entry["action"] == "configuration.apply"]
@@ -207,11 +208,13 @@ def test_somebody_who_planned_for_another_revision_changes_nothing(tmp_path, sim
         assert applied[0]["actor"] == "default/default/default"
 
 
-def test_a_gateway_starts_with_what_ran_last_if_its_file_is_broken_and_with_what_was_applied_last(tmp_path, sim):
-    data, env = tmp_path / "data", {"SIM_KEY": SECRET}
-    file = simulated(sim, keys())
+def test_a_gateway_starts_with_what_ran_last_if_its_file_is_broken_and_with_what_was_applied_last(
+        tmp_path, sim, new_store):
+    store = new_store()
+    data, env = tmp_path / "data", {"SIM_KEY": SECRET, **store.env}
+    file = simulated(sim, keys() + store.config)
     applied = tmp_path / "applied.yaml"
-    applied.write_text(simulated(sim, keys(", revoked: true")))
+    applied.write_text(simulated(sim, keys(", revoked: true") + store.config))
     gateway = start_gateway(data, file, env=env)
     assert voxgate(gateway, "apply", applied, "--yes")[0] == 0
     ran = running(gateway)["revision"]
@@ -235,13 +238,12 @@ def test_a_gateway_starts_with_what_ran_last_if_its_file_is_broken_and_with_what
     assert gateway.process.stop() == 0
 
     # The file changed and is good: it is newer than what was applied.
-    gateway = start_gateway(data, simulated(sim, "limits: { sessions: 9 }"), env=env)
+    gateway = start_gateway(data, simulated(sim, "limits: { sessions: 9 }\n" + store.config), env=env)
     assert running(gateway)["revision"]["number"] == ran["number"] + 1
     assert gateway.metric("voxgate_config_file_refused") == 0
     output = gateway.process.output()
     assert gateway.process.stop() == 0
-    with sqlite3.connect(data / "voxgate.db") as store:
-        kept = " ".join(row[0] for row in store.execute("SELECT bundle FROM config_revisions"))
+    kept = " ".join(store.column(data, "SELECT bundle FROM config_revisions"))
     assert "SIM_KEY" in kept
     for text in (output, kept, (data / "configuration.json").read_text()):
         assert SECRET not in text and RED not in text

@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from conftest import gateway_config, running_gateway, start_gateway, start_simulator
+from stores import Sqlite
 from webrtc_peer import call
 
 LIMIT = 30
@@ -60,9 +61,11 @@ def speaking_simulator():
 
 
 @contextlib.contextmanager
-def gateway_with_budget(tmp_path, hard, more=""):
+def gateway_with_budget(tmp_path, hard, more="", store=Sqlite()):
     with speaking_simulator() as address:
-        with running_gateway(gateway_config(address) + money(tmp_path, [total(hard)]) + more) as running:
+        config = gateway_config(address) + money(tmp_path, [total(hard)]) + more + store.config
+        with running_gateway(config, env=store.env) as running:
+            running.extra["store"] = store
             yield running
             running.assert_nothing_is_left()
 
@@ -85,8 +88,9 @@ def events_until_closed(socket):
 
 def ledger_of(gateway):
     """What the store holds."""
-    with contextlib.closing(sqlite3.connect(f"file:{gateway.data_dir}/voxgate.db?mode=ro", uri=True)) as database:
-        return [json.loads(entry) for (entry,) in database.execute("SELECT entry FROM ledger_entries ORDER BY id")]
+    store = gateway.extra.get("store", Sqlite())
+    entries = store.column(gateway.data_dir, "SELECT entry FROM ledger_entries ORDER BY id")
+    return [json.loads(entry) for entry in entries]
 
 
 def waiting_in_the_outbox(gateway):
@@ -158,8 +162,8 @@ def test_a_model_without_a_price_is_refused_if_the_configuration_says_so(tmp_pat
         assert gateway.metric("voxgate_budget_actions_total", action="refuse") == 1
 
 
-def test_every_answer_stands_in_the_ledger_with_what_it_cost(tmp_path):
-    with gateway_with_budget(tmp_path, 1_000) as gateway:
+def test_every_answer_stands_in_the_ledger_with_what_it_cost(tmp_path, new_store):
+    with gateway_with_budget(tmp_path, 1_000, store=new_store()) as gateway:
         with open_session(gateway) as socket:
             socket.send(json.dumps({"type": "response.create"}))
             # Gone in the middle of the answer: whoever leaves is billed, a dollar for each second.
@@ -172,11 +176,18 @@ def test_every_answer_stands_in_the_ledger_with_what_it_cost(tmp_path):
         assert {entry["tenant"]["organisation"] for entry in entries} == {"default"}
 
 
-def test_a_gateway_killed_in_the_middle_of_an_answer_bills_it_once_and_remembers_its_budgets(tmp_path):
-    hard = 12
+def test_a_gateway_killed_in_the_middle_of_an_answer_bills_it_once_and_remembers_its_budgets(tmp_path, new_store):
+    hard, store = 12, new_store()
+    budgets = [total(hard), {"window": "hour", "hard": str(hard)}]
     with speaking_simulator() as address:
-        config = gateway_config(address) + money(tmp_path, [total(hard), {"window": "hour", "hard": str(hard)}])
-        gateway = start_gateway(tmp_path / "data", config)
+        config = gateway_config(address) + money(tmp_path, budgets) + store.config
+
+        def start():
+            gateway = start_gateway(tmp_path / "data", config, env=store.env)
+            gateway.extra["store"] = store
+            return gateway
+
+        gateway = start()
         socket = open_session(gateway)
         socket.send(json.dumps({"type": "response.create"}))
         owed = hear(socket, 5)
@@ -186,7 +197,7 @@ def test_a_gateway_killed_in_the_middle_of_an_answer_bills_it_once_and_remembers
         assert spent(kept.values()) >= owed, "what was heard is covered by what reached the disk"
         assert {entry["certainty"] for entry in kept.values()} == {"estimated"}
 
-        gateway = start_gateway(tmp_path / "data", config)
+        gateway = start()
         try:
             assert waiting_in_the_outbox(gateway) == [], "delivered before the first session"
             entries = ledger_of(gateway)

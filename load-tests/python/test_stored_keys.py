@@ -8,37 +8,38 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from conftest import TARGET, Process, gateway_config, running_gateway, start_simulator
+import test_lifecycle
+from conftest import gateway_config, running_gateway, start_simulator
 from webrtc_peer import call
 
 LIMIT = 30
 
 
-def run(*arguments):
-    process = Process(TARGET / "voxgate", *arguments)
-    code = process.child.wait(LIMIT)
-    process.wait_for_end()
-    return code, process.output()
+@pytest.fixture(scope="module")
+def gateway(new_store):
+    simulator, address = start_simulator()
+    store = new_store()
+    with running_gateway(gateway_config(address) + store.config, env=store.env) as gateway:
+        gateway.extra["store"] = store
+        yield gateway
+    simulator.stop()
+
+
+def keys(gateway, task, *arguments):
+    """A command about keys: exit code and output."""
+    store = gateway.extra["store"]
+    return test_lifecycle.run("keys", task, *store.arguments(gateway.data_dir), *arguments, env=store.env)
 
 
 def make_key(gateway, *arguments):
     """The id and the key."""
-    code, output = run("keys", "create", "--data-dir", gateway.data_dir, "--name", "a test", *arguments)
+    code, output = keys(gateway, "create", "--name", "a test", *arguments)
     assert code == 0, output
     return re.search(r"^id +(\S+)", output, re.M).group(1), re.search(r"^key +(\S+)", output, re.M).group(1)
 
 
 def revoke(gateway, key_id):
-    code, output = run("keys", "revoke", "--data-dir", gateway.data_dir, key_id)
-    assert (code, output) == (0, "revoked")
-
-
-@pytest.fixture(scope="module")
-def gateway():
-    simulator, address = start_simulator()
-    with running_gateway(gateway_config(address)) as gateway:
-        yield gateway
-    simulator.stop()
+    assert keys(gateway, "revoke", key_id) == (0, "revoked")
 
 
 def wait_until_it_opens(gateway, key):
@@ -57,12 +58,12 @@ def ask_for_secret(gateway, key):
 def test_a_key_is_shown_once_and_works_within_a_moment(gateway):
     key_id, key = make_key(gateway, "--organisation", "acme", "--team", "red", "--new-team", "--role", "operator")
     wait_until_it_opens(gateway, key)
-    code, listed = run("keys", "list", "--data-dir", gateway.data_dir)
+    code, listed = keys(gateway, "list")
     assert code == 0 and re.search(rf"^{key_id}  acme/red  operator  live +a test$", listed, re.M), listed
     assert key not in listed
     for path in gateway.data_dir.iterdir():
         assert path.is_dir() or key.encode() not in path.read_bytes(), path
-    code, output = run("keys", "create", "--data-dir", gateway.data_dir, "--name", "x", "--team", "nowhere")
+    code, output = keys(gateway, "create", "--name", "x", "--team", "nowhere")
     assert code == 2 and 'there is no team "nowhere"' in output
 
 

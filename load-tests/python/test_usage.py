@@ -3,11 +3,11 @@
 import csv
 import io
 import json
-import sqlite3
 
 import pytest
 
 from conftest import start_gateway
+from stores import literal
 from test_lifecycle import NOWHERE, run
 
 A_DOLLAR = 1_000_000_000
@@ -34,27 +34,37 @@ NO_TOKENS = {kind: 0 for kind in ("input_text", "input_audio", "input_image", "c
 RED, BLUE = ("acme", "red", "web", None), ("acme", "-blue", "web", "clerk")
 
 
+class Ran:
+    """A gateway that has run: its folder and its store."""
+
+    def __init__(self, folder, store):
+        self.folder, self.store = folder, store
+        assert start_gateway(folder, NOWHERE + store.config, env=store.env).process.stop() == 0
+
+    def run(self, command, *arguments):
+        return run(command, *self.store.arguments(self.folder), *arguments, env=self.store.env)
+
+
 @pytest.fixture
-def data(tmp_path):
-    """The data folder of a gateway that has run."""
-    folder = tmp_path / "data"
-    assert start_gateway(folder, NOWHERE).process.stop() == 0
+def data(tmp_path, new_store):
+    """A gateway that has run, with entries in its ledger."""
+    ran = Ran(tmp_path / "data", new_store())
     rows = [
         entry(1, RED, "gpt-realtime", "2026-10-01", "confirmed", 2 * A_DOLLAR),
         entry(2, RED, "gpt-realtime", "2026-10-02", "estimated", A_DOLLAR),
         entry(3, RED, "gpt-realtime", "2026-10-02", "estimated", 2 * A_DOLLAR),
         entry(4, BLUE, '=HYPERLINK("http://x")', "2026-10-02", "confirmed", 5),
     ]
-    with sqlite3.connect(folder / "voxgate.db") as database:
-        database.executemany(f"INSERT INTO ledger_entries VALUES ({','.join('?' * 15)})", rows)
-    return folder
+    values = ", ".join(f"({', '.join(map(literal, row))})" for row in rows)
+    ran.store.execute(ran.folder, f"INSERT INTO ledger_entries VALUES {values}")
+    return ran
 
 
 OCTOBER = ("--from", "2026-10-01", "--to", "2026-10-31")
 
 
 def usage(data, *arguments):
-    code, output = run("usage", "--data-dir", data, *OCTOBER, *arguments)
+    code, output = data.run("usage", *OCTOBER, *arguments)
     assert code == 0, output
     return output
 
@@ -67,7 +77,7 @@ def test_spending_is_shown_by_whatever_is_asked_for(data):
     assert (row["confirmed_nano_dollars"], row["entries"]) == (5, 1)
     table = usage(data, "--by", "day")
     assert "2026-10-02" in table and "3.000000000" in table, table
-    code, output = run("usage", "--data-dir", data, "--by", "wallet")
+    code, output = data.run("usage", "--by", "wallet")
     assert code == 78 and "wallet" in output
 
 
@@ -87,8 +97,8 @@ def test_an_invoice_settles_estimates_and_what_differs_is_listed(data, tmp_path)
                        "2026-10-02,gpt-realtime,audio,2.5\n"
                        "2026-10-02,gpt-realtime,text,0.1\n"
                        "2026-10-02,gpt-other,audio,7\n")
-    reconcile = ("reconcile", "--data-dir", data, "--provider", "openai", "--invoice", invoice)
-    code, output = run(*reconcile)
+    reconcile = ("reconcile", "--provider", "openai", "--invoice", invoice)
+    code, output = data.run(*reconcile)
     assert code == 1
     lines = [line.split() for line in output.splitlines()[1:]]
     assert [(line[0], line[1], line[-1]) for line in lines] == [
@@ -96,22 +106,21 @@ def test_an_invoice_settles_estimates_and_what_differs_is_listed(data, tmp_path)
         ("2026-10-02", "gpt-other", "7.000000000"),
         ("2026-10-02", "gpt-realtime", "-0.400000000"),
     ]
-    code, output = run(*reconcile, "--confirm")
+    code, output = data.run(*reconcile, "--confirm")
     assert code == 1 and "2 estimates confirmed" in output and "gpt-realtime" not in output, output
-    code, output = run(*reconcile, "--confirm")
+    code, output = data.run(*reconcile, "--confirm")
     assert "0 estimates confirmed" in output, "what is confirmed once stays so"
     [row] = json.loads(usage(data, "--only", "model=gpt-realtime", "--format", "json"))
     assert (row["confirmed_nano_dollars"], row["estimated_nano_dollars"]) == (4_600_000_000, 0)
-    with sqlite3.connect(data / "voxgate.db") as database:
-        amounts = [amount for (amount,) in database.execute(
-            "SELECT amount FROM ledger_entries WHERE id LIKE '%invoice%' ORDER BY id")]
-    assert amounts == [-A_DOLLAR, 866_666_666, -2 * A_DOLLAR, 1_733_333_334], "added to, and nothing is changed"
+    settled = data.store.column(
+        data.folder, "SELECT amount FROM ledger_entries WHERE id LIKE '%invoice%' ORDER BY id")
+    assert [int(amount) for amount in settled] == [-A_DOLLAR, 866_666_666, -2 * A_DOLLAR, 1_733_333_334], "added to, and nothing is changed"
 
 
 def test_an_invoice_that_cannot_be_read_changes_nothing(data, tmp_path):
     invoice = tmp_path / "invoice.csv"
     invoice.write_text("day,model,dollars\n2026-10-02,gpt-realtime,3\n2026-10-02,gpt-realtime,much\n")
-    code, output = run("reconcile", "--data-dir", data, "--provider", "openai", "--invoice", invoice, "--confirm")
+    code, output = run("reconcile", "--provider", "openai", "--invoice", invoice, "--confirm")
     assert code == 2 and "line 3" in output
     [row] = json.loads(usage(data, "--format", "json"))
     assert row["estimated_nano_dollars"] == 3 * A_DOLLAR

@@ -6,55 +6,45 @@
 
 mod consultant;
 pub(crate) mod core;
+mod ending;
 mod gate;
 mod guard;
+mod hearing;
+mod opening;
 mod provider;
 mod rotation;
+mod telling;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use voxgate_media::encode::EncoderConfig;
-use voxgate_media::session::{InterruptionRule, Leg, NetworkTimes, SessionError, SessionStats};
-use voxgate_media::turn::Question;
-use voxgate_media::uplink::RtpAudio;
-use voxgate_policy::guardrail::RuleSet;
-use voxgate_policy::key::KeyIndex;
-use voxgate_policy::routing::Target;
-use voxgate_protocol::audio::Pcm;
-use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, FaultOwner};
-use voxgate_protocol::id::{IdSource, SessionId};
-use voxgate_protocol::session::{EndReason, SessionCommand};
-use voxgate_protocol::timeline::TurnTimeline;
-use voxgate_providers::bridge::StampedEvent;
-use voxgate_realtime::{ApiError, ContextItem, SidebandId};
-use voxgate_signaling::host::SessionRequest;
-use voxgate_signaling::live::Presence;
-use voxgate_signaling::permit::Permit;
-use voxgate_signaling::resume::{ResumeTicket, Resumed, UsedToken};
-use voxgate_telemetry::metrics::Metrics;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
+use voxgate_media::session::{Leg, NetworkTimes, SessionStats};
+use voxgate_media::uplink::RtpAudio;
+use voxgate_policy::key::KeyIndex;
+use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent};
+use voxgate_protocol::id::SessionId;
+use voxgate_protocol::session::{EndReason, SessionCommand};
+use voxgate_protocol::timeline::TurnTimeline;
+use voxgate_realtime::{ApiError, SidebandId};
+use voxgate_signaling::live::Presence;
+use voxgate_signaling::permit::Permit;
+use voxgate_signaling::resume::{ResumeTicket, UsedToken};
+use voxgate_telemetry::metrics::Metrics;
 
-use crate::bridges::Connected;
-use crate::end_of_turn::{Ear, Verdict};
-use crate::host::since_unix_epoch;
+use crate::end_of_turn::Ear;
 use crate::limits::{self, Allowance};
-use crate::money::{Account, Act, Money};
-use crate::permissions::Permissions;
-use crate::replay::{Kept, Recorder, ReplayLog};
-use crate::webhook::{Judge, Webhooks};
+use crate::money::{Account, Act};
+use crate::replay::Recorder;
 
 use self::consultant::Consultant;
-use self::core::{CoreConfig, CoreInput, CoreOutput, DialogueCore};
-use self::gate::{Gate, Step as Passed};
-use self::guard::{Guard, Judgement};
-use self::provider::{Provider, Untold};
-use self::rotation::Step;
+use self::core::{CoreInput, CoreOutput, DialogueCore};
+use self::gate::Gate;
+use self::guard::Guard;
+use self::provider::Provider;
 
-/// Events of a provider taken in one go, so that a burst of one call does not hold up the others.
-const EVENTS_AT_ONCE: usize = 64;
+pub(crate) use self::opening::DialogueConfig;
 
 /// What the client's connection has to do.
 #[derive(Debug)]
@@ -71,29 +61,6 @@ pub(crate) enum DialogueOutput {
     Turn(Box<TurnTimeline>),
     /// The session is over; close the connection once everything before is sent.
     Ended(EndReason),
-}
-
-/// What a dialogue is started with.
-pub(crate) struct DialogueConfig {
-    pub(crate) leg: Leg,
-    pub(crate) encoder: EncoderConfig,
-    pub(crate) interruption: Option<InterruptionRule>,
-    pub(crate) expires_at_unix: u64,
-    pub(crate) max_session: Duration,
-    pub(crate) seed: u64,
-    pub(crate) metrics: Arc<Metrics>,
-    /// What may be said.
-    pub(crate) guardrails: Arc<RuleSet>,
-    /// Who else is asked about it.
-    pub(crate) judges: Arc<[Arc<Judge>]>,
-    /// How they are asked.
-    pub(crate) webhooks: Webhooks,
-    /// Which tools may be called.
-    pub(crate) permissions: Permissions,
-    /// Where what happens is written down, if the request lets it.
-    pub(crate) replay: Option<Arc<ReplayLog>>,
-    /// Who is told what it costs; only tests do without.
-    pub(crate) money: Option<Arc<Money>>,
 }
 
 /// A session, its provider and its client protocol.
@@ -127,102 +94,6 @@ pub(crate) struct Dialogue {
 }
 
 impl Dialogue {
-    pub(crate) fn new(
-        request: SessionRequest,
-        mut connected: Connected,
-        config: DialogueConfig,
-    ) -> Result<Self, SessionError> {
-        let SessionRequest {
-            session_id,
-            settings,
-            permit,
-            presence,
-            limits,
-            ticket,
-            resumed,
-            allowed_events,
-            caller,
-            recording,
-            ..
-        } = request;
-        let target = connected.way.current().cloned();
-        if let Some(target) = &target {
-            presence.served_by(&target.provider, target.region.as_deref());
-        }
-        let account = config.money.zip(target.as_ref()).map(|(money, target)| {
-            let now = (Instant::now(), since_unix_epoch());
-            Account::open(money, now, caller.tenancy.clone(), session_id.clone(), target, &settings)
-        });
-        if let Some(target) = &target {
-            tracing::info!(session = %session_id, served_by = target.name(), "a session begins");
-        }
-        let allowance = Allowance::open(limits, Instant::now(), Arc::clone(&config.metrics));
-        let mut seeds = IdSource::new(config.seed);
-        let core_seed = seeds.next_seed();
-        let metrics = Arc::clone(&config.metrics);
-        let ear = connected.ear.take();
-        let ring = Arc::clone(&connected.ring);
-        let mut provider =
-            Provider::new(Instant::now(), connected, settings.clone(), seeds.next_seed(), metrics);
-        let bell = Arc::clone(&ring);
-        let consultant = Consultant::new(config.judges, config.webhooks, session_id.clone(), bell);
-        let owner = (session_id.clone(), caller);
-        let gate_metrics = Arc::clone(&config.metrics);
-        let gate = Gate::new(&config.permissions, owner, ring, gate_metrics, seeds.next_seed());
-        let leg_name = match config.leg {
-            Leg::Rtp => "webrtc",
-            Leg::Pcm => "websocket",
-        };
-        let core_config = CoreConfig {
-            session_id: session_id.clone(),
-            settings,
-            traits: provider.traits(),
-            leg: config.leg,
-            encoder: config.encoder,
-            interruption: config.interruption,
-            listening: ear.as_ref().map(Ear::rule),
-            expires_at_unix: config.expires_at_unix,
-            max_session: config.max_session,
-            allowed_events,
-            seed: core_seed,
-        };
-        let mut core = DialogueCore::new(core_config.clone())?;
-        let (parked, used_token) = resumed.and_then(Resumed::go_on).unzip();
-        let recorder = config.replay.zip(recording).map(|(log, recording)| {
-            let kept = Kept { audio: recording.audio, words: !config.guardrails.masks() };
-            log.record(&core_config, parked.as_ref(), kept)
-        });
-        let guard = Guard::new(config.guardrails);
-        if let Some(parked) = parked {
-            core = core.resume(parked);
-            provider.restore(masked(&guard, core.context()));
-        }
-        config.metrics.sessions.inc();
-        config.metrics.sessions_started.with_label_values(&[leg_name]).inc();
-        Ok(Self {
-            core,
-            guard,
-            consultant,
-            gate,
-            waiting: VecDeque::new(),
-            recorder,
-            account,
-            allowance,
-            session_id,
-            leg: config.leg,
-            provider,
-            ear,
-            metrics: config.metrics,
-            has_more_events: false,
-            counted: SessionStats::default(),
-            permit,
-            presence,
-            ticket,
-            used_token,
-            client_heard_at: Instant::now(),
-        })
-    }
-
     /// The client's message channel is open.
     pub(crate) fn open(&mut self, now: Instant) {
         self.used_token = None;
@@ -267,92 +138,6 @@ impl Dialogue {
         self.take(now, CoreInput::Rtp(packet));
     }
 
-    /// The bridge has something to say.
-    pub(crate) fn handle_bridge(&mut self, now: Instant) {
-        if self.ticket.as_ref().is_some_and(ResumeTicket::is_wanted) {
-            // The client goes on elsewhere: it has noticed the loss first.
-            self.end(now, EndReason::ClientLost);
-        }
-        if self.presence.is_told_to_end() {
-            self.end(now, EndReason::EndedByOperator);
-        }
-        self.has_more_events = false;
-        self.allowance.hear_answers(now);
-        self.provider.answered();
-        self.hear_verdicts(now);
-        self.look_at_held_calls(now);
-        self.hear_judges(now);
-        for _ in 0..EVENTS_AT_ONCE {
-            let Some(StampedEvent { at, event }) = self.provider.hear(now) else { return };
-            let judgement = self.guard.hear(&event);
-            self.obey(now, at, judgement);
-            self.consultant.hear(&event);
-            if let Some(account) = &mut self.account {
-                account.heard(now, &event);
-            }
-            self.allowance.heard(now, &event);
-            self.gate.hear(now, event);
-            self.pass_gate(now, at);
-        }
-        self.has_more_events = true;
-    }
-
-    fn hear_verdicts(&mut self, now: Instant) {
-        while let Some(Verdict { question, probability }) = self.ear.as_mut().and_then(Ear::hear) {
-            self.take(now, CoreInput::TurnJudged { question, probability });
-        }
-    }
-
-    /// Takes what the gate lets through.
-    fn pass_gate(&mut self, now: Instant, at: Instant) {
-        while let Some(step) = self.gate.poll_step() {
-            let event = match step {
-                Passed::Command(command) => {
-                    self.take(now, CoreInput::Command(command));
-                    continue;
-                }
-                Passed::Event(event) => event,
-            };
-            let begun = match &event {
-                BridgeEvent::ResponseStarted { response_id } => Some(response_id.clone()),
-                _ => None,
-            };
-            self.take(now, CoreInput::Bridge { at, event });
-            if let Some(response_id) = begun.filter(|response_id| self.core.is_beside(response_id)) {
-                self.gate.note_beside(&response_id);
-            }
-        }
-    }
-
-    fn hear_judges(&mut self, now: Instant) {
-        while let Some(heard) = self.consultant.poll() {
-            let judgement = self.guard.heed(&heard);
-            self.obey(now, now, judgement);
-        }
-    }
-
-    fn look_at_held_calls(&mut self, now: Instant) {
-        self.gate.look(now);
-        self.pass_gate(now, now);
-    }
-
-    /// Gives the client what a person approved, once that disturbs no answer. True if there was something.
-    fn release(&mut self, now: Instant) -> bool {
-        if !self.gate.has_approved() || !self.core.is_free() {
-            return false;
-        }
-        self.gate.release(now);
-        self.pass_gate(now, now);
-        true
-    }
-
-    fn judge_turn(&mut self, now: Instant, question: Question, speech: Pcm) {
-        let is_asked = self.ear.as_ref().is_some_and(|ear| ear.ask(now, question, speech));
-        if !is_asked {
-            self.take(now, CoreInput::TurnJudged { question, probability: None });
-        }
-    }
-
     /// Time passed.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         if self.has_more_events {
@@ -379,15 +164,6 @@ impl Dialogue {
     /// The client gave a sign of life.
     pub(crate) const fn note_client(&mut self, heard_at: Instant) {
         self.client_heard_at = heard_at;
-    }
-
-    /// Ends the session. What a lost client cannot have heard is cut from its conversation first.
-    pub(crate) fn end(&mut self, now: Instant, reason: EndReason) {
-        if reason == EndReason::ClientLost && self.ended().is_none() {
-            let silent_for = now.saturating_duration_since(self.client_heard_at);
-            self.take(now, CoreInput::Command(SessionCommand::LoseClient { silent_for }));
-        }
-        self.take(now, CoreInput::End(reason));
     }
 
     /// Whose session it is.
@@ -469,20 +245,6 @@ impl Dialogue {
         true
     }
 
-    /// What is left of a session whose client was lost waits for it; any other end ends the conversation. A client that
-    /// wanted to come back and did not reach this session tries again with the token it has.
-    fn leave(&mut self, now: Instant) {
-        let ticket = self.ticket.take();
-        let used = self.used_token.take().filter(|_| self.ended() != Some(EndReason::HungUp));
-        if let Some(used) = used {
-            return used.put_back(self.core.park());
-        }
-        let Some(ticket) = ticket else { return };
-        if self.ended() == Some(EndReason::ClientLost) {
-            ticket.park(now, self.core.park());
-        }
-    }
-
     fn take_output(
         &mut self,
         now: Instant,
@@ -507,105 +269,6 @@ impl Dialogue {
             }
             CoreOutput::Ended(reason) => outputs.push(DialogueOutput::Ended(reason)),
         }
-    }
-
-    /// Does what the rules ask for.
-    fn obey(&mut self, now: Instant, arrived: Instant, judgement: Judgement) {
-        for note in &judgement.notes {
-            self.metrics.guardrail_matched(&note.rule, note.direction, note.act);
-            tracing::info!(
-                rule = note.rule,
-                direction = note.direction,
-                act = note.act,
-                "a guardrail matched"
-            );
-        }
-        if let Some(command) = judgement.command {
-            self.take(now, CoreInput::Command(command));
-            Metrics::observe(&self.metrics.guardrail_stop_seconds, arrived.elapsed());
-        }
-        if let Some(reason) = judgement.end {
-            self.end(now, reason);
-        }
-    }
-
-    fn tell_provider(&mut self, now: Instant, arrived: Option<Instant>, command: BridgeCommand) {
-        if let Some(fault) = self.allowance.refuses(now, &command) {
-            return self.tell_core(now, BridgeEvent::Fault(fault));
-        }
-        let judgement = self.guard.read(&command);
-        self.consultant.read(&command);
-        let command = self.guard.mask(command);
-        if let Some(account) = &mut self.account {
-            account.told(now, &command);
-        }
-        let is_audio = matches!(command, BridgeCommand::Audio(_));
-        match self.provider.tell(now, command) {
-            Ok(()) => {}
-            // What the pump said last is in the queue; behind it lies the news of its end, which rings no bell.
-            Err(Untold::Gone) => {
-                self.has_more_events = true;
-                return;
-            }
-            Err(Untold::Full) => {
-                self.metrics.provider_fault(FaultOwner::Gateway);
-                if !is_audio {
-                    // The client would wait for the answer to this command for ever.
-                    self.tell_core(now, BridgeEvent::Fault(provider::takes_nothing()));
-                }
-                return;
-            }
-        }
-        if let (true, Some(arrived)) = (is_audio, arrived) {
-            Metrics::observe(&self.metrics.ingress_seconds, arrived.elapsed());
-        }
-        self.obey(now, now, judgement);
-    }
-
-    /// Looks after the connections to the provider, now that every command was told. True if the core was told
-    /// something about it.
-    fn rotate(&mut self, now: Instant) -> bool {
-        let mut has_told = false;
-        if self.ended().is_some() {
-            return false;
-        }
-        while let Some(step) = self.provider.step(now) {
-            let news = match step {
-                Step::Open => {
-                    self.provider.open_next(now);
-                    None
-                }
-                Step::Overdue(_) => None,
-                Step::Move(reason) => {
-                    // What the new connection says from now on may have rung before it was listened to.
-                    self.has_more_events = true;
-                    let mut context = self.core.context();
-                    context.extend(self.gate.context());
-                    let context = masked(&self.guard, context);
-                    let moved = self.provider.move_over(now, reason, context);
-                    if let Some(target) = &moved.target {
-                        self.presence.served_by(&target.provider, target.region.as_deref());
-                    }
-                    if let (Some(account), Some(target)) = (&mut self.account, &moved.target) {
-                        account.moved(now, target, self.provider.settings());
-                    }
-                    moved.fault
-                }
-                Step::End(reason, event) => {
-                    self.provider.gave_up(reason, &event);
-                    Some(*event)
-                }
-            };
-            if let Some(event) = news {
-                self.tell_core(now, event);
-                has_told = true;
-            }
-        }
-        self.has_more_events |= self.provider.has_heard();
-        if self.provider.has_cut() {
-            self.provider.recut(&masked(&self.guard, self.core.context()));
-        }
-        has_told
     }
 
     /// Everything that happens goes this way, so that a log has all of it.
@@ -654,27 +317,6 @@ impl Dialogue {
         }
         metrics.playout_underruns.inc_by(stats.underruns - self.counted.underruns);
         self.counted = stats;
-    }
-}
-
-/// What a new connection is told of a conversation, without what a rule hides.
-fn masked(guard: &Guard, mut context: Vec<ContextItem>) -> Vec<ContextItem> {
-    context.iter_mut().filter_map(|entry| entry.item.as_mut()).for_each(|item| guard.mask_item(item));
-    context
-}
-
-impl Drop for Dialogue {
-    fn drop(&mut self) {
-        let now = Instant::now();
-        self.leave(now);
-        let reason = self.ended().unwrap_or(EndReason::ClientLost);
-        if let Some(cost) = self.account.as_mut().and_then(|account| account.close(now)) {
-            let served_by = self.provider.target().map(Target::name);
-            let reason = reason.as_str();
-            tracing::info!(session = %self.session_id, %cost, reason, served_by, "a session ended");
-        }
-        self.metrics.sessions.dec();
-        self.metrics.session_ended(reason);
     }
 }
 

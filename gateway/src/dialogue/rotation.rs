@@ -7,14 +7,17 @@
 
 use std::time::{Duration, Instant};
 
-use voxgate_policy::routing::{Remedy, Switching};
-use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, BridgeTraits, Fault, FaultOwner, ResponseStatus};
+use voxgate_policy::routing::Switching;
+use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, BridgeTraits, Fault, ResponseStatus};
 use voxgate_protocol::id::ItemId;
 use voxgate_protocol::settings::SessionSettings;
 use voxgate_realtime::ContextItem;
 
+mod allowance;
 mod memory;
+mod overdue;
 mod pause;
+mod reason;
 mod silence;
 #[cfg(test)]
 mod switching_tests;
@@ -23,17 +26,14 @@ mod tail;
 mod tests;
 mod turns;
 
+use allowance::Allowance;
 use memory::Memory;
+pub(crate) use overdue::Overdue;
 use pause::Pause;
+pub(crate) use reason::Reason;
 use silence::Silence;
 use tail::Tail;
 use turns::Turns;
-
-/// Connections that may be opened in a row.
-const MOST_IN_A_ROW: u32 = 3;
-
-/// Time after which one more may be opened.
-const ONE_MORE_AFTER: Duration = Duration::from_secs(10);
 
 /// Longest time a caller waits for a provider that has gone.
 const LONGEST_OUTAGE: Duration = Duration::from_secs(15);
@@ -46,83 +46,6 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The same while the old connection still serves.
 const CALM_RETRY_AFTER: Duration = Duration::from_secs(30);
-
-/// Why a conversation moves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
-    /// The connection reached the configured age.
-    Age,
-    /// The provider ended the session at its limit.
-    Expired,
-    /// The provider closed the connection in order.
-    Closed,
-    /// The connection broke.
-    Lost,
-    /// The provider said nothing for longer than it may.
-    Stalled,
-    /// An answer was owed, nothing of it came, and another target could give one.
-    Silent,
-    /// The first connection did not come about, and another target could make one.
-    Setup,
-    /// The provider refused what another target may grant.
-    Refused,
-    /// A better target is well again.
-    Better,
-}
-
-impl Reason {
-    /// The label of the metric.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Age => "age",
-            Self::Expired => "expired",
-            Self::Closed => "closed",
-            Self::Lost => "lost",
-            Self::Stalled => "stalled",
-            Self::Silent => "silent",
-            Self::Setup => "setup",
-            Self::Refused => "refused",
-            Self::Better => "better",
-        }
-    }
-
-    /// Whether the end of a connection is one that a new connection mends. A provider that refuses would do the same
-    /// again; another one may not.
-    fn of(event: &BridgeEvent, has_other: bool) -> Option<Self> {
-        match event {
-            BridgeEvent::Closed { .. } => Some(Self::Closed),
-            BridgeEvent::Fault(fault) if fault.is_final => Self::of_fault(fault).or_else(|| {
-                let helps = Remedy::of(fault, has_other) == Remedy::Switch;
-                helps.then_some(Self::Refused)
-            }),
-            _ => None,
-        }
-    }
-
-    fn of_fault(fault: &Fault) -> Option<Self> {
-        if fault.owner != FaultOwner::Provider {
-            return None;
-        }
-        match fault.code.as_str() {
-            "session_expired" => Some(Self::Expired),
-            "provider_closed" => Some(Self::Closed),
-            "provider_disconnected" => Some(Self::Lost),
-            "provider_stalled" | "provider_unreachable" => Some(Self::Stalled),
-            _ => None,
-        }
-    }
-}
-
-/// Who takes longer than it should, if another target could serve instead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Overdue {
-    /// The first connection, to begin.
-    Connection,
-    /// The next connection, to begin, while the caller waits.
-    Standby,
-    /// An answer that is owed.
-    Answer,
-}
 
 /// What the shell has to do next.
 #[derive(Debug, PartialEq)]
@@ -212,7 +135,7 @@ impl Rotation {
             outage: None,
             standby: None,
             retry_at: now,
-            allowance: Allowance { left: MOST_IN_A_ROW, since: now },
+            allowance: Allowance::full(now),
             pause: Pause::new(traits, &settings),
             tail: Tail::new(traits.turn_owner, &settings),
             settings,
@@ -456,56 +379,6 @@ impl Rotation {
         Step::Open
     }
 
-    /// When whose patience ends that another target could spare.
-    fn next_overdue(&self) -> Option<(Instant, Overdue)> {
-        if self.outage.is_some() {
-            let waiting = self.standby.as_ref().filter(|standby| !standby.is_ready)?;
-            return Some((waiting.overdue_at?, Overdue::Standby));
-        }
-        let first = self.overdue_at.map(|at| (at, Overdue::Connection));
-        let answer = self.silence.as_ref().filter(|_| self.is_ready).and_then(Silence::due_at);
-        first.or_else(|| Some((answer?, Overdue::Answer)))
-    }
-
-    /// What [`Step::Overdue`] asked: whether another target could serve. Gives what the session has to be told.
-    pub(crate) fn overdue(&mut self, now: Instant, overdue: Overdue, has_other: bool) -> Vec<BridgeEvent> {
-        self.has_other = has_other;
-        let may_open = self.standby.is_some() || self.allowance.is_left(now);
-        if !has_other || !may_open {
-            // Nobody is better; it is waited for as if there were no other target.
-            match overdue {
-                Overdue::Connection => self.overdue_at = None,
-                Overdue::Standby => {
-                    if let Some(standby) = &mut self.standby {
-                        standby.overdue_at = None;
-                    }
-                }
-                Overdue::Answer => {
-                    if let Some(silence) = &mut self.silence {
-                        silence.forget();
-                    }
-                }
-            }
-            return Vec::new();
-        }
-        match overdue {
-            Overdue::Connection => self.lose(now, Reason::Setup, late("provider_connect_timeout")),
-            Overdue::Answer => self.lose(now, Reason::Silent, late("provider_silent")),
-            Overdue::Standby => {
-                self.lose_standby(now, late("provider_connect_timeout"), true);
-                Vec::new()
-            }
-        }
-    }
-
-    /// When an outage is not to be mended any more.
-    fn gives_up_at(&self, outage: &Outage) -> Instant {
-        match self.switching.filter(|_| outage.reason == Reason::Setup) {
-            Some(rule) => self.opened_at + rule.budget,
-            None => outage.since + LONGEST_OUTAGE,
-        }
-    }
-
     fn give_up(&mut self) -> Option<Step> {
         let outage = self.outage.take()?;
         self.standby = None;
@@ -577,52 +450,5 @@ impl Rotation {
             (None, None) => None,
         };
         [next, self.next_overdue().map(|(at, _)| at)].into_iter().flatten().min()
-    }
-}
-
-/// What an answer or an attempt is told to have failed with that took too long.
-fn late(code: &str) -> BridgeEvent {
-    BridgeEvent::Fault(Fault {
-        owner: FaultOwner::Provider,
-        code: code.to_owned(),
-        message: "The provider took too long.".to_owned(),
-        may_retry: true,
-        may_switch: true,
-        is_final: true,
-    })
-}
-
-/// How many connections may still be opened: a few in a row, then one now and then.
-#[derive(Debug)]
-struct Allowance {
-    left: u32,
-    since: Instant,
-}
-
-impl Allowance {
-    fn refill(&mut self, now: Instant) {
-        while self.left < MOST_IN_A_ROW && now >= self.since + ONE_MORE_AFTER {
-            self.left += 1;
-            self.since += ONE_MORE_AFTER;
-        }
-        if self.left == MOST_IN_A_ROW {
-            self.since = now;
-        }
-    }
-
-    fn is_left(&mut self, now: Instant) -> bool {
-        self.refill(now);
-        self.left > 0
-    }
-
-    fn take(&mut self, now: Instant) -> bool {
-        let is_left = self.is_left(now);
-        self.left = self.left.saturating_sub(1);
-        is_left
-    }
-
-    /// When the next may be opened; in the past if one may now.
-    fn next_at(&self) -> Instant {
-        if self.left > 0 { self.since } else { self.since + ONE_MORE_AFTER }
     }
 }

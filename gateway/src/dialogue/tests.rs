@@ -1,5 +1,7 @@
 use std::sync::Arc;
+use std::time::Duration;
 
+use voxgate_media::encode::EncoderConfig;
 use voxgate_policy::admission::{Admission, SessionLimits};
 use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::decision::Obligations;
@@ -12,15 +14,15 @@ use voxgate_protocol::id::SessionId;
 use voxgate_protocol::settings::SessionSettings;
 use voxgate_protocol::tenant::TenantPath;
 use voxgate_providers::bridge::{BridgeEnds, COMMAND_CAPACITY, bridge};
-use voxgate_signaling::host::Recording;
+use voxgate_signaling::host::{Recording, SessionRequest};
 use voxgate_signaling::limits::desk::LimitLease;
 use voxgate_signaling::live::{LiveSessions, SessionFacts};
 use voxgate_signaling::permit::Places;
 
 use super::*;
-use crate::bridges::{LastTurn, Line, Ringer};
+use crate::bridges::{Connected, LastTurn, Line, Ringer};
 use crate::permissions::Permissions;
-use crate::replay::Retention;
+use crate::replay::{ReplayLog, Retention};
 use crate::routing::Way;
 use crate::webhook::Webhooks;
 

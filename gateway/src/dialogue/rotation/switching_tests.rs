@@ -1,7 +1,7 @@
 //! Sessions with several targets.
 
 use voxgate_protocol::audio::{Pcm, SampleRate};
-use voxgate_protocol::bridge::{OutputPart, TurnOwner};
+use voxgate_protocol::bridge::{FaultOwner, OutputPart, TurnOwner};
 
 use super::*;
 

@@ -1,5 +1,5 @@
 use voxgate_protocol::audio::{Pcm, SampleRate};
-use voxgate_protocol::bridge::{OutputPart, TurnOwner};
+use voxgate_protocol::bridge::{FaultOwner, OutputPart, TurnOwner};
 use voxgate_protocol::conversation::{Content, InputItem, Item, ItemKind, ItemStatus, Position, Role};
 use voxgate_protocol::id::ResponseId;
 use voxgate_protocol::settings::{ResponseOptions, ServerVad, Transcription, TurnDetection};

@@ -1,0 +1,49 @@
+//! How a session ends, and what is left of it for a client that comes back.
+
+use std::time::Instant;
+
+use voxgate_policy::routing::Target;
+use voxgate_protocol::session::{EndReason, SessionCommand};
+
+use super::Dialogue;
+use super::core::CoreInput;
+
+impl Dialogue {
+    /// Ends the session. What a lost client cannot have heard is cut from its conversation first.
+    pub(crate) fn end(&mut self, now: Instant, reason: EndReason) {
+        if reason == EndReason::ClientLost && self.ended().is_none() {
+            let silent_for = now.saturating_duration_since(self.client_heard_at);
+            self.take(now, CoreInput::Command(SessionCommand::LoseClient { silent_for }));
+        }
+        self.take(now, CoreInput::End(reason));
+    }
+
+    /// What is left of a session whose client was lost waits for it; any other end ends the conversation. A client that
+    /// wanted to come back and did not reach this session tries again with the token it has.
+    pub(super) fn leave(&mut self, now: Instant) {
+        let ticket = self.ticket.take();
+        let used = self.used_token.take().filter(|_| self.ended() != Some(EndReason::HungUp));
+        if let Some(used) = used {
+            return used.put_back(self.core.park());
+        }
+        let Some(ticket) = ticket else { return };
+        if self.ended() == Some(EndReason::ClientLost) {
+            ticket.park(now, self.core.park());
+        }
+    }
+}
+
+impl Drop for Dialogue {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        self.leave(now);
+        let reason = self.ended().unwrap_or(EndReason::ClientLost);
+        if let Some(cost) = self.account.as_mut().and_then(|account| account.close(now)) {
+            let served_by = self.provider.target().map(Target::name);
+            let reason = reason.as_str();
+            tracing::info!(session = %self.session_id, %cost, reason, served_by, "a session ended");
+        }
+        self.metrics.sessions.dec();
+        self.metrics.session_ended(reason);
+    }
+}

@@ -1,0 +1,151 @@
+//! How a session begins: what a request asks for becomes its parts.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use voxgate_media::encode::EncoderConfig;
+use voxgate_media::session::{InterruptionRule, Leg, SessionError, SessionStats};
+use voxgate_policy::guardrail::RuleSet;
+use voxgate_protocol::id::IdSource;
+use voxgate_signaling::host::SessionRequest;
+use voxgate_signaling::resume::Resumed;
+use voxgate_telemetry::metrics::Metrics;
+
+use crate::bridges::Connected;
+use crate::end_of_turn::Ear;
+use crate::host::since_unix_epoch;
+use crate::limits::Allowance;
+use crate::money::{Account, Money};
+use crate::permissions::Permissions;
+use crate::replay::{Kept, ReplayLog};
+use crate::webhook::{Judge, Webhooks};
+
+use super::Dialogue;
+use super::consultant::Consultant;
+use super::core::{CoreConfig, DialogueCore};
+use super::gate::Gate;
+use super::guard::Guard;
+use super::provider::Provider;
+use super::telling::masked;
+
+/// What a dialogue is started with.
+pub(crate) struct DialogueConfig {
+    pub(crate) leg: Leg,
+    pub(crate) encoder: EncoderConfig,
+    pub(crate) interruption: Option<InterruptionRule>,
+    pub(crate) expires_at_unix: u64,
+    pub(crate) max_session: Duration,
+    pub(crate) seed: u64,
+    pub(crate) metrics: Arc<Metrics>,
+    /// What may be said.
+    pub(crate) guardrails: Arc<RuleSet>,
+    /// Who else is asked about it.
+    pub(crate) judges: Arc<[Arc<Judge>]>,
+    /// How they are asked.
+    pub(crate) webhooks: Webhooks,
+    /// Which tools may be called.
+    pub(crate) permissions: Permissions,
+    /// Where what happens is written down, if the request lets it.
+    pub(crate) replay: Option<Arc<ReplayLog>>,
+    /// Who is told what it costs; only tests do without.
+    pub(crate) money: Option<Arc<Money>>,
+}
+
+impl Dialogue {
+    pub(crate) fn new(
+        request: SessionRequest,
+        mut connected: Connected,
+        config: DialogueConfig,
+    ) -> Result<Self, SessionError> {
+        let SessionRequest {
+            session_id,
+            settings,
+            permit,
+            presence,
+            limits,
+            ticket,
+            resumed,
+            allowed_events,
+            caller,
+            recording,
+            ..
+        } = request;
+        let target = connected.way.current().cloned();
+        if let Some(target) = &target {
+            presence.served_by(&target.provider, target.region.as_deref());
+        }
+        let account = config.money.zip(target.as_ref()).map(|(money, target)| {
+            let now = (Instant::now(), since_unix_epoch());
+            Account::open(money, now, caller.tenancy.clone(), session_id.clone(), target, &settings)
+        });
+        if let Some(target) = &target {
+            tracing::info!(session = %session_id, served_by = target.name(), "a session begins");
+        }
+        let allowance = Allowance::open(limits, Instant::now(), Arc::clone(&config.metrics));
+        let mut seeds = IdSource::new(config.seed);
+        let core_seed = seeds.next_seed();
+        let metrics = Arc::clone(&config.metrics);
+        let ear = connected.ear.take();
+        let ring = Arc::clone(&connected.ring);
+        let mut provider =
+            Provider::new(Instant::now(), connected, settings.clone(), seeds.next_seed(), metrics);
+        let bell = Arc::clone(&ring);
+        let consultant = Consultant::new(config.judges, config.webhooks, session_id.clone(), bell);
+        let owner = (session_id.clone(), caller);
+        let gate_metrics = Arc::clone(&config.metrics);
+        let gate = Gate::new(&config.permissions, owner, ring, gate_metrics, seeds.next_seed());
+        let leg_name = match config.leg {
+            Leg::Rtp => "webrtc",
+            Leg::Pcm => "websocket",
+        };
+        let core_config = CoreConfig {
+            session_id: session_id.clone(),
+            settings,
+            traits: provider.traits(),
+            leg: config.leg,
+            encoder: config.encoder,
+            interruption: config.interruption,
+            listening: ear.as_ref().map(Ear::rule),
+            expires_at_unix: config.expires_at_unix,
+            max_session: config.max_session,
+            allowed_events,
+            seed: core_seed,
+        };
+        let mut core = DialogueCore::new(core_config.clone())?;
+        let (parked, used_token) = resumed.and_then(Resumed::go_on).unzip();
+        let recorder = config.replay.zip(recording).map(|(log, recording)| {
+            let kept = Kept { audio: recording.audio, words: !config.guardrails.masks() };
+            log.record(&core_config, parked.as_ref(), kept)
+        });
+        let guard = Guard::new(config.guardrails);
+        if let Some(parked) = parked {
+            core = core.resume(parked);
+            provider.restore(masked(&guard, core.context()));
+        }
+        config.metrics.sessions.inc();
+        config.metrics.sessions_started.with_label_values(&[leg_name]).inc();
+        Ok(Self {
+            core,
+            guard,
+            consultant,
+            gate,
+            waiting: VecDeque::new(),
+            recorder,
+            account,
+            allowance,
+            session_id,
+            leg: config.leg,
+            provider,
+            ear,
+            metrics: config.metrics,
+            has_more_events: false,
+            counted: SessionStats::default(),
+            permit,
+            presence,
+            ticket,
+            used_token,
+            client_heard_at: Instant::now(),
+        })
+    }
+}

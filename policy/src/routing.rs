@@ -198,14 +198,14 @@ impl RouteTable {
         Self { routes }
     }
 
-    /// The route for a model name.
+    /// The route for a model name. No model has a control character in its name: ledgers and terminals would trip over it.
     ///
     /// # Errors
     /// [`RoutingError::UnknownModel`] if no pattern matches.
     pub fn resolve(&self, model: &str) -> Result<&Route, RoutingError> {
         self.routes
             .iter()
-            .find(|route| route.pattern.matches(model))
+            .find(|route| route.pattern.matches(model) && !model.contains(char::is_control))
             .ok_or_else(|| RoutingError::UnknownModel { model: model.to_owned() })
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use voxgate_protocol::id::{ItemId, ResponseId, SessionId};
 use voxgate_protocol::money::NanoDollars;
@@ -69,7 +70,11 @@ pub struct EntryId {
     pub sequence: u32,
 }
 
-/// One text that names the entry in a table.
+/// The longest id of a provider that stands in the name of an entry as it is, in bytes: a database's index takes no long keys.
+const LONGEST_ID: usize = 512;
+
+/// One text that names the entry in a table, and that every database takes as a key. The ids of subjects come from providers: of
+/// one that is too long or holds a control character, its hash stands here.
 impl fmt::Display for EntryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, name) = match &self.subject {
@@ -77,7 +82,14 @@ impl fmt::Display for EntryId {
             Subject::Recognition(id) => ("recognition", id.as_str()),
             Subject::Connection => ("connection", ""),
         };
-        write!(f, "{}/{kind}:{name}/{}/{}", self.session, self.source.as_str(), self.sequence)
+        write!(f, "{}/{kind}:", self.session)?;
+        if name.len() > LONGEST_ID || name.contains(char::is_control) {
+            f.write_str("sha256:")?;
+            Sha256::digest(name.as_bytes()).iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        } else {
+            f.write_str(name)?;
+        }
+        write!(f, "/{}/{}", self.source.as_str(), self.sequence)
     }
 }
 

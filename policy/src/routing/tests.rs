@@ -58,6 +58,14 @@ fn a_model_without_a_route_is_refused_by_name() {
 }
 
 #[test]
+fn no_pattern_serves_a_name_with_control_characters() {
+    let table = RouteTable::new(vec![route("*", "local"), route("gpt-*", "openai")]);
+    for name in ["gpt-\0", "m\u{1b}[2J", "\n"] {
+        assert!(table.resolve(name).is_err(), "{name:?}");
+    }
+}
+
+#[test]
 fn a_star_may_only_stand_at_the_end() {
     for wrong in ["", "g*t", "**", "*x"] {
         assert!(ModelPattern::parse(wrong).is_err(), "{wrong}");

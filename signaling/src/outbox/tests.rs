@@ -22,6 +22,7 @@ const FIRST: &str = "VOXGATE_TEST_OUTBOX_FIRST";
 on_both_stores!(
     what_was_appended_arrives_once_and_is_forgotten,
     another_entry_of_a_known_name_is_reported_and_stops_nothing,
+    names_from_outside_that_no_database_would_take_hold_up_nothing,
     a_process_killed_at_any_moment_loses_nothing_and_bills_nothing_twice,
 );
 
@@ -67,6 +68,29 @@ async fn everything(store: &Store) -> Vec<Entry> {
         }
         all.extend(page);
     }
+}
+
+async fn names_from_outside_that_no_database_would_take_hold_up_nothing(store: TestStore) {
+    let folder = temporary_folder("outbox");
+    let outbox = Outbox::open(&folder.join(FILE_NAME)).await.unwrap();
+    let of_response = |number, id: &str| {
+        let plain = entry(number);
+        let subject = Subject::Response(id.into());
+        Entry { id: EntryId { subject, ..plain.id }, model: "m\0x".into(), ..plain }
+    };
+    let long = "a".repeat(1 << 16);
+    let longer = format!("{long}b");
+    let entries = ["resp\0", "resp\u{1}", &long, &longer].map(|id| of_response(11, id));
+    outbox.append(&entries).await.unwrap();
+    assert_eq!(outbox.deliver(&store).await.unwrap(), 4);
+    assert_eq!(outbox.waiting().await.unwrap(), 0);
+    let mut arrived = everything(&store).await;
+    let mut expected = entries.to_vec();
+    let by_subject = |entry: &Entry| entry.id.subject.clone();
+    arrived.sort_by_key(by_subject);
+    expected.sort_by_key(by_subject);
+    assert_eq!(arrived, expected, "each under a name of its own, and whole");
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 async fn what_was_appended_arrives_once_and_is_forgotten(store: TestStore) {

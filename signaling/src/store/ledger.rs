@@ -182,6 +182,11 @@ fn milliseconds(at: Duration) -> i64 {
     i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// Text as every database takes it. An entry that one refused would be delivered for ever, and all behind it with it.
+fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
 const DAMAGED: StoreError = StoreError::Damaged { what: "ledger entry" };
 
 async fn add(connection: &mut AnyConnection, entries: &[Entry]) -> Result<Added, StoreError> {
@@ -214,8 +219,8 @@ async fn insert(connection: &mut AnyConnection, entry: &Entry, text: &str) -> Re
     .bind(tenant.key.as_str())
     .bind(tenant.agent.as_ref().map(AgentId::as_str))
     .bind(id.session.as_str())
-    .bind(&**provider)
-    .bind(&**model)
+    .bind(without_nul(provider))
+    .bind(without_nul(model))
     .bind(hop.as_str())
     .bind(certainty.as_str())
     .bind(amount.get())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use axum::Router;
+use axum::{Router, middleware};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use rustls::ServerConfig;
@@ -26,6 +26,7 @@ use voxgate_signaling::limits::desk::LimitDesk;
 use voxgate_signaling::limits::{RedisLimits, SharedLimits};
 use voxgate_signaling::live::LiveSessions;
 use voxgate_signaling::permit::Places;
+use voxgate_signaling::remainder::read_remainder;
 use voxgate_signaling::resume::Resumptions;
 use voxgate_signaling::roster::{self, KeyBook, KeyMemory, Roster};
 use voxgate_signaling::sign_in::SignIn;
@@ -281,7 +282,9 @@ fn router(keeper: &Arc<Keeper>, identity: Credentials, gate: Gate) -> Result<Rou
     };
     let operations = Operations { metrics: Arc::clone(metrics), places: places.clone() };
     let admin = admin::router(admin).map_err(StartError::internal)?;
-    Ok(api::router(client_api).merge(admin).merge(operations::router(operations)).merge(pages::router()))
+    let router =
+        api::router(client_api).merge(admin).merge(operations::router(operations)).merge(pages::router());
+    Ok(router.layer(middleware::from_fn(read_remainder)))
 }
 
 /// Where the process really listens; port 0 in the configuration lets the system choose.

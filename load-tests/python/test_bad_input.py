@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import http.client
 import json
+import socket as sockets
 
 import pytest
 import websockets
@@ -127,6 +129,7 @@ def test_an_offer_that_cannot_become_a_call_is_refused_with_a_reason(narrow, off
     ("POST", CALLS, {"files": {"sdp": (None, "v=0"), "session": (None, '{"type":"realtime","voice":"x"}')}}, 400,
      "unknown_parameter", "session.voice"),
     ("POST", f"{CALLS}?model=gpt-4o", {"data": "v=0", "headers": OFFER}, 404, "model_not_found", "model"),
+    ("POST", f"{CALLS}?model=sim%00", {"data": "v=0", "headers": OFFER}, 404, "model_not_found", "model"),
     ("POST", f"{CALLS}?model=a&model=b", {"data": "v=0", "headers": OFFER}, 400, "invalid_value", "query"),
     ("POST", f"{CALLS}/rtc_nobody/hangup", {}, 404, "call_id_not_found", ""),
     ("POST", f"{CALLS}/%ff/hangup", {}, 404, "call_id_not_found", ""),
@@ -152,6 +155,29 @@ def test_a_wrong_request_is_refused_in_the_shape_of_the_api(
 def test_nobody_gets_further_than_the_door_without_a_valid_key(narrow, method, path, authorization):
     error = refusal(narrow.ask(method, path, headers={"Authorization": authorization}), 401)
     assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_api_key")
+
+
+def test_a_refused_request_leaves_the_connection_for_the_next_one_whatever_its_body(narrow):
+    connection = http.client.HTTPConnection(narrow.http, timeout=LIMIT)
+    connection.connect()
+    # Whoever finds the connection closed is not given another one.
+    connection.auto_open = False
+    for method, path in [("POST", CALLS), ("POST", SECRETS), ("POST", "/admin/v1/organisations"), ("POST", "/v1/nothing")] * 3:
+        connection.request(method, path, body=b"x" * 700_000, headers={"Authorization": "Bearer vg_wrong"})
+        reply = connection.getresponse()
+        assert reply.status in (401, 404, 429) and reply.read() and not reply.will_close, path
+    connection.request("GET", "/healthz")
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
+@pytest.mark.parametrize("header", ["Content-Length: 9", "Content-Length: 9\r\nExpect: 100-continue"])
+def test_the_answer_to_a_request_whose_body_never_comes_says_that_the_connection_closes(narrow, header):
+    address, port = narrow.http.split(":")
+    with sockets.create_connection((address, int(port)), timeout=LIMIT) as client:
+        client.sendall(f"POST {SECRETS} HTTP/1.1\r\nHost: {narrow.http}\r\n{header}\r\n\r\n".encode())
+        answer = client.makefile("rb").read().decode()
+    assert answer.startswith("HTTP/1.1 401 ") and "\r\nconnection: close\r\n" in answer.lower(), answer
 
 
 def test_refused_sessions_are_counted_by_their_code(narrow):

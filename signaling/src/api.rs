@@ -157,17 +157,13 @@ async fn create_client_secret(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ErrorReply> {
-    let entered = api.enter(bearer(&headers), Scope::ClientSecrets).await;
-    // Before any refusal: a connection whose request was not read to its end is closed behind the answer, and a client that
-    // already sends the next request over it would be told nothing.
-    let body = read(body).await;
-    let (terms, principal) = entered?;
+    let (terms, principal) = api.enter(bearer(&headers), Scope::ClientSecrets).await?;
     if principal.is_client_secret {
         let mut error = ApiError::invalid_api_key();
         error.message = "A client secret cannot make another one. Use an API key.".to_owned();
         return Err(error.into());
     }
-    let request = request::client_secret_request(&body?)?;
+    let request = request::client_secret_request(&read(body).await?)?;
     let mut settings = request.settings;
     if settings.model.is_empty() {
         settings.model = terms.default_model.to_string();

@@ -14,6 +14,7 @@
 //! - [`resume`]: conversations whose clients may come back.
 //! - [`roster`]: the keys of configuration and store, as a running gateway follows them.
 //! - [`permit`]: a place among the running sessions, given back when dropped.
+//! - [`remainder`]: what of a request its handler did not read.
 //! - [`live`]: the sessions that run in this process.
 //! - [`outbox`]: ledger entries on their way to the store.
 //! - [`limits`]: how much of something, in this process or shared between nodes.
@@ -32,6 +33,7 @@ pub mod limits;
 pub mod live;
 pub mod outbox;
 pub mod permit;
+pub mod remainder;
 mod reply;
 pub mod resume;
 pub mod roster;

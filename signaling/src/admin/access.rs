@@ -1,9 +1,8 @@
 //! The table of acts and roles, and the door.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use axum::body::to_bytes;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
@@ -13,7 +12,6 @@ use voxgate_policy::directory::{Caller, Role, Scope};
 use voxgate_protocol::tenant::{OrganisationId, TeamId, TenantPath};
 
 use super::AdminApi;
-use super::order::MAX_BODY_BYTES;
 use super::reach::Reach;
 use super::reply::AdminError;
 use crate::api::{bearer, unix_now};
@@ -33,9 +31,6 @@ pub struct Rule {
     /// The roles that may, as far as the policies let them.
     pub roles: &'static [Role],
 }
-
-/// Longest wait for the rest of a request that is refused.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Who sees.
 const READERS: &[Role] = &[Role::Owner, Role::Operator, Role::Auditor];
@@ -164,11 +159,7 @@ pub(super) async fn admit(State(api): State<AdminApi>, mut request: Request, nex
             request.extensions_mut().insert(administrator);
             next.run(request).await
         }
-        Err(refusal) => {
-            // A body that nobody reads would cost the client its connection, and some lose the answer with it.
-            let _ = tokio::time::timeout(DRAIN_TIMEOUT, to_bytes(request.into_body(), MAX_BODY_BYTES)).await;
-            refusal.into_response()
-        }
+        Err(refusal) => refusal.into_response(),
     }
 }
 

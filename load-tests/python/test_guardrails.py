@@ -298,6 +298,7 @@ async def cut_off(peer, gateway):
     told_at = time.monotonic()
     # What is said instead comes a second later.
     while time.monotonic() - peer.last_audible < 0.3:
+        assert time.monotonic() < told_at + LIMIT, "the answer never fell silent"
         await asyncio.sleep(0.02)
     done = await peer.event("response.done")
     assert done["response"]["status_details"]["reason"] == "content_filter"

@@ -1,9 +1,11 @@
 //! How long a decision takes, by the number of policies: `make bench-policy`.
 //!
-//! Three kinds of sets. *Spread*: a quarter of the policies is for everybody, the others for one of twenty teams each, over all
+//! Four kinds of sets. *Spread*: a quarter of the policies is for everybody, the others for one of twenty teams each, over all
 //! acts, as an installation grows. *Tools*: every policy is for the same team and the same act, each for another tool.
-//! *Piled*: the same, but each policy is about every tool, the worst there is. Times are
-//! of single decisions, request and entities included; processor time is what the kernel counted for this thread.
+//! *Piled*: the same, but each policy is about every tool and says in a condition which one it means. *Strange*: piled
+//! policies of which no two share a condition and each has three that must be asked, the worst there is. Times are of single
+//! decisions, request and entities included, nothing remembered from one to the next; processor time is what the kernel
+//! counted for this thread.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -45,6 +47,16 @@ fn piled(count: usize) -> String {
     (0..count)
         .map(|number| tool_policy("resource", &format!("resource == Tool::\"tool-{number}\"")))
         .collect()
+}
+
+fn strange(count: usize) -> String {
+    let policy = |number| {
+        format!(
+            "permit (principal in Team::\"acme/team-0\", action == Action::\"tool.call\", resource) when {{ resource.risk != \
+             \"{number}\" && principal.team != Team::\"other/team-{number}\" && resource == Tool::\"tool-{number}\" }};\n"
+        )
+    };
+    (0..count).map(policy).collect()
 }
 
 fn tool_policy(resource: &str, condition: &str) -> String {
@@ -109,6 +121,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         report += &measure("spread", count, &spread(count))?;
         report += &measure("tools", count, &tools(count))?;
         report += &measure("piled", count, &piled(count))?;
+        report += &measure("strange", count, &strange(count))?;
     }
     std::io::stdout().write_all(report.as_bytes())?;
     Ok(())

@@ -5,6 +5,7 @@
 //! decided. Annotations of those policies carry what the caller is obliged to: `@approval("human")`,
 //! `@max_session_seconds("900")`, `@guardrail("pii")`.
 
+mod condition;
 mod load;
 mod slice;
 mod words;
@@ -13,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cedar_policy::{Authorizer as Engine, Context, Entities, EntityUid, Request};
+use cedar_policy::{Context, Entities, EntityUid, Request};
 use sha2::{Digest as _, Sha256};
 
 use crate::directory::Caller;
@@ -21,7 +22,8 @@ use crate::directory::Caller;
 pub use load::{PolicyFile, PolicyProblem};
 pub use words::{Act, Question, Risk};
 
-use slice::Slices;
+use condition::Answers;
+use slice::{Member, Slices};
 use words::Words;
 
 /// What the policies say.
@@ -133,7 +135,6 @@ pub struct Authorizer {
     notes: Vec<PolicyNote>,
     slices: Slices,
     words: Words,
-    engine: Engine,
 }
 
 impl Authorizer {
@@ -144,7 +145,7 @@ impl Authorizer {
     pub fn load(files: &[PolicyFile<'_>]) -> Result<Self, Vec<PolicyProblem>> {
         let policies = load::load(files)?;
         let notes = policies.iter().map(PolicyNote::of).collect();
-        Ok(Self { notes, slices: Slices::new(policies), words: Words::new(), engine: Engine::new() })
+        Ok(Self { notes, slices: Slices::new(policies), words: Words::new() })
     }
 
     /// Every policy, in the order of the files and lines.
@@ -163,18 +164,17 @@ impl Authorizer {
         let mut forbids = Vec::new();
         let mut obligations = Obligations::default();
         for slice in self.slices.of(question.act(), &caller.tenancy, &resource) {
-            let response = self.engine.is_authorized(&request, &slice.set, &entities);
-            if response.diagnostics().errors().next().is_some() {
-                // A policy that cannot be evaluated might have been one that forbids.
-                return Decision::denied(Vec::new());
-            }
-            for id in response.diagnostics().reason() {
-                let Some(policy) = slice.terms.get(id) else { continue };
-                if policy.forbids {
-                    forbids.push(Arc::clone(&policy.name));
-                } else {
-                    obligations.add(&policy.obligations);
-                    permits.push(Arc::clone(&policy.name));
+            let mut answers = Answers::new(&slice.conditions, &request, &entities);
+            for Member { conditions, terms } in &slice.members {
+                match answers.all_hold(conditions) {
+                    Some(false) => {}
+                    Some(true) if terms.forbids => forbids.push(Arc::clone(&terms.name)),
+                    Some(true) => {
+                        obligations.add(&terms.obligations);
+                        permits.push(Arc::clone(&terms.name));
+                    }
+                    // A policy that cannot be judged might have been one that forbids.
+                    None => return Decision::denied(Vec::new()),
                 }
             }
         }

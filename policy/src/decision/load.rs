@@ -11,6 +11,7 @@ use cedar_policy::{
 };
 use miette::Diagnostic;
 
+use super::condition::{self, Condition, Vocabulary};
 use super::{Act, Obligations};
 
 /// What policies may speak of.
@@ -71,6 +72,8 @@ pub(super) struct Checked {
     pub(super) tenant: Option<Box<str>>,
     /// The one resource it speaks of; `None` if there may be others.
     pub(super) resource: Option<EntityUid>,
+    /// What must hold for it to apply, in the order in which it is asked.
+    pub(super) conditions: Vec<Condition>,
 }
 
 /// Checks the files, the default set if there are none, and the policies that always hold.
@@ -79,7 +82,13 @@ pub(super) fn load(files: &[PolicyFile<'_>]) -> Result<Vec<Checked>, Vec<PolicyP
         |message: String| vec![PolicyProblem { file: "schema.cedarschema".to_owned(), line: 0, message }];
     let (schema, _) = Schema::from_cedarschema_str(SCHEMA).map_err(|error| whole(error.to_string()))?;
     let validator = Validator::new(schema);
-    let mut reader = Reader { validator, names: BTreeMap::new(), problems: Vec::new(), checked: Vec::new() };
+    let mut reader = Reader {
+        validator,
+        names: BTreeMap::new(),
+        vocabulary: Vocabulary::default(),
+        problems: Vec::new(),
+        checked: Vec::new(),
+    };
     if files.is_empty() {
         reader.read(&DEFAULT);
     }
@@ -97,6 +106,7 @@ struct Reader {
     validator: Validator,
     /// Where each name was given first.
     names: BTreeMap<Arc<str>, String>,
+    vocabulary: Vocabulary,
     problems: Vec<PolicyProblem>,
     checked: Vec<Checked>,
 }
@@ -157,9 +167,14 @@ impl Reader {
                 self.complain(file, line, message);
             }
         }
-        let id = PolicyId::new(format!("p{}", self.checked.len()));
+        let texts = condition::conditions(policy);
+        let read = |texts: Vec<_>| texts.into_iter().map(|text| self.vocabulary.read(text)).collect();
+        let conditions = texts.and_then(read).unwrap_or_else(|message: String| {
+            self.complain(file, line, message);
+            Vec::new()
+        });
         self.checked.push(Checked {
-            policy: policy.new_id(id),
+            policy: policy.clone(),
             name,
             is_built_in: [DEFAULT, ISOLATION].iter().any(|own| own.text == file.text),
             forbids,
@@ -167,6 +182,7 @@ impl Reader {
             acts: acts(&policy.action_constraint()),
             tenant: tenant(&policy.principal_constraint()),
             resource: only_resource(policy.resource_constraint()),
+            conditions,
         });
     }
 

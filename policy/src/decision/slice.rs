@@ -1,14 +1,15 @@
 //! Policies sorted by act, tenant and resource, so that a decision looks only at those that can matter.
 //!
-//! Cedar walks through every policy of a set, so its time grows with their number. A policy whose scope names another act,
-//! another tenant or one other resource can never be satisfied; leaving it out changes no answer.
+//! The time of a decision grows with the number of policies it looks at. A policy whose scope names another act, another
+//! tenant or one other resource can never be satisfied; leaving it out changes no answer.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use cedar_policy::{EntityUid, PolicyId, PolicySet};
+use cedar_policy::EntityUid;
 use voxgate_protocol::tenant::TenantPath;
 
+use super::condition::Conditions;
 use super::load::Checked;
 use super::{Act, Obligations};
 
@@ -20,11 +21,19 @@ pub(super) struct Terms {
     pub(super) obligations: Obligations,
 }
 
+/// A policy among others.
+#[derive(Debug)]
+pub(super) struct Member {
+    /// The places of its conditions.
+    pub(super) conditions: Box<[usize]>,
+    pub(super) terms: Arc<Terms>,
+}
+
 /// The policies of one act and one tenant, for one resource or for many.
 #[derive(Debug, Default)]
 pub(super) struct Slice {
-    pub(super) set: PolicySet,
-    pub(super) terms: HashMap<PolicyId, Arc<Terms>>,
+    pub(super) conditions: Conditions,
+    pub(super) members: Vec<Member>,
 }
 
 /// The policies of one act and one tenant.
@@ -44,7 +53,7 @@ pub(super) struct Slices {
 impl Slices {
     pub(super) fn new(policies: Vec<Checked>) -> Self {
         let mut slices = Self::default();
-        for Checked { policy, name, forbids, obligations, acts, tenant, resource, .. } in policies {
+        for Checked { name, forbids, obligations, acts, tenant, resource, conditions, .. } in policies {
             let terms = Arc::new(Terms { name, forbids, obligations });
             let tenant = tenant.unwrap_or_default();
             for act in acts {
@@ -53,10 +62,8 @@ impl Slices {
                     Some(resource) => tenancy.by_resource.entry(resource.clone()).or_default(),
                     None => &mut tenancy.general,
                 };
-                // Every policy has an id of its own, so none is refused.
-                if slice.set.add(policy.clone()).is_ok() {
-                    slice.terms.insert(policy.id().clone(), Arc::clone(&terms));
-                }
+                let places = conditions.iter().map(|condition| slice.conditions.place(condition)).collect();
+                slice.members.push(Member { conditions: places, terms: Arc::clone(&terms) });
             }
         }
         slices
@@ -77,6 +84,6 @@ impl Slices {
         slices
             .flat_map(|tenancy| [Some(&tenancy.general), tenancy.by_resource.get(resource)])
             .flatten()
-            .filter(|slice| !slice.terms.is_empty())
+            .filter(|slice| !slice.members.is_empty())
     }
 }

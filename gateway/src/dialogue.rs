@@ -300,6 +300,10 @@ impl Dialogue {
             self.presence.costs(account.cost());
         }
         let stats = self.core.stats();
+        // Most frames change none of them, and a label costs a lookup.
+        if stats == self.counted {
+            return;
+        }
         let metrics = &self.metrics;
         metrics.interruptions.inc_by(u64::from(stats.interruptions - self.counted.interruptions));
         for (sound, now, before) in [

@@ -12,6 +12,7 @@ mod end_of_turn;
 #[doc(hidden)]
 pub mod fuzz;
 mod host;
+mod http_server;
 mod limits;
 mod money;
 mod operations;

@@ -26,6 +26,7 @@ use crate::cli::say;
 use crate::config::{CheckedRelay, Stream, Wait};
 use crate::control::client::{ControlClient, Freshness, follow, stored_list};
 use crate::data_dir::DataDir;
+use crate::http_server;
 use crate::process::{StartError, StopSignals, listen_tcp};
 use crate::relay_figures;
 use crate::tls;
@@ -175,7 +176,7 @@ async fn serve_operations(
         }
         tokio::time::sleep(PORT_RETRY).await;
     };
-    let served = match axum_server::from_tcp(listener) {
+    let served = match http_server::plain(listener) {
         Ok(server) => server.handle(handle).serve(operations::router(operations).into_make_service()).await,
         Err(error) => Err(error),
     };

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use axum::{Router, middleware};
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
 use rustls::ServerConfig;
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -42,6 +41,7 @@ use crate::control;
 use crate::data_dir::{DataDir, FirstKey};
 use crate::end_of_turn::Listener;
 use crate::host::LocalHost;
+use crate::http_server;
 use crate::money::Money;
 use crate::operations::{self, Operations};
 use crate::pages;
@@ -227,12 +227,12 @@ impl Listeners {
         handle: &Handle<SocketAddr>,
     ) -> Result<JoinHandle<()>, StartError> {
         let refused = StartError::system("a socket");
-        let plain = axum_server::from_tcp(self.http).map_err(refused)?.handle(handle.clone());
+        let plain = http_server::plain(self.http).map_err(refused)?.handle(handle.clone());
         let plain = plain.serve(service.clone().into_make_service());
-        let secure = axum_server::from_tcp_rustls(self.https, RustlsConfig::from_config(tls));
-        let secure = secure.map_err(refused)?.handle(handle.clone()).serve(service.into_make_service());
+        let secure = http_server::secure(self.https, tls).map_err(refused)?.handle(handle.clone());
+        let secure = secure.serve(service.into_make_service());
         if let (Some(listener), Some(router)) = (self.control, control) {
-            let server = axum_server::from_tcp(listener).map_err(refused)?.handle(handle.clone());
+            let server = http_server::plain(listener).map_err(refused)?.handle(handle.clone());
             tokio::spawn(server.serve(router.into_make_service()));
         }
         Ok(tokio::spawn(async move {

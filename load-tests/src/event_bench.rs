@@ -8,6 +8,7 @@
 pub mod client;
 pub mod contender;
 pub mod frame;
+pub mod pipe;
 pub mod record;
 pub mod round;
 pub mod summary;

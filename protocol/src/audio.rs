@@ -154,14 +154,21 @@ impl Pcm {
     /// out.
     #[must_use]
     pub fn from_le_bytes(rate: SampleRate, bytes: &[u8]) -> Self {
-        let samples = bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
+        let mut samples = vec![0; bytes.len() / 2];
+        for (sample, pair) in samples.iter_mut().zip(bytes.chunks_exact(2)) {
+            *sample = i16::from_le_bytes([pair[0], pair[1]]);
+        }
         Self { rate, samples }
     }
 
     /// Writes little-endian bytes.
     #[must_use]
     pub fn to_le_bytes(&self) -> Vec<u8> {
-        self.samples.iter().flat_map(|sample| sample.to_le_bytes()).collect()
+        let mut bytes = vec![0; self.samples.len() * 2];
+        for (pair, sample) in bytes.chunks_exact_mut(2).zip(&self.samples) {
+            pair.copy_from_slice(&sample.to_le_bytes());
+        }
+        bytes
     }
 
     /// The number of samples.

@@ -22,6 +22,7 @@
 
 mod adapter;
 mod allowed_events;
+mod append;
 mod asker;
 mod client_event;
 mod context;

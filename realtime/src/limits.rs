@@ -31,10 +31,11 @@ pub(crate) fn check(text: &str, longest: usize) -> Result<(), ApiError> {
         return Err(ApiError::invalid_event(format!("The message is longer than {longest} bytes.")));
     }
     let (mut depth, mut values) = (0_u32, 0_u32);
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
+    let mut rest = text.as_bytes();
+    while let Some((byte, behind)) = rest.split_first() {
+        rest = behind;
         match byte {
-            b'"' => skip_string(&mut bytes),
+            b'"' => rest = behind_string(behind),
             b'{' | b'[' => {
                 depth += 1;
                 values += 1;
@@ -55,16 +56,16 @@ pub(crate) fn check(text: &str, longest: usize) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn skip_string(bytes: &mut std::str::Bytes<'_>) {
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => return,
-            b'\\' => {
-                bytes.next();
-            }
-            _ => {}
+/// What follows a string whose first quote was read.
+fn behind_string(mut rest: &[u8]) -> &[u8] {
+    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
+        if rest[at] == b'"' {
+            return &rest[at + 1..];
         }
+        // Whatever is escaped is part of the string.
+        rest = rest.get(at + 2..).unwrap_or_default();
     }
+    &[]
 }
 
 #[cfg(test)]

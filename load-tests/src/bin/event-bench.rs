@@ -1,15 +1,16 @@
 //! Measures what an audio event costs, beside other gateways.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::bail;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use voxgate_load_tests::bench::machine::Machine;
 use voxgate_load_tests::event_bench::contender::{Contender, Surroundings, version};
 use voxgate_load_tests::event_bench::record::{self, Outcome};
 use voxgate_load_tests::event_bench::round::{Plan, run};
-use voxgate_load_tests::event_bench::{summary, vendor};
+use voxgate_load_tests::event_bench::{pipe, summary, vendor};
 use voxgate_load_tests::relay_bench::child::Cores;
 use voxgate_load_tests::relay_bench::processor::{allowed_cores, pin};
 use voxgate_load_tests::relay_bench::record::load_averages;
@@ -20,10 +21,12 @@ use voxgate_load_tests::relay_bench::record::load_averages;
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
+    #[command(subcommand)]
+    service: Option<Service>,
     /// One short round: a minute and a half instead of ten.
     #[arg(long)]
     quick: bool,
-    /// Only these: voxgate, smg, litellm.
+    /// Only these: pipe, voxgate, smg, litellm.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// The gateway's binary, a release build.
@@ -40,8 +43,24 @@ struct Arguments {
     command: String,
 }
 
+/// What runs on the contender's core; the benchmark starts it itself.
+#[derive(Debug, Subcommand)]
+enum Service {
+    /// The pipe.
+    #[command(hide = true)]
+    ServePipe {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long)]
+        vendor: SocketAddr,
+    },
+}
+
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    if let Some(Service::ServePipe { listen, vendor }) = arguments.service {
+        return pipe::serve(listen, vendor);
+    }
     // Before anything is pinned, so that it sees all processors.
     let machine = Machine::look(&arguments.gateway);
     let cores = allowed_cores()?;
@@ -53,6 +72,7 @@ fn main() -> anyhow::Result<()> {
     std::fs::create_dir_all(&folder)?;
     let around = Surroundings {
         cores: Cores { generator, contender },
+        program: std::env::current_exe()?,
         voxgate: arguments.gateway.clone(),
         others: arguments.others.clone(),
         folder: folder.clone(),

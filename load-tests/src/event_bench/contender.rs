@@ -23,6 +23,8 @@ const READY_LIMIT: Duration = Duration::from_secs(90);
 pub enum Contender {
     /// No gateway: the clients connect to the vendor.
     Direct,
+    /// No understanding: bytes copied between two sockets, the floor under every gateway.
+    Pipe,
     /// This project, with a guardrail and a budget.
     Voxgate,
     /// SMG, in Rust.
@@ -33,13 +35,14 @@ pub enum Contender {
 
 impl Contender {
     /// Everyone, in the order of the tables.
-    pub const ALL: [Self; 4] = [Self::Direct, Self::Voxgate, Self::Smg, Self::Litellm];
+    pub const ALL: [Self; 5] = [Self::Direct, Self::Pipe, Self::Voxgate, Self::Smg, Self::Litellm];
 
     /// Its name in tables and on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
+            Self::Pipe => "pipe",
             Self::Voxgate => "voxgate",
             Self::Smg => "smg",
             Self::Litellm => "litellm",
@@ -52,6 +55,8 @@ impl Contender {
 pub struct Surroundings {
     /// Who runs where.
     pub cores: Cores,
+    /// This program itself, which can be a pipe.
+    pub program: PathBuf,
     /// This project's program, a release build.
     pub voxgate: PathBuf,
     /// The folder with the programs of the others.
@@ -80,6 +85,7 @@ impl Running {
         let port = free_port()?;
         let command = match contender {
             Contender::Direct => return Ok(Self { door: door(around.vendor.port()), process: None }),
+            Contender::Pipe => pipe(around, port),
             Contender::Voxgate => voxgate(around, port)?,
             Contender::Smg => smg(around, port)?,
             Contender::Litellm => litellm(around, port)?,
@@ -88,7 +94,7 @@ impl Running {
         let process = Process::start(around.cores, &mut command)?;
         let ready = match contender {
             Contender::Litellm => "/health/liveliness",
-            Contender::Smg => "/v1/models",
+            Contender::Smg | Contender::Pipe => "/v1/models",
             Contender::Voxgate | Contender::Direct => "/metrics",
         };
         wait_for(port, ready).with_context(|| format!("{} does not answer", contender.name()))?;
@@ -98,6 +104,15 @@ impl Running {
 
 fn door(port: u16) -> Door {
     Door { url: format!("ws://127.0.0.1:{port}/v1/realtime"), key: KEY.to_owned() }
+}
+
+fn pipe(around: &Surroundings, port: u16) -> Command {
+    let mut command = Command::new(&around.program);
+    command
+        .arg("serve-pipe")
+        .args(["--listen", &format!("127.0.0.1:{port}")])
+        .args(["--vendor", &around.vendor.to_string()]);
+    command
 }
 
 fn voxgate(around: &Surroundings, port: u16) -> anyhow::Result<Command> {

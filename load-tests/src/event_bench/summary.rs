@@ -54,6 +54,25 @@ impl Summary<'_> {
         Some(per_event(Contender::Voxgate)?.as_secs_f64() / best.as_secs_f64())
     }
 
+    /// Processor time above the pipe's, of voxgate as a share of the cheapest other's: what the gateways themselves do, without
+    /// what the sockets cost each of them.
+    #[must_use]
+    pub fn above_pipe(&self, load: Load) -> Option<f64> {
+        let per_event = |contender| self.middle(contender, load, Cell::processor_per_event);
+        let pipe = per_event(Contender::Pipe)?;
+        let best = [Contender::Smg, Contender::Litellm].into_iter().filter_map(per_event).min()?;
+        let own = |time: Duration| time.as_secs_f64() - pipe.as_secs_f64();
+        Some(own(per_event(Contender::Voxgate)?) / own(best))
+    }
+
+    /// Whether a gateway that did nothing but copy would use no more than it may.
+    #[must_use]
+    pub fn is_within_reach(&self, load: Load) -> bool {
+        let per_event = |contender| self.middle(contender, load, Cell::processor_per_event);
+        let best = [Contender::Smg, Contender::Litellm].into_iter().filter_map(per_event).min();
+        best.zip(per_event(Contender::Pipe)).is_some_and(|(best, pipe)| pipe <= best.mul_f64(MOST_OF_BEST))
+    }
+
     fn loads(&self) -> Vec<Load> {
         let mut loads: Vec<Load> = self.0.iter().map(|cell| cell.load).collect();
         loads.sort_unstable();
@@ -91,6 +110,17 @@ pub fn markdown(cells: &[Cell]) -> String {
                 "\nWith {} sessions voxgate uses {share:.2} of the processor time of the best other. Aim: at most \
                  {MOST_OF_BEST}: {met}.",
                 load.sessions
+            );
+        }
+        if let Some(share) = summary.above_pipe(load) {
+            let _ = writeln!(
+                text,
+                "Above what the pipe uses: {share:.2} of what the best other uses above it. Half of the best other is {}.",
+                if summary.is_within_reach(load) {
+                    "more than the pipe uses"
+                } else {
+                    "less than the pipe itself uses"
+                }
             );
         }
     }
@@ -157,6 +187,21 @@ mod tests {
         let summary = Summary(&cells);
         assert_eq!(summary.added(Contender::Voxgate, LOAD, 0.5), Some(1.0));
         assert_eq!(summary.of_best(LOAD).map(|share| (share * 100.0).round()), Some(40.0));
+        assert_eq!(summary.above_pipe(LOAD), None, "no pipe was measured");
         assert!(markdown(&cells).contains("| 8 | voxgate | 40.0 | 1.00 / 1.00 | 200 of 200 | – |"));
+    }
+
+    #[test]
+    fn what_the_sockets_cost_everybody_is_told_apart() {
+        let cells = [
+            cell(1, Contender::Pipe, 6, 2),
+            cell(1, Contender::Voxgate, 8, 2),
+            cell(1, Contender::Smg, 10, 3),
+            cell(1, Contender::Litellm, 40, 3),
+        ];
+        let summary = Summary(&cells);
+        assert_eq!(summary.above_pipe(LOAD).map(|share| (share * 100.0).round()), Some(50.0));
+        assert!(!summary.is_within_reach(LOAD));
+        assert!(markdown(&cells).contains("Half of the best other is less than the pipe itself uses."));
     }
 }

@@ -34,6 +34,9 @@ const CONNECTING_BACKLOG: Duration = Duration::from_secs(2);
 const RUNNING_BACKLOG: Duration = Duration::from_secs(1);
 /// Largest message taken from a vendor: some hundred seconds of audio in one piece.
 const LARGEST_MESSAGE: usize = 8 << 20;
+/// Most read from the socket at once. The library fills as many bytes with zeros before every read, so that its own choice,
+/// 128 KiB, costs more than the few KiB of an event; a longer message takes several reads.
+const READ_BYTES: usize = 8 << 10;
 /// How long a vendor may take to answer our close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -132,6 +135,7 @@ impl Pump {
         let config = WebSocketConfig::default()
             .max_message_size(Some(LARGEST_MESSAGE))
             .max_frame_size(Some(LARGEST_MESSAGE))
+            .read_buffer_size(READ_BYTES)
             // Whatever the socket does not take waits in the backlog, where audio can be dropped.
             .write_buffer_size(0);
         let tls = tls_config().map_err(|error| End::Fault(fault::misconfigured(error.to_string())))?;

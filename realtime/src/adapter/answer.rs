@@ -1,7 +1,5 @@
 //! The life of an answer: the events of the API derived from the few of the session core.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use voxgate_protocol::bridge::{OutputPart, ResponseStatus};
 use voxgate_protocol::conversation::{ItemStatus, Position};
@@ -74,8 +72,9 @@ impl Adapter {
                     part.spoken += pcm.duration();
                 }
                 if self.kind == ClientKind::WebSocket && !pcm.is_empty() {
-                    let delta = STANDARD.encode(pcm.to_le_bytes());
-                    self.part_event("response.output_audio.delta", place, ("delta", json!(delta)));
+                    let live = &self.answers.live[place.response];
+                    let ids = (live.id.as_str(), live.items[place.item].id.as_str());
+                    self.outbox.audio(ids, [place.item, place.part], &pcm);
                 }
             }
             OutputPart::Transcript(delta) => {

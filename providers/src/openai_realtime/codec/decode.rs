@@ -15,6 +15,10 @@ use super::super::fault::{self, sentence};
 use super::super::usage::{response_status, token_usage, transcription_usage};
 use super::{Codec, Phase, Purpose, RATE};
 
+mod piece;
+
+use piece::Piece;
+
 /// Longer names are not taken: they would be kept.
 const LONGEST_NAME: usize = 256;
 
@@ -29,8 +33,10 @@ impl Codec {
     /// The events of a JSON text frame, in order. What is unknown or malformed is counted and left out.
     pub fn decode(&mut self, frame: &str) -> Vec<BridgeEvent> {
         let mut events = Vec::new();
-        let understood =
-            serde_json::from_str::<Value>(frame).is_ok_and(|event| self.take(&event, &mut events));
+        let understood = match Piece::read(frame) {
+            Some(piece) => self.take_piece(&piece, &mut events),
+            None => serde_json::from_str::<Value>(frame).is_ok_and(|event| self.take(&event, &mut events)),
+        };
         if !understood {
             self.ignored += 1;
         }
@@ -201,8 +207,7 @@ impl Codec {
             }
             "output_item.done" => self.take_item_done(&response_id, &item_id, item, events),
             "output_audio.delta" => {
-                let pcm = self.speech(&item_id, event["delta"].as_str()?)?;
-                pcm.is_empty() || self.answers.output(&response_id, &item_id, OutputPart::Audio(pcm), events)
+                self.take_speech(&response_id, &item_id, event["delta"].as_str()?, events)
             }
             "output_audio_transcript.delta" => {
                 let part = OutputPart::Transcript(event["delta"].as_str()?.to_owned());
@@ -248,6 +253,22 @@ impl Codec {
             Some(_) => ItemStatus::Incomplete,
         };
         self.answers.end_item(response_id, item_id, status, events)
+    }
+
+    fn take_piece(&mut self, piece: &Piece<'_>, events: &mut Vec<BridgeEvent>) -> bool {
+        let (response_id, item_id) = (ResponseId::from(piece.response_id), ItemId::from(piece.item_id));
+        self.take_speech(&response_id, &item_id, piece.delta, events)
+    }
+
+    fn take_speech(
+        &mut self,
+        response_id: &ResponseId,
+        item_id: &ItemId,
+        base64: &str,
+        events: &mut Vec<BridgeEvent>,
+    ) -> bool {
+        let Some(pcm) = self.speech(item_id, base64) else { return false };
+        pcm.is_empty() || self.answers.output(response_id, item_id, OutputPart::Audio(pcm), events)
     }
 
     /// The samples of a piece. A sample cut in two is put together with the next piece of the same item.

@@ -1,15 +1,16 @@
 //! What sessions of this process cost: prices, budgets and the way to the ledger behind one door.
 
 mod account;
+mod following;
 mod posting;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use voxgate_policy::money::budget::{Budget, BudgetTree, Demand, Draw, Scope, Standing};
-use voxgate_policy::money::day::{UtcDay, Window};
+use voxgate_policy::money::budget::{Budget, BudgetTree, Demand, Draw, Standing};
+use voxgate_policy::money::day::UtcDay;
 use voxgate_policy::money::ledger::{Certainty, Entry};
 use voxgate_policy::money::meter::{MeterConfig, Recogniser, Service};
 use voxgate_policy::money::price::{PriceBook, PriceLine, Prices};
@@ -27,6 +28,7 @@ use voxgate_telemetry::metrics::Metrics;
 use crate::host::since_unix_epoch;
 
 pub(crate) use account::{Account, Act};
+use following::Following;
 use posting::Posting;
 
 /// What becomes of a model the price book does not know.
@@ -59,8 +61,8 @@ pub(crate) struct Money {
 
 impl Money {
     /// Opens the node's outbox in this folder, hands what waits there to the store, and counts what the store says was spent
-    /// in the present window of every budget. While the store is away budgets begin with nothing spent; what they had spent is
-    /// counted as soon as it is back.
+    /// in the present window of every budget, and from then on what other gateways spend. While the store is away budgets
+    /// begin with nothing spent; what they had spent is counted as soon as it is back.
     ///
     /// # Errors
     /// [`StoreError`] if the outbox cannot be opened.
@@ -70,23 +72,23 @@ impl Money {
         store: Store,
         metrics: Arc<Metrics>,
     ) -> Result<Self, StoreError> {
-        let outbox = Outbox::open(&folder.join(outbox::FILE_NAME)).await?;
+        let node: Arc<str> = format!("{:x}-{:x}", since_unix_epoch().as_nanos(), std::process::id()).into();
+        let outbox = Outbox::open(&folder.join(outbox::FILE_NAME)).await?.of(&node);
         let budgets = Arc::new(Mutex::new(BudgetTree::new(config.budgets.iter().cloned())));
         let wanted = config.budgets.iter().map(|budget| (budget.scope.clone(), budget.window));
-        let (began, wanted) = (since_unix_epoch(), wanted.collect());
-        let past = Past {
-            began,
-            wanted,
+        let mut following = Following {
+            node,
+            wanted: wanted.collect(),
             budgets: Arc::clone(&budgets),
             outbox: outbox.clone(),
             store: store.clone(),
+            metrics: Arc::clone(&metrics),
+            known: None,
         };
-        let first = past.count().await;
-        let past = first.is_err().then_some(past);
-        if let Err(error) = first {
+        if let Err(error) = following.look().await {
             tracing::warn!(%error, "budgets do not know yet what was spent before this start");
         }
-        let posting = Posting::start(outbox, store, past, Arc::clone(&metrics));
+        let posting = Posting::start(outbox, store, following, Arc::clone(&metrics));
         Ok(Self { config, budgets, posting, metrics })
     }
 
@@ -192,34 +194,6 @@ impl Money {
     /// Waits until everything is written and, if the store is there, delivered.
     pub(crate) async fn finish(&self) {
         self.posting.finish().await;
-    }
-}
-
-/// What this process has to find out about the time before it.
-struct Past {
-    /// When this process began. What began later counts in its budgets already.
-    began: Duration,
-    wanted: BTreeSet<(Scope, Window)>,
-    budgets: Arc<Mutex<BudgetTree>>,
-    outbox: Outbox,
-    store: Store,
-}
-
-impl Past {
-    /// Delivers what an earlier process left, then counts what the store says was spent.
-    async fn count(&self) -> Result<(), StoreError> {
-        self.store.prepare().await?;
-        while self.outbox.deliver(&self.store).await? > 0 {}
-        let now = since_unix_epoch();
-        let mut spent = Vec::new();
-        for (scope, window) in &self.wanted {
-            spent.push(self.store.spent_between(scope, window.begins_at(now), self.began).await?);
-        }
-        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
-        for ((scope, window), spent) in self.wanted.iter().zip(spent) {
-            budgets.restore(now, scope, *window, spent);
-        }
-        Ok(())
     }
 }
 

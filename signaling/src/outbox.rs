@@ -6,11 +6,13 @@
 //! billed twice. While the store is away entries wait here; nobody waits for it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::{AnyPool, Row as _};
 use voxgate_policy::money::ledger::Entry;
 
+use crate::store::ledger::NOBODY;
 use crate::store::{Store, StoreError, open_file};
 
 /// The name of the file in the data folder.
@@ -33,6 +35,10 @@ const TABLE: &str =
 #[derive(Clone, Debug)]
 pub struct Outbox {
     pool: AnyPool,
+    /// In whose name entries are handed in.
+    node: Arc<str>,
+    /// The last entry an earlier process left, which is handed in in nobody's name.
+    left: i64,
 }
 
 impl Outbox {
@@ -43,7 +49,14 @@ impl Outbox {
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         let pool = open_file(path)?;
         sqlx::query(TABLE).execute(&pool).await?;
-        Ok(Self { pool })
+        let row = sqlx::query("SELECT COALESCE(MAX(number), 0) FROM outbox").fetch_one(&pool).await?;
+        Ok(Self { left: row.try_get(0)?, node: NOBODY.into(), pool })
+    }
+
+    /// The same; what is appended from now on is handed in in the name of this process.
+    #[must_use]
+    pub fn of(self, node: &str) -> Self {
+        Self { node: node.into(), ..self }
     }
 
     /// Keeps entries. Once this returns they will reach the store.
@@ -83,18 +96,20 @@ impl Outbox {
             .await?;
         let Some(last) = rows.last() else { return Ok(0) };
         let last: i64 = last.try_get(0)?;
-        let mut entries: Vec<Entry> = Vec::with_capacity(rows.len());
+        let (mut left, mut own): (Vec<Entry>, Vec<Entry>) = (Vec::new(), Vec::new());
         for row in &rows {
             let entry: String = row.try_get(1)?;
             let entry = serde_json::from_str(&entry);
-            entries.push(entry.map_err(|_| StoreError::Damaged { what: "entry in the outbox" })?);
+            let entry = entry.map_err(|_| StoreError::Damaged { what: "entry in the outbox" })?;
+            if row.try_get::<i64, _>(0)? > self.left { own.push(entry) } else { left.push(entry) }
         }
-        let added = store.add_to_ledger(&entries).await?;
-        for id in &added.conflicts {
-            tracing::error!(%id, "a ledger entry differs from the one of the same name and was not added");
+        for (node, entries) in [(NOBODY, left), (&*self.node, own)] {
+            for id in store.post(node, &entries).await?.conflicts {
+                tracing::error!(%id, "a ledger entry differs from the one of the same name and was not added");
+            }
         }
         sqlx::query("DELETE FROM outbox WHERE number <= $1").bind(last).execute(&self.pool).await?;
-        Ok(entries.len() as u64)
+        Ok(rows.len() as u64)
     }
 
     /// Delivers whatever comes, until the task is aborted.

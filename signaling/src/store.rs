@@ -40,6 +40,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("ledger", include_str!("store/migrations/0002_ledger.sql")),
     ("requests", include_str!("store/migrations/0003_requests.sql")),
     ("revisions of the configuration", include_str!("store/migrations/0004_revisions.sql")),
+    ("order of the ledger", include_str!("store/migrations/0005_ledger_order.sql")),
 ];
 
 /// Longest wait for a connection to a server. Whoever waits is a person or a refresh that comes again.

@@ -14,7 +14,7 @@ use voxgate_signaling::outbox::Outbox;
 use voxgate_signaling::store::Store;
 use voxgate_telemetry::metrics::Metrics;
 
-use super::Past;
+use super::following::Following;
 
 /// What sessions said that may wait for the disk: minutes of a busy node.
 const WAITING: usize = 65_536;
@@ -42,19 +42,21 @@ pub(super) struct Posting {
 struct Tasks {
     writer: JoinHandle<()>,
     delivery: JoinHandle<()>,
+    following: JoinHandle<()>,
     watch: JoinHandle<()>,
     outbox: Outbox,
     store: Store,
 }
 
 impl Posting {
-    /// Begins to write and to deliver, and to look for what was `past` if that is not known yet. Needs a runtime around it.
-    pub(super) fn start(outbox: Outbox, store: Store, past: Option<Past>, metrics: Arc<Metrics>) -> Self {
+    /// Begins to write, to deliver, and to follow what others spend. Needs a runtime around it.
+    pub(super) fn start(outbox: Outbox, store: Store, following: Following, metrics: Arc<Metrics>) -> Self {
         let (queue, said) = mpsc::channel(WAITING);
         let writer = tokio::spawn(write(outbox.clone(), said));
-        let delivery = tokio::spawn(deliver(outbox.clone(), store.clone(), past));
+        let delivery = tokio::spawn(outbox.clone().run(store.clone()));
+        let following = tokio::spawn(following.run());
         let watch = tokio::spawn(watch(outbox.clone(), Arc::clone(&metrics)));
-        let tasks = Tasks { writer, delivery, watch, outbox, store };
+        let tasks = Tasks { writer, delivery, following, watch, outbox, store };
         Self { queue: Mutex::new(Some(queue)), tasks: Mutex::new(Some(tasks)), metrics }
     }
 
@@ -77,8 +79,9 @@ impl Posting {
     pub(super) async fn finish(&self) {
         drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
         let Some(tasks) = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        let Tasks { writer, delivery, watch, outbox, store } = tasks;
+        let Tasks { writer, delivery, following, watch, outbox, store } = tasks;
         watch.abort();
+        following.abort();
         if tokio::time::timeout(FAREWELL, writer).await.is_err() {
             self.metrics.ledger_lost.inc();
             tracing::error!("the disk of the outbox takes nothing; entries are lost");
@@ -114,17 +117,6 @@ async fn watch(outbox: Outbox, metrics: Arc<Metrics>) {
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
-}
-
-/// Delivers whatever comes. What was before this process comes first, however long the store is away.
-async fn deliver(outbox: Outbox, store: Store, past: Option<Past>) {
-    if let Some(past) = past {
-        while past.count().await.is_err() {
-            tokio::time::sleep(RETRY_AFTER).await;
-        }
-        tracing::info!("budgets know what was spent before this start");
-    }
-    outbox.run(store).await;
 }
 
 /// Delivers until nothing waits. Gives up at the first error.

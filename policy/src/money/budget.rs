@@ -227,6 +227,25 @@ impl BudgetTree {
         }
     }
 
+    /// Counts what somebody else spent at `at`, another gateway or a person, in the windows that last at both times. True if a
+    /// soft limit was passed by it, for the first time in its window.
+    pub fn note_elsewhere(
+        &mut self,
+        now: Duration,
+        tenant: &TenantPath,
+        at: Duration,
+        spent: NanoDollars,
+    ) -> bool {
+        let mut warns = false;
+        self.on_each(now, tenant, |account| {
+            if account.budget.window.index(at) == account.window {
+                account.spent = account.spent.saturating_add(spent);
+                warns |= account.warns();
+            }
+        });
+        warns
+    }
+
     /// Whether anything is left for a session to begin with.
     #[must_use]
     pub fn has_left(&mut self, now: Duration, tenant: &TenantPath) -> bool {

@@ -23,6 +23,7 @@ on_both_stores!(
     what_was_appended_arrives_once_and_is_forgotten,
     another_entry_of_a_known_name_is_reported_and_stops_nothing,
     names_from_outside_that_no_database_would_take_hold_up_nothing,
+    what_an_earlier_process_left_is_handed_in_in_nobodys_name,
     a_process_killed_at_any_moment_loses_nothing_and_bills_nothing_twice,
 );
 
@@ -90,6 +91,22 @@ async fn names_from_outside_that_no_database_would_take_hold_up_nothing(store: T
     arrived.sort_by_key(by_subject);
     expected.sort_by_key(by_subject);
     assert_eq!(arrived, expected, "each under a name of its own, and whole");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+async fn what_an_earlier_process_left_is_handed_in_in_nobodys_name(store: TestStore) {
+    let folder = temporary_folder("outbox-left");
+    let path = folder.join(FILE_NAME);
+    let earlier = Outbox::open(&path).await.unwrap().of("earlier");
+    earlier.append(&[entry(1), entry(2)]).await.unwrap();
+    earlier.close().await;
+    let outbox = Outbox::open(&path).await.unwrap().of("now");
+    outbox.append(&[entry(3)]).await.unwrap();
+    assert_eq!(outbox.deliver(&store).await.unwrap(), 3);
+    let head = store.ledger_head().await.unwrap();
+    let elsewhere = store.spent_elsewhere("now", 0, head).await.unwrap();
+    assert_eq!(elsewhere.iter().map(|entry| entry.amount.get()).collect::<Vec<_>>(), [1, 2]);
+    outbox.close().await;
     std::fs::remove_dir_all(folder).unwrap();
 }
 

@@ -6,13 +6,14 @@ use std::time::Duration;
 use serde_json::Value;
 use sqlx::AnyConnection;
 use sqlx::Row as _;
+use sqlx::any::AnyRow;
 use voxgate_policy::money::budget::Scope;
 use voxgate_policy::money::day::UtcDay;
 use voxgate_policy::money::invoice::OpenEstimate;
 use voxgate_policy::money::ledger::{Entry, EntryId, Source, Subject};
 use voxgate_protocol::id::SessionId;
 use voxgate_protocol::money::NanoDollars;
-use voxgate_protocol::tenant::{AgentId, KeyId, OrganisationId, TeamId};
+use voxgate_protocol::tenant::{AgentId, KeyId, OrganisationId, TeamId, TenantPath};
 
 use super::audit::Deed;
 use super::{Store, StoreError};
@@ -27,6 +28,32 @@ pub struct Added {
     pub new: u64,
     /// Those whose name stands for another entry already, which stays: a defect of whoever named them.
     pub conflicts: Vec<EntryId>,
+}
+
+/// An entry of somebody else, as budgets need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpentElsewhere {
+    /// Whose session it was.
+    pub tenant: TenantPath,
+    /// When what it is about began, since the Unix epoch.
+    pub at: Duration,
+    /// How much; negative for what takes back an estimate.
+    pub amount: NanoDollars,
+}
+
+impl SpentElsewhere {
+    fn read(row: &AnyRow) -> Result<Self, StoreError> {
+        let text = |column: usize| row.try_get::<String, _>(column);
+        let agent = row.try_get::<Option<String>, _>(3)?;
+        let tenant = TenantPath {
+            organisation: OrganisationId::new(&text(0)?).map_err(|_| DAMAGED)?,
+            team: TeamId::new(&text(1)?).map_err(|_| DAMAGED)?,
+            key: KeyId::new(&text(2)?).map_err(|_| DAMAGED)?,
+            agent: agent.as_deref().map(AgentId::new).transpose().map_err(|_| DAMAGED)?,
+        };
+        let at = Duration::from_millis(row.try_get::<i64, _>(4)?.unsigned_abs());
+        Ok(Self { tenant, at, amount: NanoDollars::new(row.try_get(5)?) })
+    }
 }
 
 /// The sum of some entries.
@@ -44,8 +71,17 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn add_to_ledger(&self, entries: &[Entry]) -> Result<Added, StoreError> {
+        self.post(NOBODY, entries).await
+    }
+
+    /// The same, handed in by `node`, a process that knows its own entries and follows those of others. An entry stays that of
+    /// whoever handed it in first.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn post(&self, node: &str, entries: &[Entry]) -> Result<Added, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        let added = add(&mut transaction, entries).await?;
+        let added = add(&mut transaction, node, entries).await?;
         transaction.commit().await?;
         Ok(added)
     }
@@ -63,7 +99,7 @@ impl Store {
         detail: &Value,
     ) -> Result<Added, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        let added = add(&mut transaction, entries).await?;
+        let added = add(&mut transaction, NOBODY, entries).await?;
         if added.new > 0 {
             super::audit::append(&mut transaction, by, "ledger.confirm", subject, detail).await?;
         }
@@ -149,28 +185,62 @@ impl Store {
         Ok(subjects.into_values().filter(|estimate| estimate.open != NanoDollars::ZERO).collect())
     }
 
-    /// What was spent below a node of the tree by what began from one time until another, whichever gateway ran the sessions.
+    /// The number of the newest entries. Everything up to it can be read, and what comes later has a greater one.
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub async fn spent_between(
+    pub async fn ledger_head(&self) -> Result<i64, StoreError> {
+        let row = sqlx::query("SELECT number FROM ledger_head WHERE id = 1").fetch_one(&self.pool).await?;
+        Ok(row.try_get(0)?)
+    }
+
+    /// What others than `node` handed in with numbers behind `after`, up to `last`, in that order. One number stands for what
+    /// was handed in at once, so the answer is as long as the numbers are many.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], or [`StoreError::Damaged`].
+    pub async fn spent_elsewhere(
+        &self,
+        node: &str,
+        after: i64,
+        last: i64,
+    ) -> Result<Vec<SpentElsewhere>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT organisation, team, api_key, agent, at, amount FROM ledger_entries \
+             WHERE number > $1 AND number <= $2 AND node <> $3 AND amount <> 0 ORDER BY number, id",
+        )
+        .bind(after)
+        .bind(last)
+        .bind(node)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(SpentElsewhere::read).collect()
+    }
+
+    /// What was spent below a node of the tree by what began after one time, as far as others than `node` handed it in, up to
+    /// a number.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn spent_since(
         &self,
         scope: &Scope,
         since: Duration,
-        until: Duration,
+        (node, last): (&str, i64),
     ) -> Result<NanoDollars, StoreError> {
         // Names are never empty, so an empty one stands for any.
         let row = sqlx::query(
             "SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM ledger_entries \
              WHERE organisation = $1 AND at >= $2 AND ($3 = '' OR team = $3) AND ($4 = '' OR api_key = $4) \
-               AND ($5 = '' OR agent = $5) AND at < $6",
+               AND ($5 = '' OR agent = $5) AND node <> $6 AND number <= $7",
         )
         .bind(scope.organisation.as_str())
         .bind(milliseconds(since))
         .bind(scope.team.as_ref().map_or("", TeamId::as_str))
         .bind(scope.key.as_ref().map_or("", KeyId::as_str))
         .bind(scope.agent.as_ref().map_or("", AgentId::as_str))
-        .bind(milliseconds(until))
+        .bind(node)
+        .bind(last)
         .fetch_one(&self.pool)
         .await?;
         Ok(NanoDollars::new(row.try_get(0)?))
@@ -187,13 +257,24 @@ fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
+/// The node of entries that no gateway counts as its own: of people, and of processes that are no more.
+pub const NOBODY: &str = "";
+
 const DAMAGED: StoreError = StoreError::Damaged { what: "ledger entry" };
 
-async fn add(connection: &mut AnyConnection, entries: &[Entry]) -> Result<Added, StoreError> {
+/// Taking the next number comes first, so that two that add take turns, and a number is seen only when all before it are.
+async fn add(connection: &mut AnyConnection, node: &str, entries: &[Entry]) -> Result<Added, StoreError> {
     let mut added = Added::default();
+    if entries.is_empty() {
+        return Ok(added);
+    }
+    let head = sqlx::query("UPDATE ledger_head SET number = number + 1 WHERE id = 1 RETURNING number")
+        .fetch_one(&mut *connection)
+        .await?;
+    let place = (node, head.try_get(0)?);
     for entry in entries {
         let text = serde_json::to_string(entry).map_err(|_| DAMAGED)?;
-        if insert(connection, entry, &text).await? {
+        if insert(connection, place, entry, &text).await? {
             added.new += 1;
         } else if known(connection, entry).await? != *entry {
             added.conflicts.push(entry.id.clone());
@@ -203,13 +284,18 @@ async fn add(connection: &mut AnyConnection, entries: &[Entry]) -> Result<Added,
 }
 
 /// Whether the entry is new.
-async fn insert(connection: &mut AnyConnection, entry: &Entry, text: &str) -> Result<bool, StoreError> {
+async fn insert(
+    connection: &mut AnyConnection,
+    (node, number): (&str, i64),
+    entry: &Entry,
+    text: &str,
+) -> Result<bool, StoreError> {
     let Entry { id, tenant, provider, model, hop, day, at, certainty, amount, unheard, .. } = entry;
     let added = sqlx::query(
         "INSERT INTO ledger_entries \
          (id, day, at, organisation, team, api_key, agent, session, provider, model, hop, certainty, amount, \
-          unheard, entry) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (id) DO NOTHING",
+          unheard, entry, node, number) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) ON CONFLICT (id) DO NOTHING",
     )
     .bind(id.to_string())
     .bind(String::from(*day))
@@ -226,6 +312,8 @@ async fn insert(connection: &mut AnyConnection, entry: &Entry, text: &str) -> Re
     .bind(amount.get())
     .bind(unheard.get())
     .bind(text)
+    .bind(node)
+    .bind(number)
     .execute(connection)
     .await?;
     Ok(added.rows_affected() > 0)

@@ -103,6 +103,61 @@ fn a_restart_counts_what_the_present_windows_have_seen() {
 }
 
 #[test]
+fn what_another_gateway_spent_counts_in_the_windows_it_was_spent_in() {
+    let budgets = [budget(team(), Window::Hour, 0, 100), budget(organisation(), Window::Day, 50, 100)];
+    let mut tree = BudgetTree::new(budgets);
+    let before = NOON - Duration::from_secs(1);
+    assert!(!tree.note_elsewhere(NOON, &path(), before, nano(40)));
+    let spent = |tree: &mut BudgetTree, scope| tree.standing(NOON, &scope)[0].1;
+    assert_eq!((spent(&mut tree, team()), spent(&mut tree, organisation())), (nano(0), nano(40)));
+    assert!(tree.note_elsewhere(NOON, &path(), NOON, nano(30)), "the soft limit of both");
+    assert!(!tree.note_elsewhere(NOON, &path(), NOON, nano(-20)), "an estimate was too high");
+    assert_eq!((spent(&mut tree, team()), spent(&mut tree, organisation())), (nano(10), nano(50)));
+    let other = TenantPath { organisation: OrganisationId::new("other").unwrap(), ..path() };
+    tree.note_elsewhere(NOON, &other, NOON, nano(1_000));
+    assert_eq!(tree.draw(NOON, &path(), want(60)).granted, nano(50), "another organisation is none of ours");
+}
+
+/// Two gateways, each of which learns two seconds later what the other spent.
+#[test]
+fn two_gateways_stop_within_what_they_spend_until_they_hear_of_each_other() {
+    const RATE: i64 = 10;
+    const LEASE: i64 = 20;
+    const LATE: usize = 2;
+    let mut gateways = [0, 1].map(|_| BudgetTree::new([budget(team(), Window::Day, 0, 1_000)]));
+    let mut leases = [Lease::new(nano(LEASE)); 2];
+    let mut costs = [0_i64; 2];
+    let mut log: Vec<[i64; 2]> = Vec::new();
+    let mut runs = [true; 2];
+    while runs[0] || runs[1] {
+        assert!(log.len() < 1_000, "somebody never stops");
+        let now = NOON + Duration::from_secs(log.len() as u64);
+        let mut spent = [0; 2];
+        for of in 0..2 {
+            if let Some(seen) = log.len().checked_sub(LATE) {
+                gateways[of].note_elsewhere(now, &path(), now, nano(log[seen][1 - of]));
+            }
+            if !runs[of] {
+                continue;
+            }
+            if let Some(demand) = leases[of].demand(nano(costs[of])) {
+                let draw = gateways[of].draw(now, &path(), demand);
+                leases[of].drew(nano(costs[of]), demand, draw);
+            }
+            runs[of] = !(leases[of].is_last() && leases[of].left(nano(costs[of])).is_spent());
+            if runs[of] {
+                costs[of] += RATE;
+                spent[of] = RATE;
+            }
+        }
+        log.push(spent);
+    }
+    let spent = costs[0] + costs[1];
+    let late = i64::try_from(LATE).unwrap() + 1;
+    assert!((1_000..=1_000 + 2 * (LEASE + RATE * late)).contains(&spent), "{spent}");
+}
+
+#[test]
 fn a_name_without_the_one_above_it_is_no_place() {
     assert!(organisation().is_a_place() && team().is_a_place());
     assert!(!Scope { key: Some(KeyId::default()), ..organisation() }.is_a_place());

@@ -16,6 +16,8 @@ on_both_stores!(
     only_what_is_asked_for_is_added_up,
     a_name_from_outside_is_a_name_and_nothing_else,
     budgets_find_what_was_spent_in_their_window_at_their_level,
+    a_gateway_that_follows_the_ledger_sees_each_entry_of_others_once_and_none_of_its_own,
+    two_that_hand_in_at_once_leave_no_number_behind_one_that_was_seen,
     what_somebody_adds_to_the_ledger_stands_in_the_audit_log_once,
     entries_the_audit_log_cannot_tell_of_are_not_added,
 );
@@ -168,14 +170,70 @@ async fn budgets_find_what_was_spent_in_their_window_at_their_level(store: TestS
         ("acme/red/web/other", Window::Day, 0),
         ("other/red/web", Window::Hour, 0),
     ] {
-        // What began before the window, or after the time in question, does not count.
+        // What began before the window does not count.
         let since = window.begins_at(now);
-        let found = store.spent_between(&scope(text), since, now + Duration::from_secs(3_600)).await.unwrap();
+        let head = store.ledger_head().await.unwrap();
+        let found = store.spent_since(&scope(text), since, ("here", head)).await.unwrap();
         assert_eq!(found, NanoDollars::new(spent), "{text} {window:?}");
     }
-    let until = day("2026-11-21").begins_at() + Duration::from_secs(3_601);
-    let found = store.spent_between(&scope("acme"), Duration::ZERO, until).await.unwrap();
-    assert_eq!(found, NanoDollars::new(330), "an entry of that very time is not before it");
+    let found = store.spent_since(&scope("acme"), Duration::ZERO, ("here", 0)).await.unwrap();
+    assert_eq!(found, NanoDollars::ZERO, "what came after the number is left for those who follow");
+}
+
+/// Tenant and amount of what this node did not hand in itself, behind a number.
+async fn elsewhere(store: &Store, node: &str, after: i64) -> Vec<(String, i64)> {
+    let head = store.ledger_head().await.unwrap();
+    let found = store.spent_elsewhere(node, after, head).await.unwrap();
+    found.into_iter().map(|entry| (entry.tenant.to_string(), entry.amount.get())).collect()
+}
+
+async fn a_gateway_that_follows_the_ledger_sees_each_entry_of_others_once_and_none_of_its_own(
+    store: TestStore,
+) {
+    let ledger = ledger();
+    store.post("here", &ledger[..2]).await.unwrap();
+    store.post("there", &ledger[1..4]).await.unwrap();
+    let seen = store.ledger_head().await.unwrap();
+    let of_there = [("acme/red/web/clerk".to_owned(), 30), ("acme/red/web/clerk".to_owned(), -20)];
+    assert_eq!(elsewhere(&store, "here", 0).await, of_there, "an entry stays that of who was first");
+    let of_here = [("acme/red/web".to_owned(), 100), ("acme/red/web".to_owned(), 200)];
+    assert_eq!(elsewhere(&store, "there", 0).await, of_here);
+    // A person, with an entry that says nothing of money beside.
+    store.add_to_ledger(&ledger[4..]).await.unwrap();
+    let later = [("acme/blue/web".to_owned(), 7), ("other/red/web".to_owned(), 1_000)];
+    for node in ["here", "there"] {
+        assert_eq!(elsewhere(&store, node, seen).await, later);
+    }
+    assert_eq!(elsewhere(&store, "here", store.ledger_head().await.unwrap()).await, []);
+    let acme = Scope { organisation: path("acme/red/web").organisation, team: None, key: None, agent: None };
+    let known = store.spent_since(&acme, Duration::ZERO, ("here", seen)).await.unwrap();
+    assert_eq!(known, NanoDollars::new(10), "the sum up to a number and what follows it are the whole");
+}
+
+async fn two_that_hand_in_at_once_leave_no_number_behind_one_that_was_seen(store: TestStore) {
+    let post = |node: &'static str, seconds: std::ops::Range<u32>| {
+        let store = &store;
+        async move {
+            for second in seconds {
+                let at = format!("2026-11-21+{second}");
+                let entry = entry("acme/red/web", "large", &at, Certainty::Confirmed, 1);
+                store.post(node, &[entry]).await.unwrap();
+            }
+        }
+    };
+    let follow = async {
+        let (mut known, mut seen) = (0, 0);
+        for _ in 0..10_000 {
+            let head = store.ledger_head().await.unwrap();
+            seen += store.spent_elsewhere("reader", known, head).await.unwrap().len();
+            known = head;
+            if seen == 40 {
+                return;
+            }
+        }
+        panic!("{seen} of 40 were seen");
+    };
+    tokio::join!(post("here", 0..20), post("there", 20..40), follow);
 }
 
 async fn what_somebody_adds_to_the_ledger_stands_in_the_audit_log_once(store: TestStore) {

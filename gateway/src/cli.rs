@@ -3,6 +3,7 @@
 mod administration;
 mod approvals;
 mod audit;
+mod budgets;
 mod call;
 mod configuration;
 mod keys;
@@ -81,6 +82,8 @@ enum Task {
     Revisions(Box<configuration::RevisionsArguments>),
     /// Call a gateway: play a WAV as the caller's voice, save the answer, print transcript and latency waterfall.
     Call(Box<call::CallArguments>),
+    /// Set, list, change and remove budgets of a running gateway.
+    Budgets(Box<budgets::BudgetsArguments>),
     /// Make, list and revoke API keys of the store.
     Keys(keys::KeysArguments),
     /// List and end the sessions of a running gateway.
@@ -219,6 +222,7 @@ pub(crate) fn run() -> ExitCode {
             Err(error) => complain(&error.to_string(), EXIT_CONFIG),
         },
         Task::Call(arguments) => call::run(*arguments),
+        Task::Budgets(arguments) => budgets::run(*arguments),
         Task::Keys(arguments) => keys::run(arguments),
         Task::Sessions(arguments) => sessions::run(*arguments),
         Task::Approvals(arguments) => approvals::run(*arguments),

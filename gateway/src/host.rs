@@ -144,10 +144,10 @@ impl LocalHost {
     /// Who serves the session, among those targets there is money for.
     fn choose(&self, request: &SessionRequest, seed: u64) -> Result<Way, ApiError> {
         let SessionRequest { caller, route, settings, .. } = request;
-        let now = since_unix_epoch();
+        let (now, pricing) = (since_unix_epoch(), &self.revision.pricing);
         let mut refusal = ApiError::model_not_found(&settings.model);
         let affordable = route.only(|target| {
-            let may_start = self.money.may_start(now, &caller.tenancy, target, &settings.model);
+            let may_start = self.money.may_start(now, pricing, &caller.tenancy, target, &settings.model);
             may_start.map_err(|error| refusal = error).is_ok()
         });
         self.routing.begin(affordable.ok_or(refusal)?, settings, seed)

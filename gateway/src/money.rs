@@ -1,26 +1,23 @@
 //! What sessions of this process cost: prices, budgets and the way to the ledger behind one door.
 
 mod account;
+mod budgets;
 mod following;
 mod posting;
+mod pricing;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use voxgate_policy::money::budget::{Budget, BudgetTree, Demand, Draw, Standing};
-use voxgate_policy::money::day::UtcDay;
+use futures_util::future::BoxFuture;
+use voxgate_policy::money::budget::{Budget, Demand, Draw};
 use voxgate_policy::money::ledger::{Certainty, Entry};
-use voxgate_policy::money::meter::{MeterConfig, Recogniser, Service};
-use voxgate_policy::money::price::{PriceBook, PriceLine, Prices};
+use voxgate_policy::money::price::PriceLine;
 use voxgate_policy::routing::Target;
-use voxgate_protocol::id::SessionId;
-use voxgate_protocol::money::NanoDollars;
-use voxgate_protocol::settings::SessionSettings;
 use voxgate_protocol::tenant::TenantPath;
 use voxgate_realtime::{ApiError, ErrorKind};
-use voxgate_signaling::admin::money::Treasury;
+use voxgate_signaling::admin::money::{ListedBudget, Treasury};
 use voxgate_signaling::outbox::{self, Outbox};
 use voxgate_signaling::store::{Store, StoreError};
 use voxgate_telemetry::metrics::Metrics;
@@ -28,41 +25,42 @@ use voxgate_telemetry::metrics::Metrics;
 use crate::host::since_unix_epoch;
 
 pub(crate) use account::{Account, Act};
+use budgets::Budgets;
 use following::Following;
 use posting::Posting;
-
-/// What becomes of a model the price book does not know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum UnknownPrice {
-    /// No session.
-    Refuse,
-    /// A session whose usage stands in the ledger without an amount.
-    Flag,
-}
+pub(crate) use pricing::{Pricing, UnknownPrice};
 
 /// What the configuration says about money.
 #[derive(Clone, Debug)]
 pub(crate) struct MoneyConfig {
-    pub(crate) book: PriceBook,
-    pub(crate) unknown_price: UnknownPrice,
-    /// Whose prices apply to a configured provider.
-    pub(crate) vendors: BTreeMap<String, String>,
-    pub(crate) lease: NanoDollars,
+    /// What sessions take at their start and keep.
+    pub(crate) pricing: Arc<Pricing>,
+    /// What binds those that run.
     pub(crate) budgets: Vec<Budget>,
 }
 
 /// Everything about money that sessions share.
 pub(crate) struct Money {
-    config: MoneyConfig,
-    budgets: Arc<Mutex<BudgetTree>>,
+    /// That of the configuration in force, for those who ask. Sessions have that of their revision.
+    pricing: Mutex<Arc<Pricing>>,
+    budgets: Arc<Budgets>,
+    following: Arc<Following>,
     posting: Posting,
     metrics: Arc<Metrics>,
+}
+
+/// The money a session is served with.
+#[derive(Clone)]
+pub(crate) struct Billing {
+    pub(crate) money: Arc<Money>,
+    /// Kept to its end, whatever is applied meanwhile.
+    pub(crate) pricing: Arc<Pricing>,
 }
 
 impl Money {
     /// Opens the node's outbox in this folder, hands what waits there to the store, and counts what the store says was spent
     /// in the present window of every budget, and from then on what other gateways spend. While the store is away budgets
-    /// begin with nothing spent; what they had spent is counted as soon as it is back.
+    /// begin with nothing spent, and without those the store has; both count as soon as it is back.
     ///
     /// # Errors
     /// [`StoreError`] if the outbox cannot be opened.
@@ -74,39 +72,38 @@ impl Money {
     ) -> Result<Self, StoreError> {
         let node: Arc<str> = format!("{:x}-{:x}", since_unix_epoch().as_nanos(), std::process::id()).into();
         let outbox = Outbox::open(&folder.join(outbox::FILE_NAME)).await?.of(&node);
-        let budgets = Arc::new(Mutex::new(BudgetTree::new(config.budgets.iter().cloned())));
-        let wanted = config.budgets.iter().map(|budget| (budget.scope.clone(), budget.window));
-        let mut following = Following {
-            node,
-            wanted: wanted.collect(),
-            budgets: Arc::clone(&budgets),
-            outbox: outbox.clone(),
-            store: store.clone(),
-            metrics: Arc::clone(&metrics),
-            known: None,
-        };
+        let budgets = Arc::new(Budgets::new(config.budgets));
+        let following =
+            Following::new(node, Arc::clone(&budgets), outbox.clone(), store.clone(), Arc::clone(&metrics));
+        let following = Arc::new(following);
         if let Err(error) = following.look().await {
             tracing::warn!(%error, "budgets do not know yet what was spent before this start");
         }
-        let posting = Posting::start(outbox, store, following, Arc::clone(&metrics));
-        Ok(Self { config, budgets, posting, metrics })
+        let posting = Posting::start(outbox, store, Arc::clone(&following), Arc::clone(&metrics));
+        Ok(Self { pricing: Mutex::new(config.pricing), budgets, following, posting, metrics })
+    }
+
+    /// Another configuration is in force: its budgets bind running sessions as soon as anything happens in them, its prices are
+    /// for sessions that begin from now on.
+    pub(crate) fn change(&self, now: Duration, config: &MoneyConfig) {
+        *self.pricing.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&config.pricing);
+        self.budgets.set_configured(now, &config.budgets);
     }
 
     /// Whether a session may begin as far as money is concerned.
     pub(crate) fn may_start(
         &self,
         now: Duration,
+        pricing: &Pricing,
         tenant: &TenantPath,
         target: &Target,
         model: &str,
     ) -> Result<(), ApiError> {
-        if !self.with_budgets(|budgets| budgets.has_left(now, tenant)) {
+        if !self.budgets.with(|budgets| budgets.has_left(now, tenant)) {
             self.acted("refuse");
             return Err(ApiError::insufficient_quota());
         }
-        let model = target.model(model);
-        let is_known = self.prices(now, &target.provider, model).is_some();
-        if !is_known && self.config.unknown_price == UnknownPrice::Refuse {
+        if !pricing.permits(now, target, model) {
             self.acted("refuse");
             let message = "The model has no price at this gateway, which refuses such models.";
             return Err(
@@ -116,48 +113,8 @@ impl Money {
         Ok(())
     }
 
-    fn prices(&self, now: Duration, provider: &str, model: &str) -> Option<Prices> {
-        let vendor = self.config.vendors.get(provider)?;
-        self.config.book.find(vendor, model, UtcDay::of(now)).ok().copied()
-    }
-
-    fn recogniser(&self, now: Duration, provider: &str, settings: &SessionSettings) -> Recogniser {
-        let transcription = settings.input.transcription.as_ref();
-        let model =
-            transcription.and_then(|transcription| transcription.model.as_deref()).unwrap_or_default();
-        Recogniser { model: model.into(), prices: self.prices(now, provider, model) }
-    }
-
-    fn meter(
-        &self,
-        now: Duration,
-        tenant: TenantPath,
-        session: SessionId,
-        target: &Target,
-        settings: &SessionSettings,
-    ) -> MeterConfig {
-        let Service { provider, model, prices, recogniser } = self.service(now, target, settings);
-        let version = Arc::clone(self.config.book.version());
-        MeterConfig { session, tenant, provider, model, prices, version, recogniser }
-    }
-
-    fn service(&self, now: Duration, target: &Target, settings: &SessionSettings) -> Service {
-        let model = target.model(&settings.model);
-        Service {
-            provider: target.provider.as_str().into(),
-            model: model.into(),
-            prices: self.prices(now, &target.provider, model),
-            recogniser: self.recogniser(now, &target.provider, settings),
-        }
-    }
-
-    /// Counters only, no store: held for microseconds.
-    fn with_budgets<T>(&self, act: impl FnOnce(&mut BudgetTree) -> T) -> T {
-        act(&mut self.budgets.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
     fn draw(&self, now: Duration, tenant: &TenantPath, demand: Demand) -> Draw {
-        self.with_budgets(|budgets| budgets.draw(now, tenant, demand))
+        self.budgets.with(|budgets| budgets.draw(now, tenant, demand))
     }
 
     /// Takes what a session said at once.
@@ -198,17 +155,25 @@ impl Money {
 }
 
 impl Treasury for Money {
-    fn budgets(&self) -> Vec<Standing> {
-        self.with_budgets(|budgets| budgets.standings(since_unix_epoch()))
+    fn budgets(&self) -> Vec<ListedBudget> {
+        self.budgets.list(since_unix_epoch())
+    }
+
+    fn refresh(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            if !self.following.try_to_look().await {
+                tracing::warn!("budgets were changed and the store does not answer; they hold when it does");
+            }
+        })
     }
 
     fn prices(&self) -> Vec<PriceLine> {
-        self.config.book.lines()
+        self.pricing.lock().unwrap_or_else(PoisonError::into_inner).book.lines()
     }
 }
 
 impl std::fmt::Debug for Money {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Money").field("book", self.config.book.version()).finish_non_exhaustive()
+        f.write_str("Money(..)")
     }
 }

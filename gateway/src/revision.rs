@@ -22,6 +22,7 @@ use crate::approvals::HeldCalls;
 use crate::bridges::Bridges;
 use crate::config::Checked;
 use crate::host::LocalHost;
+use crate::money::{Billing, Money, Pricing};
 use crate::permissions::Permissions;
 use crate::webhook::{Judge, Webhooks};
 
@@ -55,6 +56,8 @@ pub(crate) struct Revision {
     pub(crate) webhooks: Webhooks,
     /// Which tools may be called.
     pub(crate) permissions: Permissions,
+    /// What usage costs.
+    pub(crate) pricing: Arc<Pricing>,
     /// The providers.
     pub(crate) bridges: Bridges,
 }
@@ -78,8 +81,14 @@ impl Revision {
                 agents: Arc::clone(&config.agents),
                 held,
             },
+            pricing: Arc::clone(&config.money.pricing),
             bridges,
         })
+    }
+
+    /// The money of the process, with what usage costs under this revision.
+    pub(crate) fn billed_by(&self, money: Arc<Money>) -> Billing {
+        Billing { money, pricing: Arc::clone(&self.pricing) }
     }
 }
 

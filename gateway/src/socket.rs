@@ -102,7 +102,7 @@ pub(crate) async fn serve(
             webhooks: config.revision.webhooks.clone(),
             permissions: config.revision.permissions.clone(),
             replay: config.replay,
-            money: config.money,
+            money: config.money.map(|money| config.revision.billed_by(money)),
         },
     );
     match dialogue {

@@ -189,6 +189,10 @@ def described(gateway):
 def body_for(method, path):
     if method == "PATCH":
         return {"name": "taken over"}
+    if method == "PUT":
+        return {"hard_nano_dollars": 1_000_000_000_000_000}
+    if method == "POST" and path.endswith("/budgets"):
+        return {"organisation": "walled", "window": "month", "hard_nano_dollars": 1}
     if method == "POST" and path.endswith("/keys"):
         return {"name": "taken over"}
     bundle = {"bundle": {"configuration": "limits: { sessions: 1 }"}}
@@ -222,6 +226,10 @@ class Tenant:
         secrets = lambda: ask(gateway, "POST", "/v1/realtime/client_secrets", key=self.secret(ROLES[-1]), json={})
         wait_until(lambda: secrets().status_code == 200, "the keys never worked")
         self.socket, self.session = session(gateway, self.secret("member"))
+        budget = {"organisation": organisation, "team": team, "window": "day", "hard_nano_dollars": 10**15}
+        made = admin(gateway, "POST", "/budgets", key=self.secret("owner"), json=budget)
+        assert made.status_code == 201, made.text
+        self.budget = made.json()["id"]
 
     def secret(self, role):
         return self.keys[role][1]
@@ -231,6 +239,7 @@ class Tenant:
         for name, value in {
             "{session}": self.session, "{organisation}": self.organisation, "{team}": self.team,
             "{key}": self.keys["member"][0], "{approval}": "appr_of_nobody", "{revision}": "1", "{agent}": "agent-of-nobody",
+            "{budget}": self.budget,
         }.items():
             path = path.replace(name, value)
         assert "{" not in path, f"no example for {path}: give this test one"
@@ -238,7 +247,7 @@ class Tenant:
 
     def words(self):
         """Names that only this tenant's things have."""
-        return {self.session, *(key for key, _ in self.keys.values())}
+        return {self.session, self.budget, *(key for key, _ in self.keys.values())}
 
 
 @pytest.fixture(scope="module")
@@ -267,7 +276,10 @@ def strangers(tenants):
 
 def test_nothing_of_a_tenant_is_seen_or_changed_by_another_whatever_is_asked(gateway, tenants):
     victim = tenants["victim"]
-    whole = lambda: admin(gateway, "GET", f"/organisations/walled/teams/ours", key=victim.secret("owner")).json()
+    whole = lambda: [
+        admin(gateway, "GET", path, key=victim.secret("owner")).json()
+        for path in ("/organisations/walled/teams/ours", f"/budgets/{victim.budget}")
+    ]
     before, asked = whole(), 0
     for path, methods in described(gateway).items():
         for method in methods:
@@ -311,6 +323,7 @@ def test_what_is_not_there_and_what_is_somebody_elses_are_refused_in_the_same_wo
             for name, value in {
                 "{session}": "sess_nothing", "{organisation}": "nothing", "{team}": "nothing", "{key}": "nothing",
                 "{approval}": "nothing", "{revision}": "999999", "{agent}": "nothing",
+                "{budget}": "nothing",
             }.items():
                 missing = missing.replace(name, value)
             missing = ask(gateway, method, missing, key=key, json=body)

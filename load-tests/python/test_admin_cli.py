@@ -125,6 +125,22 @@ def test_a_held_call_is_denied_from_a_terminal_and_the_model_is_told(gateway_wit
     assert gateway.metric("voxgate_tool_calls_total", outcome="denied") == 1
 
 
+def test_a_budget_is_set_changed_and_removed_from_a_terminal(gateway):
+    made = voxgate(gateway, "budgets", "set", "--organisation", "acme", "--team", "desk", "--window", "day", "--hard", "12.50")
+    assert made.returncode == 0 and made.stdout.startswith("set bud_"), made.stderr
+    name = made.stdout.split()[1]
+    row = lambda: voxgate(gateway, "budgets", "list").stdout.splitlines()[1].split()
+    assert row() == [name, "acme/desk", "day", "0", "-", "12.5", "store"]
+    again = voxgate(gateway, "budgets", "set", "--organisation", "acme", "--team", "desk", "--window", "day", "--hard", "1")
+    assert again.returncode == 4 and name in again.stderr
+    changed = voxgate(gateway, "budgets", "change", name, "--soft", "0.000000001", "--hard", "3")
+    assert (changed.returncode, changed.stdout) == (0, f"changed {name}\n"), changed.stderr
+    assert row() == [name, "acme/desk", "day", "0", "0.000000001", "3", "store"]
+    assert voxgate(gateway, "budgets", "remove", name).stdout == f"removed {name}\n"
+    assert voxgate(gateway, "budgets", "remove", name).returncode == 4
+    assert voxgate(gateway, "budgets", "set", "--organisation", "acme").returncode == 2, "a budget has a limit"
+
+
 def test_whoever_may_not_or_finds_nobody_is_told_so_in_one_line(gateway):
     wrong = voxgate(gateway, "sessions", "list", key="vg_wrong")
     assert wrong.returncode == 4 and wrong.stderr.startswith("voxgate: The API key is missing or not valid")
@@ -134,7 +150,7 @@ def test_whoever_may_not_or_finds_nobody_is_told_so_in_one_line(gateway):
     assert len(nobody.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["sessions", "approvals", "organisations", "teams"])
+@pytest.mark.parametrize("command", ["sessions", "approvals", "organisations", "teams", "budgets"])
 def test_help_teaches(gateway, command):
     shown = voxgate(gateway, command, "--help").stdout
     assert "List" in shown and "scope `admin`" in shown and "Exit status" in shown

@@ -21,6 +21,12 @@ enabled = false
 include-path-regex = "/configuration/(plan|apply)$"
 [operations.checks.positive_data_acceptance]
 enabled = false
+
+[[operations]]
+# Nor that a budget has a limit, that its soft one is not above the hard one, and that a key is named with its team.
+include-path-regex = "/budgets"
+[operations.checks.positive_data_acceptance]
+enabled = false
 """
 
 

@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import os
 import signal
 import sqlite3
+import subprocess
 import time
 
 import pytest
@@ -14,7 +16,8 @@ from openai import AsyncOpenAI
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from conftest import gateway_config, running_gateway, start_gateway, start_simulator
+from conftest import TARGET, gateway_config, running_gateway, start_gateway, start_simulator
+from database_servers import Postgres
 from stores import Sqlite
 from webrtc_peer import call
 
@@ -303,6 +306,132 @@ def test_a_budget_of_any_level_stops_who_is_below_it_and_nobody_else(tmp_path, s
             assert paths <= payers and (paths == payers or not scope)
 
 
+def shown_budgets(gateway):
+    """Budgets as the administration shows them, by what they are for and when they begin anew."""
+    reply = gateway.ask("GET", "/admin/v1/budgets?limit=200")
+    assert reply.status_code == 200, reply.text
+    names = ("organisation", "team", "key", "agent", "window")
+    return {tuple(item[name] for name in names): item for item in reply.json()["items"]}
+
+
+WHOLE = ("default", None, None, None, "total")
+
+
+def test_gateways_on_one_store_stop_at_what_they_spent_together(tmp_path):
+    with Postgres() as postgres, speaking_simulator() as address:
+        env = {"STORE_URL": postgres.url}
+        config = gateway_config(address) + money(tmp_path, [total(HARD_SECONDS)]) + "store: { url_env: STORE_URL }\n"
+        with running_gateway(config, env=env) as one, running_gateway(config, env=env) as other:
+            # It has its first lease before anybody spends.
+            waiting = open_session(other)
+            with open_session(one) as socket:
+                socket.send(json.dumps({"type": "response.create"}))
+                events, code, _ = events_until_closed(socket)
+            assert code == 1008 and seconds_heard(events) >= HARD_SECONDS - LEASE_SECONDS - MARK_SECONDS
+            billed = lambda: int(postgres.ask("SELECT COALESCE(SUM(amount), 0) FROM ledger_entries")[0])
+            wait_for("the ledger", lambda: billed() == shown_budgets(one)[WHOLE]["spent_nano_dollars"])
+            wait_for("what one spent", lambda: shown_budgets(other)[WHOLE]["spent_nano_dollars"] == billed() > 0)
+
+            with open_session(other) as late:
+                events, code, _ = events_until_closed(late)
+            assert code == 1008 and seconds_heard(events) == 0
+            assert [event["error"]["code"] for event in events] == ["insufficient_quota"]
+            # One that runs may use the lease it has, and gets no other.
+            with waiting:
+                waiting.send(json.dumps({"type": "response.create"}))
+                events, code, _ = events_until_closed(waiting)
+            assert code == 1008 and seconds_heard(events) <= 2 * LEASE_SECONDS + MARK_SECONDS
+            one.assert_nothing_is_left()
+            other.assert_nothing_is_left()
+            # Each knows its own from itself and the other's from the store, and neither twice.
+            for gateway in (one, other):
+                wait_for("the same sum", lambda: shown_budgets(gateway)[WHOLE]["spent_nano_dollars"] == billed())
+
+
+def voxgate(gateway, *arguments):
+    environment = {**os.environ, "VOXGATE_URL": gateway.base, "VOXGATE_KEY": gateway.key}
+    command = [str(part) for part in (TARGET / "voxgate", *arguments)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=2 * LIMIT)
+    return done.returncode, done.stdout + done.stderr
+
+
+def is_ended_by_its_budget(socket):
+    events, code, _ = events_until_closed(socket)
+    errors = [event["error"]["code"] for event in events if event["type"] == "error"]
+    done = [event["response"]["status"] for event in events if event["type"] == "response.done"]
+    return (errors, done, code) == (["insufficient_quota"], ["cancelled"], 1008)
+
+
+def test_a_limit_that_is_lowered_by_apply_ends_an_answer_and_prices_are_for_new_calls(tmp_path):
+    with speaking_simulator() as address:
+        config = lambda hard: gateway_config(address) + money(tmp_path, [total(hard)])
+        with running_gateway(config(1_000)) as gateway:
+            lower, higher = tmp_path / "lower.yaml", tmp_path / "higher.yaml"
+            with open_session(gateway) as socket:
+                socket.send(json.dumps({"type": "response.create"}))
+                hear(socket, 1)
+                lower.write_text(config(0.5))
+                code, plan = voxgate(gateway, "plan", lower)
+                assert code == 2 and 'money.budgets[0].hard: "1000" -> "0.5"   [1 session(s) go on]' in plan, plan
+                code, applied = voxgate(gateway, "apply", lower, "--yes")
+                assert code == 0, applied
+                assert is_ended_by_its_budget(socket), "two thirds of its lease are left, and it ends"
+            with open_session(gateway) as socket:
+                events, code, _ = events_until_closed(socket)
+            assert code == 1008 and [event["error"]["code"] for event in events] == ["insufficient_quota"]
+
+            # A second of speech costs ten dollars from now on, and there is enough for it.
+            (tmp_path / "dearer.yaml").write_text(PRICES.replace('"60"', '"600"'))
+            higher.write_text(config(1_000).replace("prices.yaml", "dearer.yaml"))
+            code, applied = voxgate(gateway, "apply", higher, "--yes")
+            assert code == 0, applied
+            before = shown_budgets(gateway)[WHOLE]["spent_nano_dollars"]
+            with open_session(gateway) as socket:
+                socket.send(json.dumps({"type": "response.create"}))
+                heard = hear(socket, 1)
+            gateway.wait_for_metric(0, "voxgate_sessions")
+            spent_since = shown_budgets(gateway)[WHOLE]["spent_nano_dollars"] - before
+            assert spent_since >= 10 * heard
+            awaiting = gateway.ask("GET", "/admin/v1/configuration").json()["awaiting_restart"]
+            assert not [setting for setting in awaiting if setting.startswith("money")], awaiting
+
+
+def test_a_budget_set_over_the_administration_ends_running_calls_of_every_gateway_on_the_store(tmp_path):
+    with Postgres() as postgres, speaking_simulator() as address:
+        env = {"STORE_URL": postgres.url}
+        config = gateway_config(address) + money(tmp_path, []) + "store: { url_env: STORE_URL }\n"
+        with running_gateway(config, env=env) as one, running_gateway(config, env=env) as other:
+            with open_session(one) as here, open_session(other) as there:
+                for socket in (here, there):
+                    socket.send(json.dumps({"type": "response.create"}))
+                    hear(socket, 1)
+                body = {"organisation": "default", "window": "total", "hard_nano_dollars": 500_000_000}
+                made = one.ask("POST", "/admin/v1/budgets", json=body)
+                assert made.status_code == 201, made.text
+                assert made.json()["left_nano_dollars"] == 0
+                assert is_ended_by_its_budget(here) and is_ended_by_its_budget(there)
+            # Most of it was spent before there was a budget, by a session of this gateway and by one it never saw.
+            for gateway in (one, other):
+                wait_for("what both spent", lambda: shown_budgets(gateway)[WHOLE]["spent_nano_dollars"] >= 2_000_000_000)
+            budget = f"/admin/v1/budgets/{made.json()['id']}"
+            with open_session(one) as socket:
+                assert events_until_closed(socket)[1] == 1008
+
+            # Another gateway changes it, and this one follows.
+            assert other.ask("PUT", budget, json={"hard_nano_dollars": 1_000_000_000_000}).status_code == 200
+            wait_for("the new limit", lambda: shown_budgets(one)[WHOLE]["left_nano_dollars"] > 0)
+            with open_session(one) as socket:
+                socket.send(json.dumps({"type": "response.create"}))
+                hear(socket, 1)
+            assert other.ask("DELETE", budget).status_code == 204
+            assert shown_budgets(other) == {}
+            wait_for("the end of the budget", lambda: shown_budgets(one) == {})
+            actions = postgres.ask("SELECT action FROM audit_log WHERE action LIKE 'budget.%' ORDER BY sequence")
+            assert actions == ["budget.set", "budget.change", "budget.remove"]
+            one.assert_nothing_is_left()
+            other.assert_nothing_is_left()
+
+
 def test_the_official_client_takes_the_end_of_a_budget_as_final(tmp_path):
     async def run(gateway):
         asked_to_come_back = []
@@ -361,7 +490,7 @@ async def one_of_many(gateway):
                     heard += len(json.loads(text)["delta"]) * 3 // 4
                     last_audio = time.monotonic()
         except ConnectionClosed as closed:
-            code = closed.rcvd.code
+            code = closed.rcvd.code if closed.rcvd.code == 1008 else str(closed.rcvd)
     return heard, last_audio, time.monotonic(), code
 
 

@@ -56,7 +56,8 @@ def data(tmp_path, new_store):
         entry(4, BLUE, '=HYPERLINK("http://x")', "2026-10-02", "confirmed", 5),
     ]
     values = ", ".join(f"({', '.join(map(literal, row))})" for row in rows)
-    ran.store.execute(ran.folder, f"INSERT INTO ledger_entries VALUES {values}")
+    columns = "id, day, at, organisation, team, api_key, agent, session, provider, model, hop, certainty, amount, unheard, entry"
+    ran.store.execute(ran.folder, f"INSERT INTO ledger_entries ({columns}) VALUES {values}")
     return ran
 
 

@@ -8,7 +8,7 @@
 //! - [`reply`]: the one shape of refusals.
 //! - [`order`]: what is asked for: queries, paths and bodies, read strictly.
 //! - [`page`]: long lists, a piece at a time.
-//! - [`sessions`], [`tenants`], [`keys`], [`agents`], [`usage`], [`money`], [`policies`], [`audit`]: what is administered.
+//! - [`sessions`], [`tenants`], [`keys`], [`agents`], [`usage`], [`budgets`], [`money`], [`policies`], [`audit`]: what is administered.
 //! - [`approvals`]: the seam to whoever holds tool calls for a person; [`held_calls`]: what is done about them.
 //! - [`revisions`]: revisions of the configuration.
 
@@ -18,6 +18,7 @@ pub mod access;
 pub mod agents;
 pub mod approvals;
 pub mod audit;
+pub mod budgets;
 pub mod held_calls;
 pub mod keys;
 pub mod money;
@@ -129,7 +130,8 @@ fn described() -> OpenApiRouter<AdminApi> {
         .routes(routes!(held_calls::approve))
         .routes(routes!(held_calls::deny))
         .routes(routes!(usage::report_usage))
-        .routes(routes!(money::list_budgets))
+        .routes(routes!(budgets::list_budgets, budgets::set_budget))
+        .routes(routes!(budgets::look_at_budget, budgets::change_budget, budgets::remove_budget))
         .routes(routes!(money::list_prices))
         .routes(routes!(policies::list_policies))
         .routes(routes!(policies::decide))

@@ -6,6 +6,7 @@
 //! - [`tenants`]: organisations and teams.
 //! - [`keys`]: API keys, as hashes.
 //! - [`ledger`]: what sessions cost.
+//! - [`budgets`]: what they may cost, as far as it is set while gateways run.
 //! - [`usage`]: the same, added up.
 //! - [`request`]: requests that may come twice and are to do something once.
 //! - [`administration`]: what the administration asks of all of these.
@@ -14,6 +15,7 @@
 
 pub mod administration;
 pub mod audit;
+pub mod budgets;
 pub mod keys;
 pub mod ledger;
 pub mod request;
@@ -41,6 +43,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("requests", include_str!("store/migrations/0003_requests.sql")),
     ("revisions of the configuration", include_str!("store/migrations/0004_revisions.sql")),
     ("order of the ledger", include_str!("store/migrations/0005_ledger_order.sql")),
+    ("budgets", include_str!("store/migrations/0006_budgets.sql")),
 ];
 
 /// Longest wait for a connection to a server. Whoever waits is a person or a refresh that comes again.
@@ -90,6 +93,12 @@ pub enum StoreError {
         what: &'static str,
         /// Its id.
         id: String,
+    },
+    /// There may not be more of these.
+    #[error("there are too many of this kind: {what}")]
+    TooMany {
+        /// What kind of thing.
+        what: &'static str,
     },
     /// The same idempotency key came with something else.
     #[error("this idempotency key was used for another request")]

@@ -134,6 +134,9 @@ impl Administration {
         };
         let answer = request.send().await.map_err(|error| gone(&error))?;
         let status = answer.status();
+        if status == StatusCode::NO_CONTENT {
+            return Ok(Value::Null);
+        }
         let answer: Value = answer.json().await.map_err(|error| gone(&error))?;
         if status.is_success() { Ok(answer) } else { Err(refused(status, &answer)) }
     }

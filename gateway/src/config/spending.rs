@@ -1,12 +1,14 @@
 //! Checks prices and budgets.
 
+use std::sync::Arc;
+
 use voxgate_policy::money::budget::{Budget, Scope};
 use voxgate_policy::money::price::PriceBook;
 use voxgate_protocol::money::NanoDollars;
 
 use super::bundle::ReadFile;
 use super::written::{self, Written};
-use crate::money::{MoneyConfig, UnknownPrice};
+use crate::money::{MoneyConfig, Pricing, UnknownPrice};
 
 /// Everything about money, or nothing if there is a problem.
 pub(super) fn check(
@@ -37,16 +39,12 @@ pub(super) fn check(
     let budgets =
         money.budgets.iter().enumerate().filter_map(|(index, budget)| check_budget(index, budget, problems));
     let budgets = budgets.collect();
-    Some(MoneyConfig {
-        book: book?,
-        unknown_price: match money.unknown_price {
-            written::UnknownPrice::Refuse => UnknownPrice::Refuse,
-            written::UnknownPrice::Flag => UnknownPrice::Flag,
-        },
-        vendors,
-        lease: lease?,
-        budgets,
-    })
+    let unknown_price = match money.unknown_price {
+        written::UnknownPrice::Refuse => UnknownPrice::Refuse,
+        written::UnknownPrice::Flag => UnknownPrice::Flag,
+    };
+    let pricing = Pricing { book: book?, unknown_price, vendors, lease: lease? };
+    Some(MoneyConfig { pricing: Arc::new(pricing), budgets })
 }
 
 fn book(money: &written::Money, read: ReadFile<'_>) -> Result<PriceBook, String> {

@@ -275,9 +275,9 @@ money:
     - { team: default, key: key-1, window: month, hard: 5 }
 ";
     let money = check(&parse(text).unwrap(), &nothing).unwrap().money;
-    assert_eq!((money.budgets.len(), money.lease.get()), (2, 20_000_000));
+    assert_eq!((money.budgets.len(), money.pricing.lease.get()), (2, 20_000_000));
     assert_eq!(money.budgets[0].hard.unwrap().get(), 100_500_000_000);
-    assert_eq!(money.vendors["local"], "local");
+    assert_eq!(money.pricing.vendors["local"], "local");
     let text = "
 money:
   prices: /nowhere/prices.yaml

@@ -428,7 +428,8 @@ pub(crate) struct Money {
     /// US dollars a session draws ahead from its budgets. Each session can overspend a budget by about this much. Default
     /// 0.05: half a minute of a large model, and more than it costs to read a long conversation from the cache.
     pub(crate) lease: String,
-    /// Limits of spending. Default: none.
+    /// Limits of spending. What is applied binds running sessions too. Others are set over the administration; of two for the
+    /// same place and window the lower limits hold. Default: none.
     pub(crate) budgets: Vec<Budget>,
 }
 

@@ -16,7 +16,7 @@ use crate::bridges::Connected;
 use crate::end_of_turn::Ear;
 use crate::host::since_unix_epoch;
 use crate::limits::Allowance;
-use crate::money::{Account, Money};
+use crate::money::{Account, Billing};
 use crate::permissions::Permissions;
 use crate::replay::{Kept, ReplayLog};
 use crate::webhook::{Judge, Webhooks};
@@ -49,7 +49,7 @@ pub(crate) struct DialogueConfig {
     /// Where what happens is written down, if the request lets it.
     pub(crate) replay: Option<Arc<ReplayLog>>,
     /// Who is told what it costs; only tests do without.
-    pub(crate) money: Option<Arc<Money>>,
+    pub(crate) money: Option<Billing>,
 }
 
 impl Dialogue {

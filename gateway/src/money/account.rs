@@ -12,7 +12,7 @@ use voxgate_protocol::money::NanoDollars;
 use voxgate_protocol::settings::SessionSettings;
 use voxgate_protocol::tenant::TenantPath;
 
-use super::Money;
+use super::{Billing, Money, Pricing};
 
 /// What the session has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +26,12 @@ pub(crate) enum Act {
 /// One session's account.
 pub(crate) struct Account {
     money: Arc<Money>,
+    pricing: Arc<Pricing>,
     tenant: TenantPath,
     provider: String,
     spending: Spending,
+    /// The generation of the budgets it has drawn on.
+    generation: u64,
     began: Instant,
     /// The wall clock when the session began. From then on time is counted by the steady clock.
     began_unix: Duration,
@@ -39,17 +42,19 @@ pub(crate) struct Account {
 impl Account {
     /// A session of this tenant begins.
     pub(crate) fn open(
-        money: Arc<Money>,
+        Billing { money, pricing }: Billing,
         (now, now_unix): (Instant, Duration),
         tenant: TenantPath,
         session: SessionId,
         target: &Target,
         settings: &SessionSettings,
     ) -> Self {
-        let meter = money.meter(now_unix, tenant.clone(), session, target, settings);
-        let spending = Spending::new(now_unix, meter, money.config.lease);
+        let meter = pricing.meter(now_unix, tenant.clone(), session, target, settings);
+        let spending = Spending::new(now_unix, meter, pricing.lease);
         let mut account = Self {
+            generation: money.budgets.generation(),
             money,
+            pricing,
             tenant,
             provider: target.provider.clone(),
             spending,
@@ -67,7 +72,7 @@ impl Account {
         let Some(settings) = settings else { return };
         let unix = self.unix(now);
         self.provider.clone_from(&target.provider);
-        let service = self.money.service(unix, target, settings);
+        let service = self.pricing.service(unix, target, settings);
         self.spending.serve_by(unix, service);
         self.settle(unix);
     }
@@ -79,11 +84,12 @@ impl Account {
     /// The provider is told something.
     pub(crate) fn told(&mut self, now: Instant, command: &BridgeCommand) {
         let unix = self.unix(now);
+        self.heed_changes(unix);
         match command {
             BridgeCommand::Audio(pcm) => self.spending.listened(unix, pcm.duration()),
             BridgeCommand::Truncate { item_id, heard, .. } => self.spending.heard(unix, item_id, *heard),
             BridgeCommand::Configure(settings) => {
-                self.spending.recognise_with(self.money.recogniser(unix, &self.provider, settings));
+                self.spending.recognise_with(self.pricing.recogniser(unix, &self.provider, settings));
             }
             _ => return,
         }
@@ -93,6 +99,7 @@ impl Account {
     /// The provider says something.
     pub(crate) fn heard(&mut self, now: Instant, event: &BridgeEvent) {
         let unix = self.unix(now);
+        self.heed_changes(unix);
         match event {
             BridgeEvent::ResponseStarted { response_id } => self.spending.answer_started(unix, response_id),
             BridgeEvent::Output { response_id, item_id, part } => {
@@ -119,9 +126,19 @@ impl Account {
     /// Time passed.
     pub(crate) fn tick(&mut self, now: Instant) {
         let unix = self.unix(now);
+        self.heed_changes(unix);
         if self.spending.poll_timeout().is_some() {
             self.spending.tick(unix);
             self.settle(unix);
+        }
+    }
+
+    /// Draws the lease anew if budgets have changed since the session drew on them first.
+    fn heed_changes(&mut self, now: Duration) {
+        let generation = self.money.budgets.generation();
+        if std::mem::replace(&mut self.generation, generation) != generation {
+            self.spending.budgets_changed();
+            self.settle(now);
         }
     }
 

@@ -50,7 +50,12 @@ struct Tasks {
 
 impl Posting {
     /// Begins to write, to deliver, and to follow what others spend. Needs a runtime around it.
-    pub(super) fn start(outbox: Outbox, store: Store, following: Following, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn start(
+        outbox: Outbox,
+        store: Store,
+        following: Arc<Following>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let (queue, said) = mpsc::channel(WAITING);
         let writer = tokio::spawn(write(outbox.clone(), said));
         let delivery = tokio::spawn(outbox.clone().run(store.clone()));

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use voxgate_policy::bundle::change::{Change, Kind, changes};
 use voxgate_policy::bundle::{Bundle, BundleHash, RevisionName};
 use voxgate_policy::directory::KeyEntry;
+use voxgate_policy::money::budget::Scope;
 use voxgate_policy::routing::{ModelPattern, RouteTable};
 use voxgate_protocol::tenant::TenantPath;
 use voxgate_signaling::admin::revisions::{PlannedChange, TakesEffect};
@@ -19,6 +20,7 @@ const NOW: &[&str] = &[
     "limits.resume_window",
     "limits.resumable_sessions",
     "limits.drain_deadline",
+    "money.budgets",
 ];
 
 /// What a session takes at its start and keeps.
@@ -35,6 +37,7 @@ const NEW_SESSIONS: &[&str] = &[
     "guardrails",
     "policies",
     "agents",
+    "money",
 ];
 
 /// Digits of a hash that tell two texts apart for people.
@@ -128,6 +131,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) sessions: &'a [Touchable],
     pub(crate) routes: &'a RouteTable,
     pub(crate) lost: &'a BTreeSet<(&'a str, &'a str, &'a str)>,
+    /// What the configurations mean, before and after.
+    pub(crate) meanings: [&'a serde_json::Value; 2],
 }
 
 impl Ground<'_> {
@@ -179,8 +184,26 @@ impl Ground<'_> {
             });
             return path == "routes" || pattern.is_ok_and(|own| is_below(path, &own));
         }
+        if let Some(number) = number_of_budget(path) {
+            let list = self.meanings.iter().filter_map(|meaning| meaning.pointer("/money/budgets"));
+            let mut scopes = list.filter_map(|list| scope_of(list.get(number)?));
+            return scopes.any(|scope| scope.covers(&session.tenancy));
+        }
         true
     }
+}
+
+/// Which budget a path is about: its place in the list, before or after the change.
+fn number_of_budget(path: &str) -> Option<usize> {
+    let (number, _) = path.strip_prefix("money.budgets[")?.split_once(']')?;
+    number.parse().ok()
+}
+
+/// Whom a budget of a configuration binds.
+fn scope_of(budget: &serde_json::Value) -> Option<Scope> {
+    let part = |name: &str| (name.to_owned(), budget.get(name).cloned().unwrap_or_default());
+    let scope = ["organisation", "team", "key", "agent"].map(part).into_iter().collect();
+    serde_json::from_value(serde_json::Value::Object(scope)).ok()
 }
 
 #[cfg(test)]
@@ -225,7 +248,8 @@ mod tests {
             session("app", "mine"),
             session("old", "gpt-realtime"),
         ];
-        let ground = Ground { sessions: &sessions, routes: &routes, lost: &lost };
+        let meanings = [before, after];
+        let ground = Ground { sessions: &sessions, routes: &routes, lost: &lost, meanings };
         assert_eq!(ground.ending(), 2);
         let planned = changes(before, after).into_iter().map(|change| ground.plan(change));
         planned
@@ -254,6 +278,24 @@ mod tests {
                 ("routes[*].provider".to_owned(), TakesEffect::NewSessions, 2, 0),
             ]
         );
+    }
+
+    #[test]
+    fn budgets_bind_those_they_are_for_at_once_and_prices_are_for_new_sessions() {
+        let budget = |organisation: &str, key: &str, hard: &str| json!({ "organisation": organisation, "team": "red", "key": key, "hard": hard });
+        let money = |budgets: serde_json::Value, lease: &str| json!({ "money": { "budgets": budgets, "lease": lease } });
+        let before = money(json!([budget("acme", "web", "9"), budget("other", "web", "9")]), "1");
+        let after = money(json!([budget("acme", "web", "5"), budget("other", "web", "5")]), "2");
+        assert_eq!(
+            planned(&before, &after),
+            [
+                ("money.budgets[0].hard".to_owned(), TakesEffect::Now, 2, 0),
+                ("money.budgets[1].hard".to_owned(), TakesEffect::Now, 0, 0),
+                ("money.lease".to_owned(), TakesEffect::NewSessions, 4, 0),
+            ]
+        );
+        let more = planned(&money(json!([]), "1"), &money(json!([budget("acme", "old", "9")]), "1"));
+        assert_eq!(more, [("money.budgets[0]".to_owned(), TakesEffect::Now, 1, 0)]);
     }
 
     #[test]

@@ -301,6 +301,7 @@ impl Keeper {
         host.routing.show(config.routes.targets().filter(is_new));
         let next = super::terms(config, host.with(revision));
         terms.replace(next, || keys.set_configured(self.keys_of(config)).map(drop))?;
+        host.money.change(since_unix_epoch(), &config.money);
         places.set_limits(config.sessions);
         resumptions.set_limits(config.limits.resume_window, config.limits.resumable_sessions);
         Ok(())
@@ -357,7 +358,8 @@ impl Keeper {
         let keys = self.keys_of(&loaded.checked);
         self.with(|now| {
             let lost = lost_keys(&now.keys, &keys);
-            let ground = Ground { sessions: &sessions, routes: &terms.routes, lost: &lost };
+            let meanings = [&now.meaning, &loaded.meaning];
+            let ground = Ground { sessions: &sessions, routes: &terms.routes, lost: &lost, meanings };
             let after = Compared { bundle: &loaded.bundle, meaning: &loaded.meaning };
             let changes = differences(now.compared(), after);
             Plan {

@@ -5,6 +5,8 @@
 //! last lease is used up: at most its lease (one charge that comes at once, such as the reading of a long conversation)
 //! and its rate for as long as it takes to cancel the answer.
 
+mod history;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use voxgate_protocol::money::NanoDollars;
 use voxgate_protocol::tenant::{AgentId, KeyId, OrganisationId, TeamId, TenantPath};
 
+use self::history::History;
 use super::day::Window;
 
 /// A node of the tree: an organisation, or a part of one. A name without the names above it is no place in the tree.
@@ -45,6 +48,20 @@ impl Scope {
             && self.team.as_ref().is_none_or(|team| *team == path.team)
             && self.key.as_ref().is_none_or(|key| *key == path.key)
             && self.agent.as_ref().is_none_or(|agent| Some(agent) == path.agent.as_ref())
+    }
+
+    /// Whether another node is this one or below it.
+    fn contains(&self, other: &Self) -> bool {
+        self.organisation == other.organisation
+            && (self.team.is_none() || self.team == other.team)
+            && (self.key.is_none() || self.key == other.key)
+            && (self.agent.is_none() || self.agent == other.agent)
+    }
+
+    /// Where a session is.
+    fn of(path: &TenantPath) -> Self {
+        let TenantPath { organisation, team, key, agent } = path.clone();
+        Self { organisation, team: Some(team), key: Some(key), agent }
     }
 
     /// The nodes above a session, from the root down.
@@ -86,14 +103,18 @@ pub struct Standing {
 struct Account {
     budget: Budget,
     window: i64,
-    spent: NanoDollars,
+    /// Spent by sessions of this process.
+    here: NanoDollars,
+    /// Spent by others: processes before this one, other gateways, people.
+    elsewhere: NanoDollars,
     leased: NanoDollars,
     has_warned: bool,
 }
 
 impl Account {
-    const fn new(budget: Budget, leased: NanoDollars) -> Self {
-        Self { budget, window: i64::MIN, spent: NanoDollars::ZERO, leased, has_warned: false }
+    const fn new(budget: Budget) -> Self {
+        let (here, elsewhere, leased) = (NanoDollars::ZERO, NanoDollars::ZERO, NanoDollars::ZERO);
+        Self { budget, window: i64::MIN, here, elsewhere, leased, has_warned: false }
     }
 
     /// A new window begins with nothing spent. Leases that are out count in it until they are used or given back.
@@ -102,13 +123,18 @@ impl Account {
         // A clock that was set back does not bring an old window back.
         if window > self.window {
             self.window = window;
-            self.spent = NanoDollars::ZERO;
+            self.here = NanoDollars::ZERO;
+            self.elsewhere = NanoDollars::ZERO;
             self.has_warned = false;
         }
     }
 
+    const fn spent(&self) -> NanoDollars {
+        self.here.saturating_add(self.elsewhere)
+    }
+
     const fn committed(&self) -> NanoDollars {
-        self.spent.saturating_add(self.leased)
+        self.spent().saturating_add(self.leased)
     }
 
     const fn left(&self) -> NanoDollars {
@@ -150,27 +176,24 @@ pub struct Draw {
 #[derive(Clone, Debug, Default)]
 pub struct BudgetTree {
     accounts: BTreeMap<Scope, Vec<Account>>,
-    /// Drawn and not spent yet, by place: a budget that comes later counts it too. What is all given back has no entry.
-    leased: BTreeMap<TenantPath, NanoDollars>,
+    history: History,
 }
 
 impl BudgetTree {
-    /// Budgets of which nothing is spent.
+    /// Budgets of which nothing is spent. Of two for the same node and window the lower limits hold.
     #[must_use]
     pub fn new(budgets: impl IntoIterator<Item = Budget>) -> Self {
-        let mut accounts: BTreeMap<Scope, Vec<Account>> = BTreeMap::new();
-        for budget in budgets {
-            let account = Account::new(budget, NanoDollars::ZERO);
-            accounts.entry(account.budget.scope.clone()).or_default().push(account);
-        }
-        Self { accounts, leased: BTreeMap::new() }
+        let mut tree = Self::default();
+        tree.change(Duration::ZERO, budgets);
+        tree
     }
 
-    /// Puts other budgets in the place of these. One of the same node and window keeps what was spent and drawn, and who was
-    /// told of its soft limit is told again only if that rises; one that is new counts the leases that are out. A limit below
-    /// what is committed grants nothing more; leases that are out remain until [`Lease::renew`].
+    /// Puts other budgets in the place of these; of two for the same node and window the lower limits hold. One of the same
+    /// node and window keeps what was spent and drawn, and who was told of its soft limit is told again only if that rises;
+    /// one that is new counts what sessions of this process spent and have drawn. A limit below what is committed grants
+    /// nothing more; leases that are out remain until [`Lease::renew`].
     ///
-    /// The budgets that are new, of which it is not known what was spent before: [`BudgetTree::restore`].
+    /// The budgets that are new, of which it is not known what others spent: [`BudgetTree::restore`].
     pub fn change(
         &mut self,
         now: Duration,
@@ -178,21 +201,19 @@ impl BudgetTree {
     ) -> Vec<(Scope, Window)> {
         let mut before = std::mem::take(&mut self.accounts);
         let mut added = Vec::new();
-        for budget in budgets {
-            let same = before.get_mut(&budget.scope).and_then(|accounts| {
-                let place = accounts.iter().position(|account| account.budget.window == budget.window)?;
+        for ((scope, window), budget) in strictest(budgets) {
+            let same = before.get_mut(&scope).and_then(|accounts| {
+                let place = accounts.iter().position(|account| account.budget.window == window)?;
                 Some(accounts.swap_remove(place))
             });
             let account = match same {
                 Some(account) => Account { budget, ..account },
                 None => {
-                    added.push((budget.scope.clone(), budget.window));
-                    let leased = self.leased_below(&budget.scope);
-                    Account::new(budget, leased)
+                    added.push((scope.clone(), window));
+                    self.opened(now, budget)
                 }
             };
-            let of_scope = self.accounts.entry(account.budget.scope.clone()).or_default();
-            of_scope.push(account);
+            self.accounts.entry(scope).or_default().push(account);
         }
         for account in self.accounts.values_mut().flatten() {
             account.roll(now);
@@ -201,30 +222,27 @@ impl BudgetTree {
         added
     }
 
-    fn leased_below(&self, scope: &Scope) -> NanoDollars {
-        let below = self.leased.iter().filter(|(path, _)| scope.covers(path));
-        below.fold(NanoDollars::ZERO, |sum, (_, leased)| sum.saturating_add(*leased))
+    fn opened(&self, now: Duration, budget: Budget) -> Account {
+        let mut account = Account::new(budget);
+        account.roll(now);
+        (account.here, account.leased) =
+            self.history.below(now, &account.budget.scope, account.budget.window);
+        account
     }
 
-    fn lease_out(&mut self, tenant: &TenantPath, more: NanoDollars) {
-        let leased = self.leased.get(tenant).copied().unwrap_or(NanoDollars::ZERO).saturating_add(more);
-        if leased == NanoDollars::ZERO {
-            self.leased.remove(tenant);
-        } else {
-            self.leased.insert(tenant.clone(), leased);
+    /// Counts what the ledger says others spent below a node in the window that lasts at this time, instead of what was noted
+    /// of them before. Who was told of a soft limit before is not told again. False if another window lasts meanwhile, or
+    /// there is no such budget: then nothing is counted.
+    pub fn restore(&mut self, at: Duration, scope: &Scope, window: Window, spent: NanoDollars) -> bool {
+        let mut of_scope = self.accounts.get_mut(scope).into_iter().flatten();
+        let Some(account) = of_scope.find(|account| account.budget.window == window) else { return false };
+        account.roll(at);
+        let is_present = account.window == window.index(at);
+        if is_present {
+            account.elsewhere = spent;
+            account.warns();
         }
-    }
-
-    /// Counts what the ledger says was spent below a node in the present window, after a restart. Who was told of a soft limit
-    /// before is not told again.
-    pub fn restore(&mut self, now: Duration, scope: &Scope, window: Window, spent: NanoDollars) {
-        for account in self.accounts.get_mut(scope).into_iter().flatten() {
-            if account.budget.window == window {
-                account.roll(now);
-                account.spent = account.spent.saturating_add(spent);
-                account.warns();
-            }
-        }
+        is_present
     }
 
     /// Counts what somebody else spent at `at`, another gateway or a person, in the windows that last at both times. True if a
@@ -239,7 +257,7 @@ impl BudgetTree {
         let mut warns = false;
         self.on_each(now, tenant, |account| {
             if account.budget.window.index(at) == account.window {
-                account.spent = account.spent.saturating_add(spent);
+                account.elsewhere = account.elsewhere.saturating_add(spent);
                 warns |= account.warns();
             }
         });
@@ -262,7 +280,7 @@ impl BudgetTree {
     /// Books what was spent and grants as much of what is wanted as every budget above has left.
     pub fn draw(&mut self, now: Duration, tenant: &TenantPath, demand: Demand) -> Draw {
         self.on_each(now, tenant, |account| {
-            account.spent = account.spent.saturating_add(demand.spent);
+            account.here = account.here.saturating_add(demand.spent);
             account.leased = account.leased.saturating_sub(demand.from_lease);
         });
         // What is given back needs nobody's leave.
@@ -273,7 +291,8 @@ impl BudgetTree {
             account.leased = account.leased.saturating_add(granted);
             warns |= account.warns();
         });
-        self.lease_out(tenant, granted.saturating_sub(demand.from_lease));
+        let leased = granted.saturating_sub(demand.from_lease);
+        self.history.note(now, tenant, demand.spent, leased);
         Draw { granted, warns }
     }
 
@@ -282,7 +301,7 @@ impl BudgetTree {
         let of_scope = self.accounts.get_mut(scope).into_iter().flatten();
         let standing = of_scope.map(|account| {
             account.roll(now);
-            (account.budget.clone(), account.spent, account.leased)
+            (account.budget.clone(), account.spent(), account.leased)
         });
         standing.collect()
     }
@@ -291,7 +310,7 @@ impl BudgetTree {
     pub fn standings(&mut self, now: Duration) -> Vec<Standing> {
         let standing = self.accounts.values_mut().flatten().map(|account| {
             account.roll(now);
-            Standing { budget: account.budget.clone(), spent: account.spent, leased: account.leased }
+            Standing { budget: account.budget.clone(), spent: account.spent(), leased: account.leased }
         });
         standing.collect()
     }
@@ -307,6 +326,22 @@ impl BudgetTree {
             }
         }
     }
+}
+
+/// One budget for each node and window, with the lowest limits anybody set.
+fn strictest(budgets: impl IntoIterator<Item = Budget>) -> BTreeMap<(Scope, Window), Budget> {
+    let lower = |one: Option<NanoDollars>, other: Option<NanoDollars>| match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    };
+    let mut found: BTreeMap<(Scope, Window), Budget> = BTreeMap::new();
+    for budget in budgets {
+        let (soft, hard) = (budget.soft, budget.hard);
+        let kept = found.entry((budget.scope.clone(), budget.window)).or_insert(budget);
+        kept.soft = lower(kept.soft, soft);
+        kept.hard = lower(kept.hard, hard);
+    }
+    found
 }
 
 /// The lease of one session. Costs are totals since its beginning.

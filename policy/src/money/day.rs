@@ -110,6 +110,9 @@ pub enum Window {
 }
 
 impl Window {
+    /// All of them, the shortest first.
+    pub const ALL: [Self; 4] = [Self::Hour, Self::Day, Self::Month, Self::Total];
+
     /// The word in configurations.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

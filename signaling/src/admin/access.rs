@@ -58,6 +58,8 @@ const TEAM: &str = "/admin/v1/organisations/{organisation}/teams/{team}";
 const KEYS: &str = "/admin/v1/organisations/{organisation}/teams/{team}/keys";
 const KEY: &str = "/admin/v1/organisations/{organisation}/teams/{team}/keys/{key}";
 
+const BUDGET: &str = "/admin/v1/budgets/{budget}";
+
 /// Every act.
 pub const RULES: &[Rule] = &[
     read("/admin/v1/sessions", "sessions"),
@@ -70,6 +72,10 @@ pub const RULES: &[Rule] = &[
     read("/admin/v1/agents/{agent}", "agents"),
     read("/admin/v1/usage", "usage"),
     read("/admin/v1/budgets", "budgets"),
+    write("POST", "/admin/v1/budgets", "budgets", OWNERS),
+    read(BUDGET, "budgets"),
+    write("PUT", BUDGET, "budgets", OWNERS),
+    write("DELETE", BUDGET, "budgets", OWNERS),
     read("/admin/v1/prices", "prices"),
     read("/admin/v1/policies", "policies"),
     Rule {

@@ -27,8 +27,8 @@ use crate::store::request::Done;
 /// Bytes of a key: 192 bits, as the first key of an installation has.
 const KEY_BYTES: usize = 24;
 
-/// Bytes of a key's id.
-const ID_BYTES: usize = 10;
+/// Bytes of the id of something that is made.
+pub(super) const ID_BYTES: usize = 10;
 
 /// The end of the year 9999, in seconds since 1970: later nobody can write as a date.
 const LAST_EXPIRY: u64 = 253_402_300_799;
@@ -392,7 +392,7 @@ impl NewKey {
     }
 }
 
-fn random_hex<const BYTES: usize>() -> Result<String, AdminError> {
+pub(super) fn random_hex<const BYTES: usize>() -> Result<String, AdminError> {
     let random = random_bytes().map_err(|_| AdminError::no_random())?;
     Ok(random.iter().take(BYTES).map(|byte| format!("{byte:02x}")).collect())
 }

@@ -1,23 +1,58 @@
-//! Budgets and prices, as the gateway applies them.
+//! What the gateway knows of money, and its prices.
 
 use axum::Json;
 use axum::extract::State;
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 use utoipa::ToSchema;
-use voxgate_policy::money::budget::{Scope, Standing};
+use voxgate_policy::money::budget::Standing;
 use voxgate_policy::money::price::{PriceLine, TokenPrices, WirePrices};
 use voxgate_protocol::money::NanoDollars;
+use voxgate_protocol::tenant::OrganisationId;
 
 use super::AdminApi;
-use super::access::Administrator;
-use super::order::{Asked, By};
+use super::order::Asked;
 use super::page::{Page, PageQuery};
 use super::reply::{AdminError, Refusals};
+use crate::store::budgets::StoredBudget;
+
+/// A budget somebody set, and how it stands in this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedBudget {
+    /// With the limits whoever set it chose. Others may have set lower ones for the same place and window.
+    pub standing: Standing,
+    /// Its id and who set it, if it is one of the store and not of the configuration.
+    pub stored: Option<(String, OrganisationId)>,
+}
+
+impl ListedBudget {
+    /// One of the configuration.
+    #[must_use]
+    pub const fn configured(standing: Standing) -> Self {
+        Self { standing, stored: None }
+    }
+
+    /// One of the store.
+    #[must_use]
+    pub fn stored(budget: StoredBudget, standing: Standing) -> Self {
+        Self { standing, stored: Some((budget.id, budget.set_by)) }
+    }
+
+    /// Its id, if it is one of the store.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.stored.as_ref().map(|(id, _)| id.as_str())
+    }
+}
 
 /// What the gateway knows of money.
 pub trait Treasury: Send + Sync + 'static {
-    /// Every budget and how it stands, in the order of the tree.
-    fn budgets(&self) -> Vec<Standing>;
+    /// Every budget and how it stands: those of the configuration in their order, then those of the store in the order of
+    /// their ids.
+    fn budgets(&self) -> Vec<ListedBudget>;
+
+    /// Makes budgets of the store that were changed hold in this process. One that cannot be read now is read later.
+    fn refresh(&self) -> BoxFuture<'_, ()>;
 
     /// Every price, by vendor and model, the latest first.
     fn prices(&self) -> Vec<PriceLine>;
@@ -28,85 +63,17 @@ pub trait Treasury: Send + Sync + 'static {
 pub struct NoTreasury;
 
 impl Treasury for NoTreasury {
-    fn budgets(&self) -> Vec<Standing> {
+    fn budgets(&self) -> Vec<ListedBudget> {
         Vec::new()
+    }
+
+    fn refresh(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
     }
 
     fn prices(&self) -> Vec<PriceLine> {
         Vec::new()
     }
-}
-
-/// A budget of the configuration, and how it stands in this process.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ShownBudget {
-    organisation: String,
-    /// Null: of the whole organisation.
-    team: Option<String>,
-    /// Null: of the whole team.
-    key: Option<String>,
-    /// Null: of the whole key.
-    agent: Option<String>,
-    /// `hour`, `day`, `month` or `total`; the borders are those of UTC.
-    window: &'static str,
-    /// In billionths of a dollar, like the other amounts. From here on somebody is told; null if nobody is.
-    soft_nano_dollars: Option<i64>,
-    /// Beyond this nothing is spent; null if there is no limit.
-    hard_nano_dollars: Option<i64>,
-    /// Spent in the present window, estimates included.
-    spent_nano_dollars: i64,
-    /// Drawn by sessions that run, and not spent yet.
-    leased_nano_dollars: i64,
-    /// What can still be drawn; null if there is no limit.
-    left_nano_dollars: Option<i64>,
-}
-
-impl From<Standing> for ShownBudget {
-    fn from(standing: Standing) -> Self {
-        let Standing { budget, spent, leased } = standing;
-        let Scope { organisation, team, key, agent } = budget.scope;
-        let committed = spent.saturating_add(leased);
-        let left = budget.hard.map(|hard| hard.saturating_sub(committed).max(NanoDollars::ZERO));
-        Self {
-            organisation: organisation.to_string(),
-            team: team.map(|team| team.to_string()),
-            key: key.map(|key| key.to_string()),
-            agent: agent.map(|agent| agent.to_string()),
-            window: budget.window.as_str(),
-            soft_nano_dollars: budget.soft.map(NanoDollars::get),
-            hard_nano_dollars: budget.hard.map(NanoDollars::get),
-            spent_nano_dollars: spent.get(),
-            leased_nano_dollars: leased.get(),
-            left_nano_dollars: left.map(NanoDollars::get),
-        }
-    }
-}
-
-/// A budget is seen by whoever reaches everything it is for: what is left of an organisation's says what its other teams spend.
-fn sees(administrator: &Administrator, scope: &Scope) -> bool {
-    match (&administrator.reach, &scope.team) {
-        (_, Some(team)) => administrator.covers_team(&scope.organisation, team),
-        (reach, None) => reach.covers_organisation(&scope.organisation),
-    }
-}
-
-/// Budgets, with what is spent, drawn and left
-#[utoipa::path(
-    get,
-    path = "/admin/v1/budgets",
-    tag = "money",
-    params(PageQuery),
-    responses((status = 200, body = Page<ShownBudget>), Refusals)
-)]
-pub(super) async fn list_budgets(
-    State(api): State<AdminApi>,
-    By(administrator): By,
-    Asked(query): Asked<PageQuery>,
-) -> Result<Json<Page<ShownBudget>>, AdminError> {
-    let piece = query.read()?;
-    let mut budgets = api.treasury.budgets();
-    budgets.retain(|standing| sees(&administrator, &standing.budget.scope));
-    Ok(Json(piece.numbered(budgets.into_iter().map(ShownBudget::from))))
 }
 
 /// What a model costs from a day on. Amounts are billionths of a dollar; null is what the book does not say, and usage of that

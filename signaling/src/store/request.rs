@@ -30,6 +30,22 @@ pub(super) enum Begun {
 }
 
 impl Store {
+    /// Whether this very request was done before to `subject`, which may be gone since.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn has_done(&self, by: &Deed, subject: &str) -> Result<bool, StoreError> {
+        let Some(mark) = &by.request else { return Ok(false) };
+        let found = sqlx::query(
+            "SELECT at FROM requests WHERE actor = $1 AND request = $2 AND fingerprint = $3 AND subject = $4",
+        )
+        .bind(&by.actor)
+        .bind(&mark.request)
+        .bind(&mark.fingerprint)
+        .bind(subject);
+        Ok(found.fetch_optional(&self.pool).await?.is_some())
+    }
+
     /// Begins a change that makes or changes `subject`, unless the same request did it before. Two of the same request at
     /// once take turns.
     pub(super) async fn begin(&self, by: &Deed, subject: &str) -> Result<Begun, StoreError> {

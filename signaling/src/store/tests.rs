@@ -1,6 +1,7 @@
 //! One set of tests, run against both databases.
 
 mod audit;
+mod budgets;
 pub(crate) mod keys;
 mod postgres;
 mod revisions;

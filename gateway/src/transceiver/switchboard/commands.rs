@@ -150,7 +150,7 @@ impl Switchboard {
                 webhooks: revision.webhooks.clone(),
                 permissions: revision.permissions.clone(),
                 replay: self.config.replay.clone(),
-                money: self.config.money.clone(),
+                money: self.config.money.clone().map(|money| revision.billed_by(money)),
             },
         );
         let dialogue = match dialogue {

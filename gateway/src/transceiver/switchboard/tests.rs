@@ -73,6 +73,7 @@ fn revision() -> Arc<Revision> {
         judges: Arc::default(),
         webhooks: Webhooks::deaf(),
         permissions: Permissions::unrestricted(),
+        pricing: Arc::new(crate::money::Pricing::built_in()),
         bridges: Bridges::start(&BTreeMap::new()).unwrap(),
     })
 }

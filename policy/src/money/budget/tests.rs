@@ -198,7 +198,7 @@ fn a_budget_that_comes_later_counts_the_leases_that_are_out() {
     tree.draw(NOON, &other, want(7));
     let added =
         tree.change(NOON, [budget(team(), Window::Day, 0, 100), budget(organisation(), Window::Hour, 0, 50)]);
-    assert_eq!(added, [(team(), Window::Day), (organisation(), Window::Hour)]);
+    assert_eq!(added, [(organisation(), Window::Hour), (team(), Window::Day)]);
     tree.restore(NOON, &team(), Window::Day, nano(30));
     assert_eq!(tree.left(NOON, &path()), nano(10));
     tree.draw(NOON, &path(), lease.give_back(nano(12)));
@@ -220,7 +220,13 @@ fn a_budget_that_goes_limits_nobody_and_one_that_stays_keeps_what_was_spent() {
         tree.change(NOON, [budget(organisation(), Window::Day, 0, 60)]),
         [(organisation(), Window::Day)]
     );
-    assert_eq!(tree.left(NOON, &path()), nano(60), "another window is another budget");
+    assert_eq!(
+        tree.left(NOON, &path()),
+        nano(50),
+        "another window is another budget, in which the same was spent"
+    );
+    let tomorrow = NOON + Duration::from_secs(43_200);
+    assert_eq!(tree.left(tomorrow, &path()), nano(60));
 }
 
 #[test]
@@ -232,4 +238,69 @@ fn a_soft_limit_that_rises_warns_again() {
     tree.change(NOON, [budget(team(), Window::Day, 50, 1_000)]);
     assert!(!tree.draw(NOON, &path(), want(1)).warns);
     assert!(tree.draw(NOON, &path(), want(40)).warns);
+}
+
+#[test]
+fn a_budget_made_while_sessions_run_counts_what_they_spent_in_its_window_before() {
+    let mut tree = BudgetTree::new([]);
+    let later = NOON + Duration::from_secs(3_600);
+    let mut lease = session(&mut tree, 40);
+    for (at, cost) in [(NOON, 30), (later, 70)] {
+        let demand = lease.demand(nano(cost)).unwrap();
+        lease.drew(nano(cost), demand, tree.draw(at, &path(), demand));
+    }
+    let made = [budget(team(), Window::Day, 0, 500), budget(team(), Window::Hour, 0, 500)];
+    assert_eq!(tree.change(later, made).len(), 2);
+    let stands = |tree: &mut BudgetTree| {
+        let standing = tree.standing(later, &team());
+        standing.iter().map(|(budget, spent, leased)| (budget.window, *spent, *leased)).collect::<Vec<_>>()
+    };
+    let drawn = nano(40);
+    assert_eq!(stands(&mut tree), [(Window::Hour, nano(40), drawn), (Window::Day, nano(70), drawn)]);
+    // What others spent comes beside it, and in place of what was noted of them while the ledger was asked.
+    tree.note_elsewhere(later, &path(), later, nano(5));
+    assert!(tree.restore(later, &team(), Window::Day, nano(25)));
+    assert_eq!(stands(&mut tree), [(Window::Hour, nano(45), drawn), (Window::Day, nano(95), drawn)]);
+    let tomorrow = NOON + Duration::from_secs(43_200);
+    tree.left(tomorrow, &path());
+    assert!(
+        !tree.restore(later, &team(), Window::Day, nano(25)),
+        "the answer is about a window that is over"
+    );
+    assert!(!tree.restore(later, &team(), Window::Total, nano(25)), "there is no such budget");
+    assert_eq!(tree.standing(tomorrow, &team())[1].1, nano(0));
+}
+
+#[test]
+fn of_two_budgets_for_the_same_place_and_window_the_lower_limits_hold() {
+    let one = Budget { soft: None, ..budget(team(), Window::Day, 0, 50) };
+    let other = budget(team(), Window::Day, 40, 100);
+    let mut tree = BudgetTree::new([one.clone(), other.clone()]);
+    assert_eq!(tree.standing(NOON, &team()), [(budget(team(), Window::Day, 40, 50), nano(0), nano(0))]);
+    tree.draw(NOON, &path(), Demand { spent: nano(30), ..Demand::default() });
+    assert_eq!(tree.change(NOON, [other.clone()]), []);
+    assert_eq!(tree.standing(NOON, &team()), [(other, nano(30), nano(0))]);
+    assert_eq!(tree.change(NOON, [one.clone()]), []);
+    assert_eq!(tree.standing(NOON, &team()), [(one, nano(30), nano(0))]);
+}
+
+#[test]
+fn a_key_for_each_end_user_does_not_fill_the_memory_and_what_its_team_spent_is_not_forgotten() {
+    let mut tree = BudgetTree::new([]);
+    let user = |number: usize| TenantPath { key: KeyId::new(&format!("user-{number}")).unwrap(), ..path() };
+    tree.draw(NOON, &user(0), want(7));
+    let users = 20_010;
+    for number in 1..users {
+        let at = NOON + Duration::from_secs(u64::from(number > 1_000) * 3_600);
+        tree.draw(at, &user(number), Demand { spent: nano(1), ..Demand::default() });
+    }
+    assert!(tree.history.len() < 100, "{}", tree.history.len());
+    let later = NOON + Duration::from_secs(3_600);
+    tree.change(later, [budget(team(), Window::Day, 0, 1), budget(team(), Window::Hour, 0, 1)]);
+    let standing = tree.standing(later, &team());
+    let spent = |place: usize| (standing[place].1.get(), standing[place].2.get());
+    assert_eq!(
+        [spent(0), spent(1)],
+        [(i64::try_from(users).unwrap() - 1_001, 7), (i64::try_from(users).unwrap() - 1, 7)]
+    );
 }

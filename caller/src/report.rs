@@ -26,7 +26,7 @@ pub fn transcript_line(event: &Value) -> Option<String> {
 }
 
 /// The waterfall of a turn: a line for each hop with owner, duration (`~` if estimated) and a bar that begins where
-/// the hop before ends; then the sums. `wall_clock` is what the caller measured itself for the same turn.
+/// the hop before ends, and what it did while another hop was waited for; then the sums. `wall_clock` is what the caller measured itself for the same turn.
 #[must_use]
 pub fn waterfall(turn: &TurnMeasured, wall_clock: Option<Duration>) -> String {
     let total: f64 = turn.hops.iter().map(|hop| sound(hop.duration_ms)).sum();
@@ -42,7 +42,12 @@ pub fn waterfall(turn: &TurnMeasured, wall_clock: Option<Duration>) -> String {
     for hop in &turn.hops {
         let ms = sound(hop.duration_ms);
         let mark = if hop.is_estimated() { '~' } else { ' ' };
-        line(&printable(&hop.hop), &printable(&hop.owner), ms, mark, &bar(before, ms, total));
+        let mut drawn = bar(before, ms, total);
+        if sound(hop.overlapped_ms) > 0.0 {
+            // Writing to a string cannot fail.
+            let _ = write!(drawn, " +{:.1} ms beside others", sound(hop.overlapped_ms));
+        }
+        line(&printable(&hop.hop), &printable(&hop.owner), ms, mark, &drawn);
         before += ms;
     }
     line("sum", "", total, ' ', "");

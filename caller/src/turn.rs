@@ -13,8 +13,11 @@ pub struct HopMeasured {
     pub owner: String,
     /// `measured` or `estimated`.
     pub certainty: String,
-    /// Milliseconds.
+    /// What the turn waited for it, in milliseconds.
     pub duration_ms: f64,
+    /// Its work while another hop was waited for, in milliseconds. No part of the sum.
+    #[serde(default)]
+    pub overlapped_ms: f64,
 }
 
 impl HopMeasured {

@@ -6,6 +6,7 @@ mod checked;
 mod faults;
 mod guardrails;
 mod identity;
+mod latency;
 mod limits;
 mod organisations;
 mod place;

@@ -10,6 +10,7 @@ mod ending;
 mod gate;
 mod guard;
 mod hearing;
+mod measuring;
 mod opening;
 mod provider;
 mod rotation;
@@ -26,7 +27,6 @@ use voxgate_policy::key::KeyIndex;
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent};
 use voxgate_protocol::id::SessionId;
 use voxgate_protocol::session::{EndReason, SessionCommand};
-use voxgate_protocol::timeline::TurnTimeline;
 use voxgate_realtime::{ApiError, SidebandId};
 use voxgate_signaling::live::Presence;
 use voxgate_signaling::permit::Permit;
@@ -34,6 +34,7 @@ use voxgate_signaling::resume::{ResumeTicket, UsedToken};
 use voxgate_telemetry::metrics::Metrics;
 
 use crate::end_of_turn::Ear;
+use crate::latency::LatencyDesk;
 use crate::limits::{self, Allowance};
 use crate::money::{Account, Act};
 use crate::replay::Recorder;
@@ -44,6 +45,7 @@ use self::gate::Gate;
 use self::guard::Guard;
 use self::provider::Provider;
 
+pub(crate) use self::measuring::MeasuredTurn;
 pub(crate) use self::opening::DialogueConfig;
 
 /// What the client's connection has to do.
@@ -58,7 +60,7 @@ pub(crate) enum DialogueOutput {
     /// Send one RTP packet.
     Audio { payload: Vec<u8>, timestamp: u32, marker: bool, first_received: Option<Instant> },
     /// A turn was measured.
-    Turn(Box<TurnTimeline>),
+    Turn(Box<MeasuredTurn>),
     /// The session is over; close the connection once everything before is sent.
     Ended(EndReason),
 }
@@ -75,6 +77,9 @@ pub(crate) struct Dialogue {
     account: Option<Account>,
     allowance: Allowance,
     session_id: SessionId,
+    /// For which model names the route is that serves the session.
+    route: String,
+    latency: Arc<LatencyDesk>,
     leg: Leg,
     provider: Provider,
     ear: Option<Ear>,
@@ -262,11 +267,7 @@ impl Dialogue {
             }
             CoreOutput::JudgeTurn { question, speech } => self.judge_turn(now, question, speech),
             CoreOutput::Bridge(command) => self.tell_provider(now, arrived, command),
-            CoreOutput::Turn(timeline) => {
-                self.metrics.turn_measured(&timeline);
-                self.provider.measured((*timeline).clone());
-                outputs.push(DialogueOutput::Turn(timeline));
-            }
+            CoreOutput::Turn(trace) => outputs.extend(self.measure(&trace).map(DialogueOutput::Turn)),
             CoreOutput::Ended(reason) => outputs.push(DialogueOutput::Ended(reason)),
         }
     }

@@ -13,6 +13,7 @@ mod end_of_turn;
 pub mod fuzz;
 mod host;
 mod http_server;
+mod latency;
 mod limits;
 mod money;
 mod operations;

@@ -10,10 +10,14 @@ use axum::routing::get;
 use voxgate_signaling::permit::Places;
 use voxgate_telemetry::metrics::Metrics;
 
+use crate::latency::LatencyDesk;
+
 /// What the handlers share.
 #[derive(Clone)]
 pub(crate) struct Operations {
     pub(crate) metrics: Arc<Metrics>,
+    /// Shows the burn of budgets at every scrape.
+    pub(crate) latency: Arc<LatencyDesk>,
     pub(crate) places: Places,
 }
 
@@ -41,6 +45,7 @@ async fn readyz(State(operations): State<Operations>) -> (StatusCode, &'static s
 }
 
 async fn metrics(State(operations): State<Operations>) -> Response {
+    operations.latency.show();
     prometheus_text(operations.metrics.render())
 }
 

@@ -22,6 +22,7 @@ use crate::approvals::HeldCalls;
 use crate::bridges::Bridges;
 use crate::config::Checked;
 use crate::host::LocalHost;
+use crate::latency::LatencyDesk;
 use crate::money::{Billing, Money, Pricing};
 use crate::permissions::Permissions;
 use crate::webhook::{Judge, Webhooks};
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) held: HeldCalls,
     /// The way to judges outside.
     pub(crate) webhooks: Webhooks,
+    /// Who watches how long turns take.
+    pub(crate) latency: Arc<LatencyDesk>,
 }
 
 /// What a session takes of the configuration at its start and keeps to its end, whatever is applied meanwhile. Never changed
@@ -58,6 +61,8 @@ pub(crate) struct Revision {
     pub(crate) permissions: Permissions,
     /// What usage costs.
     pub(crate) pricing: Arc<Pricing>,
+    /// Who watches how long turns take.
+    pub(crate) latency: Arc<LatencyDesk>,
     /// The providers.
     pub(crate) bridges: Bridges,
 }
@@ -65,7 +70,7 @@ pub(crate) struct Revision {
 impl Revision {
     /// The part of a configuration that sessions keep, with what they share.
     pub(crate) fn new(name: RevisionName, config: &Checked, bridges: Bridges, shared: Shared) -> Arc<Self> {
-        let Shared { held, webhooks } = shared;
+        let Shared { held, webhooks, latency } = shared;
         Arc::new(Self {
             name,
             encoder: config.encoder,
@@ -82,6 +87,7 @@ impl Revision {
                 held,
             },
             pricing: Arc::clone(&config.money.pricing),
+            latency,
             bridges,
         })
     }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use voxgate_policy::routing::{
-    BreakerRule, CircuitState, Itinerary, Needs, Outcome, Route, Router, RoutingError, Switching, Target,
+    BreakerRule, CircuitState, Itinerary, ModelPattern, Needs, Outcome, Route, Router, RoutingError,
+    Switching, Target,
 };
 use voxgate_protocol::id::IdSource;
 use voxgate_protocol::settings::SessionSettings;
@@ -106,6 +107,11 @@ pub(crate) struct Way {
 }
 
 impl Way {
+    /// For which model names the route is.
+    pub(crate) const fn route(&self) -> &ModelPattern {
+        &self.itinerary.route().pattern
+    }
+
     /// Who serves the session.
     pub(crate) fn current(&self) -> Option<&Target> {
         self.itinerary.current()
@@ -217,7 +223,6 @@ impl Way {
 
     /// The way of a session with these targets, of which nothing is known.
     pub(crate) fn among(targets: Vec<Target>, switching: Switching) -> Self {
-        use voxgate_policy::routing::ModelPattern;
         let routing = Arc::new(Routing::new(BreakerRule::default(), Arc::new(Metrics::new().unwrap())));
         let pattern = ModelPattern::parse("*").unwrap();
         let preference = voxgate_policy::routing::Preference::default();

@@ -101,6 +101,7 @@ pub(crate) async fn serve(
             judges: Arc::clone(&config.revision.judges),
             webhooks: config.revision.webhooks.clone(),
             permissions: config.revision.permissions.clone(),
+            latency: Arc::clone(&config.revision.latency),
             replay: config.replay,
             money: config.money.map(|money| config.revision.billed_by(money)),
         },

@@ -42,6 +42,7 @@ use crate::data_dir::{DataDir, FirstKey};
 use crate::end_of_turn::Listener;
 use crate::host::LocalHost;
 use crate::http_server;
+use crate::latency::LatencyDesk;
 use crate::money::Money;
 use crate::operations::{self, Operations};
 use crate::pages;
@@ -120,7 +121,9 @@ async fn serve(beginning: Beginning, source: Arc<dyn Source>) -> Result<(), Star
     let bridges = Bridges::start(&config.providers)?.heard_by(listener);
     let held = HeldCalls::new(Arc::clone(&metrics), getrandom::u64().map_err(StartError::internal)?);
     let held = held.told_to(audit.clone());
-    let shared = Shared { held: held.clone(), webhooks: Webhooks::start(Arc::clone(&metrics)) };
+    let latency = Arc::new(LatencyDesk::new(config.latency.clone(), Arc::clone(&metrics)));
+    let webhooks = Webhooks::start(Arc::clone(&metrics));
+    let shared = Shared { held: held.clone(), webhooks, latency };
     let facts = keeper::at_start(&store, &bundle, before).await;
     let host = LocalHost {
         routing,
@@ -280,7 +283,8 @@ fn router(keeper: &Arc<Keeper>, identity: Credentials, gate: Gate) -> Result<Rou
         gate,
         resumptions: resumptions.clone(),
     };
-    let operations = Operations { metrics: Arc::clone(metrics), places: places.clone() };
+    let latency = Arc::clone(&shared.latency);
+    let operations = Operations { metrics: Arc::clone(metrics), latency, places: places.clone() };
     let admin = admin::router(admin).map_err(StartError::internal)?;
     let router =
         api::router(client_api).merge(admin).merge(operations::router(operations)).merge(pages::router());

@@ -7,7 +7,7 @@ pub mod resample;
 pub mod session;
 #[cfg(test)]
 mod speech_fixture;
-pub mod timeline;
+pub mod trace;
 pub mod transport;
 pub mod turn;
 pub mod uplink;

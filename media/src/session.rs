@@ -352,8 +352,8 @@ impl Session {
         if self.ended {
             return;
         }
-        if let Some(timeline) = self.meter.sent(now) {
-            self.event(SessionEvent::TurnMeasured(Box::new(timeline)));
+        if let Some(trace) = self.meter.sent(now) {
+            self.event(SessionEvent::TurnMeasured(Box::new(trace)));
         }
     }
 

@@ -100,6 +100,9 @@ pub enum BridgeCommand {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TurnStage {
+    /// Recognition of the caller's turn began; it may go on while the caller speaks. Said by providers that know it: of
+    /// others it is taken to begin with the end of the turn.
+    Recognising,
     /// The final transcript of the caller's turn exists.
     Recognised,
     /// The model wrote its first token.

@@ -16,6 +16,7 @@
 //! - [`session`]: commands from and events to a client, whatever protocol it speaks.
 //! - [`usage`]: what a provider says was used.
 //! - [`timeline`]: the hops of a turn and their durations.
+//! - [`trace`]: what was seen of a turn, before its hops are reckoned.
 
 pub mod audio;
 pub mod bridge;
@@ -28,4 +29,5 @@ pub mod session;
 pub mod settings;
 pub mod tenant;
 pub mod timeline;
+pub mod trace;
 pub mod usage;

@@ -13,7 +13,7 @@ use crate::bridge::{Fault, OutputPart, ResponseStatus};
 use crate::conversation::{Item, ItemStatus, Position};
 use crate::id::{ItemId, ResponseId};
 use crate::settings::{ResponseOptions, SessionSettings};
-use crate::timeline::TurnTimeline;
+use crate::trace::TurnTrace;
 use crate::usage::{TokenUsage, TranscriptionUsage};
 
 /// What a client asks the session core to do. Already checked by the adapter.
@@ -274,7 +274,7 @@ pub enum SessionEvent {
         heard: Duration,
     },
     /// A turn was measured.
-    TurnMeasured(Box<TurnTimeline>),
+    TurnMeasured(Box<TurnTrace>),
     /// Something failed; the session goes on unless the fault is final.
     Fault(Fault),
     /// The session is over. Nothing follows.

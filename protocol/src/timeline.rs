@@ -63,6 +63,20 @@ pub enum HopOwner {
     Setting,
 }
 
+impl HopOwner {
+    /// The name in JSON, metrics and on the page.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Network => "network",
+            Self::Gateway => "gateway",
+            Self::Provider => "provider",
+            Self::Setting => "setting",
+        }
+    }
+}
+
 impl Hop {
     /// Every hop in order.
     pub const ALL: [Self; 17] = [

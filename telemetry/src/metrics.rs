@@ -8,8 +8,10 @@ use prometheus::{
 };
 use voxgate_protocol::bridge::FaultOwner;
 use voxgate_protocol::session::EndReason;
-use voxgate_protocol::timeline::TurnTimeline;
+use voxgate_protocol::timeline::{Hop, HopOwner};
 
+use crate::latency::account::TurnAccount;
+use crate::latency::budget::Breach;
 use crate::relay::{self, ReadFigures};
 
 /// Bounds for what happens inside the gateway: 20 µs to 50 ms.
@@ -25,6 +27,9 @@ const FELT_SECONDS: &[f64] = &[
 /// Bounds for what a person takes: 1 s to 1 h.
 const PERSON_SECONDS: &[f64] =
     &[1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0];
+
+/// The owner of time that no hop explains.
+const NOBODY: &str = "none";
 
 /// Every metric, registered once per process.
 #[derive(Clone, Debug)]
@@ -55,7 +60,15 @@ pub struct Metrics {
     /// Turn time by hop.
     pub turn_hop_seconds: HistogramVec,
     /// Whole turn.
-    pub turn_seconds: Histogram,
+    pub turn_seconds: HistogramVec,
+    /// Turns whose moments contradict each other.
+    pub turns_unreckoned: IntCounter,
+    /// What a turn of a route may take, by subject (`whole` or a hop).
+    pub latency_budget_seconds: GaugeVec,
+    /// Turns slower than a budget, by route, subject, the hop that spent it and its owner.
+    pub latency_breaches: IntCounterVec,
+    /// How fast slow turns use up their allowance, by route, subject and window.
+    pub latency_burn: GaugeVec,
     /// How long the model of the end of turns ran.
     pub end_of_turn_seconds: Histogram,
     /// What became of the questions to that model: `used`, `late`, `no_room`, `stale`, `failed`.
@@ -198,12 +211,32 @@ impl Metrics {
                 "voxgate_turn_hop_seconds",
                 "Time a turn spent in each hop between the caller's last word and the caller's ear.",
                 FELT_SECONDS,
-                &["hop"],
+                &["hop", "owner", "route"],
             )?,
-            turn_seconds: shelf.histogram(
+            turn_seconds: shelf.histograms(
                 "voxgate_turn_seconds",
                 "Time from the caller's last word to the caller's ear.",
                 FELT_SECONDS,
+                &["route"],
+            )?,
+            turns_unreckoned: shelf.counter(
+                "voxgate_turns_unreckoned_total",
+                "Turns whose moments contradict each other, so that nobody can say where their time went. Anything above zero is a bug to report.",
+            )?,
+            latency_budget_seconds: shelf.real_gauges(
+                "voxgate_latency_budget_seconds",
+                "What a turn of a route, or one of its hops, may take.",
+                &["route", "subject"],
+            )?,
+            latency_breaches: shelf.counters(
+                "voxgate_latency_breaches_total",
+                "Turns that took more than a budget of their route, by the hop that spent it and by who can make that hop shorter.",
+                &["route", "subject", "spender", "owner"],
+            )?,
+            latency_burn: shelf.real_gauges(
+                "voxgate_latency_burn_ratio",
+                "How many times the share of slow turns a route may have was slow, over 5m, 1h and 6h: 1 uses the allowance as allotted.",
+                &["route", "subject", "window"],
             )?,
             end_of_turn_seconds: shelf.histogram(
                 "voxgate_end_of_turn_inference_seconds",
@@ -414,12 +447,23 @@ impl Metrics {
         self.sessions_ended.with_label_values(&[reason.as_str()]).inc();
     }
 
-    /// A turn was measured.
-    pub fn turn_measured(&self, timeline: &TurnTimeline) {
-        self.turn_seconds.observe(timeline.mouth_to_ear().as_secs_f64());
-        for hop in &timeline.hops {
-            self.turn_hop_seconds.with_label_values(&[hop.hop.as_str()]).observe(hop.duration.as_secs_f64());
+    /// A turn of a route was measured.
+    pub fn turn_measured(&self, route: &str, account: &TurnAccount) {
+        self.turn_seconds.with_label_values(&[route]).observe(account.whole.duration.as_secs_f64());
+        let hops = account.hops.iter().map(|hop| (hop.hop, hop.hop.owner().as_str(), hop.duration));
+        let rest = Some((Hop::Unattributed, NOBODY, account.unattributed));
+        for (hop, owner, time) in hops.chain(rest.filter(|(.., time)| !time.is_zero())) {
+            let labels = [hop.as_str(), owner, route];
+            self.turn_hop_seconds.with_label_values(&labels).observe(time.as_secs_f64());
         }
+    }
+
+    /// A turn of a route took more than a budget.
+    pub fn latency_breached(&self, route: &str, breach: &Breach) {
+        let spender = breach.spender.map_or(NOBODY, Hop::as_str);
+        let owner = breach.owner().map_or(NOBODY, HopOwner::as_str);
+        let labels = [route, breach.subject.as_str(), spender, owner];
+        self.latency_breaches.with_label_values(&labels).inc();
     }
 
     /// Something inside the gateway took this long.
@@ -498,7 +542,7 @@ impl Shelf<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use voxgate_protocol::timeline::{Certainty, Hop, HopTime};
+    use voxgate_protocol::trace::{Moment, TurnTrace, Work};
 
     #[test]
     fn every_metric_has_a_name_of_its_own_and_a_sentence() {
@@ -512,14 +556,21 @@ mod tests {
     #[test]
     fn a_measured_turn_reaches_the_whole_and_each_of_its_hops() {
         let metrics = Metrics::new().unwrap();
-        let hop =
-            |hop, ms| HopTime { hop, duration: Duration::from_millis(ms), certainty: Certainty::Measured };
-        metrics.turn_measured(&TurnTimeline {
-            turn: 1,
-            hops: vec![hop(Hop::Endpointing, 500), hop(Hop::Model, 300)],
-        });
+        let at = |ms| Moment::read(Duration::from_millis(ms));
+        let work = |hop, from, to| Work { hop, from: at(from), to: at(to) };
+        let works = vec![work(Hop::Endpointing, 0, 500), work(Hop::Model, 500, 800)];
+        let trace = TurnTrace { turn: 1, mouth: at(0), ear: at(850), works };
+        metrics.turn_measured("*", &TurnAccount::from_trace(&trace).unwrap());
         let text = metrics.render().unwrap();
-        assert!(text.contains("voxgate_turn_seconds_sum 0.8"));
-        assert!(text.contains("voxgate_turn_hop_seconds_sum{hop=\"model\"} 0.3"));
+        assert!(text.contains(r#"voxgate_turn_seconds_sum{route="*"} 0.85"#));
+        for (hop, owner, time) in [
+            ("model", "provider", "0.3"),
+            ("endpointing", "setting", "0.5"),
+            ("unattributed", "none", "0.05"),
+        ] {
+            let line =
+                format!(r#"voxgate_turn_hop_seconds_sum{{hop="{hop}",owner="{owner}",route="*"}} {time}"#);
+            assert!(text.contains(&line), "{line}\n{text}");
+        }
     }
 }

@@ -4,7 +4,13 @@ use super::*;
 use crate::turn::HopMeasured;
 
 fn hop(hop: &str, owner: &str, certainty: &str, duration_ms: f64) -> HopMeasured {
-    HopMeasured { hop: hop.into(), owner: owner.into(), certainty: certainty.into(), duration_ms }
+    HopMeasured {
+        hop: hop.into(),
+        owner: owner.into(),
+        certainty: certainty.into(),
+        duration_ms,
+        overlapped_ms: 0.0,
+    }
 }
 
 fn turn(mouth_to_ear_ms: f64, hops: Vec<HopMeasured>) -> TurnMeasured {
@@ -74,4 +80,16 @@ fn other_events_and_empty_transcripts_have_none() {
         None
     );
     assert_eq!(transcript_line(&json!([1])), None);
+}
+
+#[test]
+fn work_beside_another_hop_is_named_and_left_out_of_the_sums() {
+    let mut stt = hop("stt", "provider", "measured", 50.0);
+    stt.overlapped_ms = 400.04;
+    let shown = waterfall(&turn(550.0, vec![hop("endpointing", "setting", "measured", 500.0), stt]), None);
+    assert!(
+        shown.lines().any(|line| line.contains("stt") && line.ends_with(" +400.0 ms beside others")),
+        "{shown}"
+    );
+    assert!(shown.lines().any(|line| line.contains("sum") && line.contains("550.0 ms")), "{shown}");
 }

@@ -42,13 +42,46 @@ export function readTurn(message) {
   return {
     turn: message.turn,
     totalMs: message.mouth_to_ear_ms,
-    hops: message.hops.map(({ hop, owner, certainty, duration_ms }) => ({
+    hops: message.hops.map(({ hop, owner, certainty, duration_ms, overlapped_ms, stretches }) => ({
       hop,
       owner: Object.hasOwn(OWNERS, owner) ? owner : "other",
       estimated: certainty === "estimated",
       durationMs: duration_ms,
+      overlappedMs: isDuration(overlapped_ms) ? overlapped_ms : 0,
+      besides: besides(stretches),
     })),
+    breaches: breaches(message.breaches),
   };
+}
+
+/** What took more than its budget; an older gateway does not say. */
+function breaches(list) {
+  if (!Array.isArray(list)) return [];
+  return list
+    .filter((breach) => typeof breach?.subject === "string")
+    .filter((breach) => isDuration(breach.spent_ms) && isDuration(breach.budget_ms))
+    .map(({ subject, spender, spent_ms, budget_ms }) => ({
+      subject,
+      spender: typeof spender === "string" ? spender : null,
+      spentMs: spent_ms,
+      budgetMs: budget_ms,
+    }));
+}
+
+/** A broken budget in words: what, how much of how much, and for the whole which hop spent it. */
+export function breachText({ subject, spender, spentMs, budgetMs }) {
+  const isWhole = subject === "whole";
+  const what = isWhole ? "the turn" : hopLabel(subject).toLowerCase();
+  const by = isWhole && spender ? `, spent by ${hopLabel(spender).toLowerCase()}` : "";
+  return `${what} took ${formatMs(spentMs)} of ${formatMs(budgetMs)}${by}`;
+}
+
+/** When a hop was at work while another one was waited for. */
+function besides(stretches) {
+  if (!Array.isArray(stretches)) return [];
+  return stretches
+    .filter((part) => part?.overlapped === true && isDuration(part.start_ms) && isDuration(part.duration_ms))
+    .map((part) => ({ startMs: part.start_ms, durationMs: part.duration_ms }));
 }
 
 /**
@@ -60,7 +93,12 @@ export function layoutTurn(turn) {
   const axisMs = Math.max(turn.totalMs, sumMs) || 1;
   let startMs = 0;
   const bars = turn.hops.map((hop) => {
-    const bar = { ...hop, startMs, left: percent(startMs, axisMs), width: percent(hop.durationMs, axisMs) };
+    const ghosts = hop.besides.map((part) => ({
+      left: percent(Math.min(part.startMs, axisMs), axisMs),
+      width: percent(Math.min(part.durationMs, Math.max(0, axisMs - part.startMs)), axisMs),
+    }));
+    const place = { left: percent(startMs, axisMs), width: percent(hop.durationMs, axisMs) };
+    const bar = { ...hop, startMs, ...place, ghosts };
     startMs += hop.durationMs;
     return bar;
   });

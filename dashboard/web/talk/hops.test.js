@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { axisTicks, formatMs, layoutTurn, medianTotal, ownerShares, readTurn, verdict } from "./hops.js";
+import { axisTicks, breachText, formatMs, layoutTurn, medianTotal, ownerShares, readTurn, verdict } from "./hops.js";
 
 const message = (hops, total = hops.reduce((sum, [, , ms]) => sum + ms, 0)) => ({
   type: "turn.measured",
@@ -107,4 +107,49 @@ test("milliseconds are shown as precisely as they matter", () => {
   assert.equal(formatMs(9.94), "9.9 ms");
   assert.equal(formatMs(9.97), "10 ms");
   assert.equal(formatMs(1234.5), "1\u2009235 ms");
+});
+
+test("work beside another hop is drawn where it was and is no part of the sum", () => {
+  const turn = message([
+    ["endpointing", "setting", 500],
+    ["stt", "provider", 50],
+  ]);
+  Object.assign(turn.hops[1], {
+    overlapped_ms: 400,
+    stretches: [
+      { start_ms: 100, duration_ms: 400, overlapped: true },
+      { start_ms: 500, duration_ms: 50, overlapped: false },
+    ],
+  });
+  const { bars, sumMs } = layoutTurn(readTurn(turn));
+  assert.equal(sumMs, 550);
+  assert.equal(bars[1].overlappedMs, 400);
+  assert.deepEqual(bars[0].ghosts, []);
+  assert.equal(bars[1].ghosts.length, 1);
+  assert.ok(Math.abs(bars[1].ghosts[0].left - 10_000 / 550) < 1e-9);
+  assert.ok(Math.abs(bars[1].ghosts[0].width - 40_000 / 550) < 1e-9);
+});
+
+test("stretches that make no sense are left out and never drawn beyond the axis", () => {
+  const turn = message([["model", "provider", 100]]);
+  turn.hops[0].stretches = [
+    null,
+    { start_ms: "x", duration_ms: 1, overlapped: true },
+    { start_ms: 90, duration_ms: 500, overlapped: true },
+  ];
+  assert.deepEqual(layoutTurn(readTurn(turn)).bars[0].ghosts, [{ left: 90, width: 10 }]);
+});
+
+test("a broken budget names what took how much of how much, and who spent the whole", () => {
+  const broken = [
+    { subject: "whole", spender: "model", spent_ms: 1300, budget_ms: 1200, owner: "provider", certain: false },
+    { subject: "model", spender: "model", spent_ms: 620, budget_ms: 500, owner: "provider", certain: true },
+    { subject: "tts", spent_ms: "x", budget_ms: 1 },
+  ];
+  const { breaches } = readTurn({ ...sample, breaches: broken });
+  assert.deepEqual(breaches.map(breachText), [
+    "the turn took 1\u2009300 ms of 1\u2009200 ms, spent by model",
+    "model took 620 ms of 500 ms",
+  ]);
+  assert.deepEqual(readTurn(sample).breaches, []);
 });

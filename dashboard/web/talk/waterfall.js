@@ -2,6 +2,7 @@
 import { element } from "./element.js";
 import {
   OWNERS,
+  breachText,
   formatMs,
   groupThousands,
   hopLabel,
@@ -17,10 +18,12 @@ export function drawWaterfall(root, turn) {
   root.dataset.turn = turn.turn;
   root.replaceChildren(
     headline(turn),
+    ...(turn.breaches.length ? [overBudget(turn)] : []),
     summaryBar(layout),
     legend(layout),
     figure(turn, layout),
     ...(layout.bars.some((bar) => bar.estimated) ? [hatchKey()] : []),
+    ...(layout.bars.some((bar) => bar.ghosts.length) ? [besideKey()] : []),
     ...(Math.abs(layout.gapMs) > 1 ? [contradiction(turn, layout)] : []),
     table(turn, layout),
   );
@@ -44,6 +47,10 @@ function headline(turn) {
       element("span", { class: "verdict", text: verdict(turn) }),
     ),
   );
+}
+
+function overBudget({ breaches }) {
+  return element("p", { class: "over-budget", text: `Over budget: ${breaches.map(breachText).join("; ")}.` });
 }
 
 function summaryBar({ bars }) {
@@ -96,13 +103,19 @@ function row(bar) {
   const drawn = element("span", { class: barClass(bar) });
   drawn.style.left = `${bar.left}%`;
   drawn.style.width = `${bar.width}%`;
+  const ghosts = bar.ghosts.map(({ left, width }) => {
+    const ghost = element("span", { class: `bar beside owner-${bar.owner}` });
+    ghost.style.left = `${left}%`;
+    ghost.style.width = `${width}%`;
+    return ghost;
+  });
   const time = element("span", { class: "bar-time", text: formatMs(bar.durationMs) });
   placeTime(time, bar);
   return element(
     "div",
     { class: bar.durationMs < 1 ? "fall fall-small" : "fall", title: tooltip(bar), "data-hop": bar.hop },
     element("span", { class: "hop-name" }, marker(bar.owner), hopLabel(bar.hop)),
-    element("span", { class: "lane" }, drawn, time),
+    element("span", { class: "lane" }, ...ghosts, drawn, time),
   );
 }
 
@@ -126,6 +139,15 @@ function hatchKey() {
   );
 }
 
+function besideKey() {
+  return element(
+    "p",
+    { class: "hatch-key" },
+    element("span", { class: "bar beside hatch-sample", "aria-hidden": "true" }),
+    "Outlined: at work while another hop was waited for. No part of the sum.",
+  );
+}
+
 function contradiction(turn, { sumMs }) {
   const text = `The hops sum to ${formatMs(sumMs)}, the turn is stated as ${formatMs(turn.totalMs)}.`;
   return element("p", { class: "contradiction", text });
@@ -141,9 +163,10 @@ function table(turn, { bars }) {
       element("td", { text: bar.estimated ? "estimated" : "measured" }),
       element("td", { class: "number", text: bar.startMs.toFixed(1) }),
       element("td", { class: "number", text: bar.durationMs.toFixed(1) }),
+      element("td", { class: "number", text: bar.overlappedMs.toFixed(1) }),
     ),
   );
-  const heads = ["Hop", "Owner", "Known by", "Starts, ms", "Takes, ms"].map((text) =>
+  const heads = ["Hop", "Owner", "Known by", "Starts, ms", "Takes, ms", "Beside others, ms"].map((text) =>
     element("th", { scope: "col", text, class: text.endsWith("ms") ? "number" : null }),
   );
   const total = element(
@@ -151,6 +174,7 @@ function table(turn, { bars }) {
     { class: "total-row" },
     element("th", { scope: "row", colspan: "4", text: "Mouth to ear" }),
     element("td", { class: "number", text: turn.totalMs.toFixed(1) }),
+    element("td", {}),
   );
   return element(
     "details",
@@ -170,7 +194,9 @@ function table(turn, { bars }) {
 function tooltip(bar) {
   const meaning = hopMeaning(bar.hop);
   const known = bar.estimated ? "estimated" : "measured";
-  return `${hopLabel(bar.hop)}: ${formatMs(bar.durationMs)}, ${known}, ${ownerOf(bar.owner).label}. ${meaning}`.trim();
+  const beside = bar.overlappedMs > 0 ? `, and ${formatMs(bar.overlappedMs)} beside others` : "";
+  const took = `${formatMs(bar.durationMs)}${beside}`;
+  return `${hopLabel(bar.hop)}: ${took}, ${known}, ${ownerOf(bar.owner).label}. ${meaning}`.trim();
 }
 
 export const marker = (owner) =>

@@ -25,8 +25,9 @@ use super::bundle::ReadFile;
 use super::relays::{self, Control};
 use super::store::{self, RedisConfig, StoreConfig};
 use super::written::{self, TurnSide, Written};
-use super::{agents, guardrails, identity, limits, organisations, policies, routes, spending};
+use super::{agents, guardrails, identity, latency, limits, organisations, policies, routes, spending};
 use crate::end_of_turn::TurnModel;
+use crate::latency::RouteBudgets;
 use crate::money::MoneyConfig;
 use crate::published_keys::TrustedIssuer;
 use crate::replay::Retention;
@@ -92,6 +93,8 @@ pub(crate) struct Checked {
     pub(crate) providers: BTreeMap<String, Provider>,
     pub(crate) routes: RouteTable,
     pub(crate) breaker: BreakerRule,
+    /// What turns may take.
+    pub(crate) latency: RouteBudgets,
     pub(crate) default_model: String,
     pub(crate) guardrails: Arc<RuleSet>,
     pub(crate) judges: Arc<[Arc<Judge>]>,
@@ -178,6 +181,7 @@ pub(crate) fn check_with(
         })
         .collect();
     let (routes, breaker) = routes::check(written, &mut problems);
+    let latency = latency::check(written, &mut problems);
     let key_hashes = check_keys(written, &mut problems);
     let keys = organisations::check(&written.organisations, &mut problems);
     let issuers = identity::check(&written.identity, &mut problems);
@@ -221,6 +225,7 @@ pub(crate) fn check_with(
         providers,
         routes,
         breaker,
+        latency,
         default_model: written.default_model.clone(),
         guardrails,
         judges,

@@ -47,6 +47,17 @@ pub(crate) struct Route {
 }
 
 impl Route {
+    /// For which names.
+    pub(super) fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// Who may serve them.
+    pub(super) fn providers(&self) -> impl Iterator<Item = &str> {
+        let listed = self.targets.iter().map(|target| target.provider.as_str());
+        self.provider.as_deref().into_iter().chain(listed)
+    }
+
     /// The short form.
     pub(crate) fn to(model: &str, provider: &str) -> Self {
         Self {

@@ -1,3 +1,7 @@
+use std::time::Duration;
+
+use voxgate_telemetry::latency::budget::LatencyBudget;
+
 use super::*;
 
 fn nothing(_: &str) -> Option<String> {
@@ -122,7 +126,10 @@ fn the_example_configuration_is_a_valid_one() {
     let example = include_str!("../../../deploy/voxgate.example.yaml");
     let written = parse(example).unwrap();
     let environment = |_: &str| Some("key".to_owned());
-    assert!(check(&written, &environment).is_ok());
+    let budgets = check(&written, &environment).unwrap().latency;
+    assert_eq!(budgets.routes["*"], LatencyBudget::cascade(), "the example shows the defaults");
+    assert_eq!(budgets.routes["support-*"], LatencyBudget::speech_to_speech());
+    assert_eq!(budgets.routes["gpt-realtime*"].whole, Some(Duration::from_secs(1)));
 }
 
 #[test]

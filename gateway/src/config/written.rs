@@ -10,6 +10,7 @@ use voxgate_policy::money::day::Window;
 use voxgate_protocol::tenant::{AgentId, KeyId, OrganisationId, TeamId};
 
 use super::identity::Identity;
+use super::latency::Latency;
 use super::organisations::Organisation;
 use super::routes::{Route, Routing};
 
@@ -51,6 +52,8 @@ pub(crate) struct Written {
     pub(crate) routes: Vec<Route>,
     /// When targets that fail are left alone. For routes with several `targets`.
     pub(crate) routing: Routing,
+    /// What turns may take before they count as slow. Nothing is slowed down or cut off by it.
+    pub(crate) latency: Latency,
     /// The model of a client that names none. Default `gpt-realtime`, what SDKs ask for.
     pub(crate) default_model: String,
     /// Rules over the words of calls, in both directions and in the arguments of tool calls. Default: none.
@@ -95,6 +98,7 @@ impl Default for Written {
             )]),
             routes: vec![Route::to("*", "local")],
             routing: Routing::default(),
+            latency: Latency::default(),
             default_model: "gpt-realtime".to_owned(),
             guardrails: Vec::new(),
             agents: BTreeMap::new(),

@@ -19,7 +19,7 @@ use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, BridgeTraits};
 use voxgate_protocol::id::{IdSource, ResponseId, SessionId};
 use voxgate_protocol::session::{EndReason, SessionCommand, SessionEvent};
 use voxgate_protocol::settings::SessionSettings;
-use voxgate_protocol::timeline::TurnTimeline;
+use voxgate_protocol::trace::TurnTrace;
 use voxgate_realtime::{
     Adapter, AdapterOutput, AllowedEvents, ApiError, ClientKind, ContextItem, ParkedConversation, SidebandId,
 };
@@ -108,7 +108,7 @@ pub(crate) enum CoreOutput {
     /// Ask the listener about the turn that goes on.
     JudgeTurn { question: Question, speech: Pcm },
     /// A turn was measured.
-    Turn(Box<TurnTimeline>),
+    Turn(Box<TurnTrace>),
     /// The session is over. Only texts held for a channel that opens later follow.
     Ended(EndReason),
 }
@@ -256,8 +256,8 @@ impl DialogueCore {
     fn take_session_output(&mut self, output: SessionOutput) {
         match output {
             SessionOutput::Bridge(command) => self.outputs.push_back(CoreOutput::Bridge(command)),
-            SessionOutput::Event(SessionEvent::TurnMeasured(timeline)) => {
-                self.outputs.push_back(CoreOutput::Turn(timeline));
+            SessionOutput::Event(SessionEvent::TurnMeasured(trace)) => {
+                self.outputs.push_back(CoreOutput::Turn(trace));
             }
             SessionOutput::Event(event) => {
                 if let SessionEvent::Ended(reason) = event {

@@ -15,6 +15,7 @@ use voxgate_telemetry::metrics::Metrics;
 use crate::bridges::Connected;
 use crate::end_of_turn::Ear;
 use crate::host::since_unix_epoch;
+use crate::latency::LatencyDesk;
 use crate::limits::Allowance;
 use crate::money::{Account, Billing};
 use crate::permissions::Permissions;
@@ -46,6 +47,8 @@ pub(crate) struct DialogueConfig {
     pub(crate) webhooks: Webhooks,
     /// Which tools may be called.
     pub(crate) permissions: Permissions,
+    /// Who watches how long turns take.
+    pub(crate) latency: Arc<LatencyDesk>,
     /// Where what happens is written down, if the request lets it.
     pub(crate) replay: Option<Arc<ReplayLog>>,
     /// Who is told what it costs; only tests do without.
@@ -75,6 +78,7 @@ impl Dialogue {
         if let Some(target) = &target {
             presence.served_by(&target.provider, target.region.as_deref());
         }
+        let route = connected.way.route().to_string();
         let account = config.money.zip(target.as_ref()).map(|(money, target)| {
             let now = (Instant::now(), since_unix_epoch());
             Account::open(money, now, caller.tenancy.clone(), session_id.clone(), target, &settings)
@@ -135,6 +139,8 @@ impl Dialogue {
             account,
             allowance,
             session_id,
+            route,
+            latency: config.latency,
             leg: config.leg,
             provider,
             ear,

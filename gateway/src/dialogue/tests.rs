@@ -21,6 +21,7 @@ use voxgate_signaling::permit::Places;
 
 use super::*;
 use crate::bridges::{Connected, LastTurn, Line, Ringer};
+use crate::latency::LatencyDesk;
 use crate::permissions::Permissions;
 use crate::replay::{ReplayLog, Retention};
 use crate::routing::Way;
@@ -86,6 +87,7 @@ fn recorded(
         judges: Arc::default(),
         webhooks: Webhooks::deaf(),
         permissions: Permissions::unrestricted(),
+        latency: LatencyDesk::idle(),
         replay,
         money: None,
     };

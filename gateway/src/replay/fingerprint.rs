@@ -40,7 +40,7 @@ pub(super) fn fingerprint(output: &CoreOutput, start: Instant, has_words: bool) 
             };
             of(&format!("provider.{name}"), &value)
         }
-        CoreOutput::Turn(timeline) => of("turn", &serde_json::to_value(timeline).unwrap_or_default()),
+        CoreOutput::Turn(trace) => of("turn", &serde_json::to_value(trace).unwrap_or_default()),
         CoreOutput::Ended(reason) => of("ended", &json!(reason)),
     }
 }

@@ -21,6 +21,7 @@ const NOW: &[&str] = &[
     "limits.resumable_sessions",
     "limits.drain_deadline",
     "money.budgets",
+    "latency",
 ];
 
 /// What a session takes at its start and keeps.

@@ -379,8 +379,8 @@ impl Call {
             DialogueOutput::Text(text) => self.send(now, self.events, &text),
             DialogueOutput::Sidebands(text) => self.tell_sidebands(now, None, &text),
             DialogueOutput::Sideband(id, text) => self.tell_sidebands(now, Some(id), &text),
-            DialogueOutput::Turn(timeline) => {
-                self.send(now, self.extension, &extension::turn_measured(&timeline));
+            DialogueOutput::Turn(turn) => {
+                self.send(now, self.extension, &extension::turn_measured(&turn));
             }
             DialogueOutput::Audio { payload, timestamp, marker, first_received } => {
                 self.transport.send_audio(now, AudioFrame { payload: payload.into(), timestamp, marker });

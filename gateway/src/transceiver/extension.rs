@@ -8,7 +8,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use voxgate_protocol::session::ClientReport;
-use voxgate_protocol::timeline::TurnTimeline;
+use voxgate_protocol::timeline::Hop;
+use voxgate_telemetry::latency::account::HopAccount;
+use voxgate_telemetry::latency::budget::Breach;
+
+use crate::dialogue::MeasuredTurn;
 
 /// The label of the channel.
 pub(super) const CHANNEL: &str = "voxgate";
@@ -43,28 +47,66 @@ pub(super) const fn relay_notice(notice: RelayNotice) -> &'static str {
     }
 }
 
-/// `turn.measured`: hops in their order in time, milliseconds with microsecond resolution, summing to the whole.
-pub(super) fn turn_measured(timeline: &TurnTimeline) -> String {
-    let hops: Vec<Value> = timeline
-        .hops
+/// `turn.measured`: hops in their order, milliseconds with microsecond resolution, summing to the whole.
+pub(super) fn turn_measured(turn: &MeasuredTurn) -> String {
+    let account = &turn.account;
+    let mut hops: Vec<Value> = account.hops.iter().map(hop).collect();
+    if !account.unattributed.is_zero() {
+        hops.push(json!({
+            "hop": Hop::Unattributed.as_str(),
+            "owner": Hop::Unattributed.owner(),
+            "certainty": account.whole.certainty,
+            "duration_ms": milliseconds(account.unattributed),
+        }));
+    }
+    let durations = account.hops.iter().map(|hop| hop.duration).chain([account.unattributed]);
+    let whole: u128 = durations.map(|duration| duration.as_micros()).sum();
+    json!({
+        "type": "turn.measured",
+        "turn": account.turn,
+        "mouth_to_ear_ms": whole as f64 / 1_000.0,
+        "certainty": account.whole.certainty,
+        "hops": hops,
+        "breaches": turn.breaches.iter().map(breach).collect::<Vec<_>>(),
+    })
+    .to_string()
+}
+
+/// `overlapped_ms` and `ahead_ms` are work nobody waited for: beside another hop, and before the caller's last word. They
+/// are no part of the sum.
+fn hop(hop: &HopAccount) -> Value {
+    let stretches: Vec<Value> = hop
+        .stretches
         .iter()
-        .map(|hop| {
+        .map(|stretch| {
             json!({
-                "hop": hop.hop.as_str(),
-                "owner": hop.hop.owner(),
-                "certainty": hop.certainty,
-                "duration_ms": milliseconds(hop.duration),
+                "start_ms": milliseconds(stretch.start),
+                "duration_ms": milliseconds(stretch.duration),
+                "overlapped": stretch.is_overlapped,
             })
         })
         .collect();
-    let whole: u128 = timeline.hops.iter().map(|hop| hop.duration.as_micros()).sum();
     json!({
-        "type": "turn.measured",
-        "turn": timeline.turn,
-        "mouth_to_ear_ms": whole as f64 / 1_000.0,
-        "hops": hops,
+        "hop": hop.hop.as_str(),
+        "owner": hop.hop.owner(),
+        "certainty": hop.certainty,
+        "duration_ms": milliseconds(hop.duration),
+        "overlapped_ms": milliseconds(hop.overlapped),
+        "ahead_ms": milliseconds(hop.ahead),
+        "error_ms": milliseconds(hop.error),
+        "stretches": stretches,
     })
-    .to_string()
+}
+
+fn breach(breach: &Breach) -> Value {
+    json!({
+        "subject": breach.subject.as_str(),
+        "spender": breach.spender.map(Hop::as_str),
+        "owner": breach.owner(),
+        "budget_ms": milliseconds(breach.budget),
+        "spent_ms": milliseconds(breach.spent),
+        "certain": breach.is_certain,
+    })
 }
 
 fn milliseconds(duration: Duration) -> f64 {
@@ -101,7 +143,9 @@ pub(super) fn client_report(text: &str) -> Option<ClientReport> {
 
 #[cfg(test)]
 mod tests {
-    use voxgate_protocol::timeline::{Certainty, Hop, HopTime};
+    use voxgate_protocol::trace::{Moment, TurnTrace, Work};
+    use voxgate_telemetry::latency::account::TurnAccount;
+    use voxgate_telemetry::latency::budget::LatencyBudget;
 
     use super::*;
 
@@ -123,17 +167,35 @@ mod tests {
 
     #[test]
     fn the_hops_on_the_wire_sum_to_the_whole_on_the_wire() {
-        let hop = |hop, nanos| HopTime {
-            hop,
-            duration: Duration::from_nanos(nanos),
-            certainty: Certainty::Measured,
-        };
-        let timeline =
-            TurnTimeline { turn: 2, hops: vec![hop(Hop::Jitter, 1_999), hop(Hop::Model, 300_000_999)] };
-        let value: Value = serde_json::from_str(&turn_measured(&timeline)).unwrap();
-        let sum: f64 =
-            value["hops"].as_array().unwrap().iter().map(|hop| hop["duration_ms"].as_f64().unwrap()).sum();
+        let at = |nanos| Moment::read(Duration::from_nanos(nanos));
+        let work = |hop, from, to| Work { hop, from: at(from), to: at(to) };
+        let works = vec![work(Hop::Jitter, 500, 2_499), work(Hop::Model, 2_499, 300_000_999)];
+        let trace = TurnTrace { turn: 2, mouth: at(500), ear: at(310_000_999), works };
+        let account = TurnAccount::from_trace(&trace).unwrap();
+        let value: Value =
+            serde_json::from_str(&turn_measured(&MeasuredTurn { account, breaches: Vec::new() })).unwrap();
+        let hops = value["hops"].as_array().unwrap();
+        let sum: f64 = hops.iter().map(|hop| hop["duration_ms"].as_f64().unwrap()).sum();
         assert!((sum - value["mouth_to_ear_ms"].as_f64().unwrap()).abs() < 1e-9);
-        assert_eq!(value["hops"][1]["owner"], "provider");
+        assert_eq!((&hops[1]["owner"], &hops[2]["hop"]), (&json!("provider"), &json!("unattributed")));
+    }
+
+    #[test]
+    fn work_nobody_waited_for_and_what_took_too_long_are_on_the_wire() {
+        let at = |ms| Moment::read(Duration::from_millis(ms));
+        let work = |hop, from, to| Work { hop, from: at(from), to: at(to) };
+        let works =
+            vec![work(Hop::Endpointing, 100, 600), work(Hop::Stt, 0, 650), work(Hop::Model, 650, 1_500)];
+        let account =
+            TurnAccount::from_trace(&TurnTrace { turn: 1, mouth: at(100), ear: at(1_500), works }).unwrap();
+        let breaches = LatencyBudget::speech_to_speech().breaches(&account);
+        let value: Value = serde_json::from_str(&turn_measured(&MeasuredTurn { account, breaches })).unwrap();
+        let stt = &value["hops"][1];
+        assert_eq!((&stt["duration_ms"], &stt["overlapped_ms"]), (&json!(50.0), &json!(500.0)));
+        assert_eq!(stt["ahead_ms"], 100.0);
+        assert_eq!(stt["stretches"][0], json!({ "start_ms": 0.0, "duration_ms": 500.0, "overlapped": true }));
+        let whole = &value["breaches"][0];
+        assert_eq!((&whole["subject"], &whole["spender"]), (&json!("whole"), &json!("model")));
+        assert_eq!((&whole["owner"], &whole["certain"]), (&json!("provider"), &json!(true)));
     }
 }

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use voxgate_protocol::bridge::TurnStage;
 use voxgate_protocol::session::ClientReport;
-use voxgate_protocol::timeline::{Certainty, Hop, TurnTimeline};
+use voxgate_protocol::timeline::{Certainty, Hop};
+use voxgate_protocol::trace::TurnTrace;
 
-use crate::timeline::TurnClock;
+use crate::trace::{Outside, TurnTracer};
 
 use super::input::Arrival;
 
@@ -39,7 +40,11 @@ struct Progress {
 
 #[derive(Debug)]
 struct OpenTurn {
-    clock: TurnClock,
+    tracer: TurnTracer,
+    /// From the encoder of the caller until the arrival of the last speech sample.
+    packing: Duration,
+    /// When recognition of the turn began, if the provider said so and it has not ended.
+    recognising: Option<Instant>,
     is_recognised: bool,
     /// A response of this turn ended without audio: a tool is at work.
     waits_for_tool: bool,
@@ -50,14 +55,19 @@ struct OpenTurn {
 
 impl OpenTurn {
     fn stage(&mut self, at: Instant, stage: TurnStage) {
-        let (seen, hop) = match stage {
-            TurnStage::Recognised => (&mut self.is_recognised, Hop::Stt),
-            TurnStage::FirstToken => (&mut self.progress.has_token, Hop::Model),
-            TurnStage::SpeechRequested => (&mut self.progress.has_requested_speech, Hop::Aggregation),
+        let (seen, hop, begun) = match stage {
+            TurnStage::Recognising => return,
+            TurnStage::Recognised => (&mut self.is_recognised, Hop::Stt, self.recognising.take()),
+            TurnStage::FirstToken => (&mut self.progress.has_token, Hop::Model, None),
+            TurnStage::SpeechRequested => (&mut self.progress.has_requested_speech, Hop::Aggregation, None),
         };
         // Only the first time counts: later pieces of the same answer are not waited for.
-        if !std::mem::replace(seen, true) {
-            self.clock.mark(hop, at);
+        if std::mem::replace(seen, true) {
+            return;
+        }
+        match begun {
+            Some(begun) => self.tracer.mark_since(hop, begun, at),
+            None => self.tracer.mark(hop, at),
         }
     }
 
@@ -65,7 +75,7 @@ impl OpenTurn {
     fn audio(&mut self, at: Instant) {
         if !std::mem::replace(&mut self.progress.has_audio, true) {
             let hop = if self.progress.has_requested_speech { Hop::Tts } else { Hop::Model };
-            self.clock.mark(hop, at);
+            self.tracer.mark(hop, at);
         }
     }
 }
@@ -74,6 +84,8 @@ impl OpenTurn {
 #[derive(Debug, Default)]
 pub(super) struct TurnMeter {
     open: Option<OpenTurn>,
+    /// When recognition of a turn that goes on began.
+    recognising: Option<Instant>,
     turns: u32,
     client: ClientReport,
     network: NetworkTimes,
@@ -94,24 +106,25 @@ impl TurnMeter {
 
     /// How long a sent sample takes until it is heard.
     pub(super) fn client_buffer(&self) -> Duration {
-        self.ear_side().into_iter().map(|(_, duration, _)| duration).sum()
+        self.ear_side().into_iter().map(|outside| outside.duration).sum()
     }
 
     /// A new turn begins; an unanswered one is no turn.
     pub(super) fn speech_started(&mut self) {
-        self.open = None;
+        (self.open, self.recognising) = (None, None);
     }
 
     /// The end of the turn was decided at `decided`; the last speech sample came with `arrival`.
     pub(super) fn speech_ended(&mut self, arrival: Option<Arrival>, decided: Instant) {
         let Some(arrival) = arrival else { return };
-        let mut clock = TurnClock::start(arrival.received);
-        clock.add(Hop::Capture, arrival.packing, Certainty::Measured);
-        clock.mark(Hop::Jitter, arrival.received + arrival.waited);
-        clock.mark(Hop::Decode, arrival.decoded);
-        clock.mark(Hop::Endpointing, decided);
+        let mut tracer = TurnTracer::start(arrival.received);
+        tracer.mark(Hop::Jitter, arrival.received + arrival.waited);
+        tracer.mark(Hop::Decode, arrival.decoded);
+        tracer.mark(Hop::Endpointing, decided);
         self.open = Some(OpenTurn {
-            clock,
+            tracer,
+            packing: arrival.packing,
+            recognising: self.recognising.take(),
             is_recognised: false,
             waits_for_tool: false,
             progress: Progress::default(),
@@ -121,10 +134,16 @@ impl TurnMeter {
 
     /// The client asked for an answer by hand: what passed since the end of the turn was its own doing.
     pub(super) fn asked(&mut self, now: Instant) {
-        self.mark(Hop::Unattributed, now);
+        if let Some(open) = &mut self.open {
+            open.tracer.pass(now);
+        }
     }
 
     pub(super) fn stage(&mut self, at: Instant, stage: TurnStage) {
+        if stage == TurnStage::Recognising && self.open.is_none() {
+            // The first of several: recognition may go to sleep in the pauses of a turn.
+            self.recognising.get_or_insert(at);
+        }
         if let Some(open) = &mut self.open {
             open.stage(at, stage);
         }
@@ -135,7 +154,7 @@ impl TurnMeter {
         if let Some(open) = &mut self.open
             && std::mem::take(&mut open.waits_for_tool)
         {
-            open.clock.mark(Hop::Unattributed, at);
+            open.tracer.pass(at);
             open.progress = Progress::default();
         }
     }
@@ -145,7 +164,7 @@ impl TurnMeter {
         if let Some(open) = &mut self.open
             && !open.progress.has_audio
         {
-            open.clock.mark(Hop::Model, at);
+            open.tracer.mark(Hop::Model, at);
             open.waits_for_tool = true;
         }
     }
@@ -163,49 +182,49 @@ impl TurnMeter {
             && !std::mem::replace(&mut open.is_polled, true)
         {
             open.audio(received);
-            open.clock.mark(Hop::Pacing, now);
+            open.tracer.mark(Hop::Pacing, now);
         }
     }
 
     /// The packet is on the network: the turn is measured.
-    pub(super) fn sent(&mut self, now: Instant) -> Option<TurnTimeline> {
+    pub(super) fn sent(&mut self, now: Instant) -> Option<TurnTrace> {
         let mut open = self.open.take_if(|open| open.is_polled)?;
-        open.clock.mark(Hop::Encode, now);
-        for (hop, duration, certainty) in self.mouth_side().into_iter().chain(self.ear_side()) {
-            open.clock.add(hop, duration, certainty);
-        }
+        open.tracer.mark(Hop::Encode, now);
         self.turns += 1;
-        Some(open.clock.finish(self.turns))
-    }
-
-    fn mark(&mut self, hop: Hop, at: Instant) {
-        if let Some(open) = &mut self.open {
-            open.clock.mark(hop, at);
-        }
+        Some(open.tracer.finish(self.turns, &self.mouth_side(open.packing), &self.ear_side()))
     }
 
     fn one_way(&self) -> Duration {
         self.client.round_trip.or(self.network.round_trip).unwrap_or_default() / 2
     }
 
-    fn mouth_side(&self) -> [(Hop, Duration, Certainty); 3] {
-        [
-            (Hop::Capture, self.client.capture.unwrap_or(DEFAULT_CAPTURE), Certainty::Estimated),
-            (Hop::Uplink, self.one_way(), Certainty::Estimated),
-            (Hop::RelayIn, self.network.relay_in, Certainty::Measured),
-        ]
+    fn mouth_side(&self, packing: Duration) -> [Outside; 3] {
+        let device = self.client.capture.unwrap_or(DEFAULT_CAPTURE);
+        let relay_in = Outside {
+            hop: Hop::RelayIn,
+            duration: self.network.relay_in,
+            certainty: Certainty::Measured,
+            error: Duration::ZERO,
+        };
+        [estimate(Hop::Capture, device + packing), self.way(Hop::Uplink), relay_in]
     }
 
-    fn ear_side(&self) -> [(Hop, Duration, Certainty); 3] {
+    fn ear_side(&self) -> [Outside; 3] {
         let heard_after = match (self.client.jitter_buffer, self.client.playout) {
             (None, None) => DEFAULT_CLIENT_BUFFER,
             (jitter, playout) => jitter.unwrap_or_default() + playout.unwrap_or_default(),
         };
         let relay_out = self.network.relay_out.unwrap_or(self.network.relay_in);
-        [
-            (Hop::RelayOut, relay_out, Certainty::Estimated),
-            (Hop::Downlink, self.one_way(), Certainty::Estimated),
-            (Hop::Playout, heard_after, Certainty::Estimated),
-        ]
+        [estimate(Hop::RelayOut, relay_out), self.way(Hop::Downlink), estimate(Hop::Playout, heard_after)]
     }
+
+    /// Half of a round trip: one half may have taken all of it, and the other nothing.
+    fn way(&self, hop: Hop) -> Outside {
+        Outside { error: self.one_way(), ..estimate(hop, self.one_way()) }
+    }
+}
+
+/// Of which nobody knows how wrong it is.
+const fn estimate(hop: Hop, duration: Duration) -> Outside {
+    Outside { hop, duration, certainty: Certainty::Estimated, error: Duration::ZERO }
 }

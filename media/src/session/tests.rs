@@ -20,6 +20,7 @@ mod holding;
 mod idle;
 mod listening;
 mod lost;
+mod measuring;
 mod silence;
 mod waiting;
 mod withdrawing;
@@ -357,7 +358,7 @@ fn a_provider_lost_inside_an_answer_leaves_no_answer_open() {
 }
 
 #[test]
-fn the_waterfall_of_a_turn_names_where_the_time_went() {
+fn the_trace_of_a_turn_says_who_was_at_work_and_since_when() {
     let mut stage = Stage::new(TurnOwner::Gateway);
     ask(&mut stage);
     stage.bridge(BridgeEvent::ResponseStarted { response_id: ResponseId::from("resp_1") });
@@ -370,15 +371,16 @@ fn the_waterfall_of_a_turn_names_where_the_time_went() {
     stage.bridge(audio("resp_1"));
     stage.silence(40 * MS);
     let measured = stage.position(|event| matches!(event, SessionEvent::TurnMeasured(_)));
-    let SessionEvent::TurnMeasured(timeline) = stage.events()[measured] else { panic!("no turn") };
-    let hop = |wanted| timeline.hops.iter().find(|hop| hop.hop == wanted).map(|hop| hop.duration);
+    let SessionEvent::TurnMeasured(trace) = stage.events()[measured] else { panic!("no turn") };
+    let work = |wanted| trace.works.iter().find(|work| work.hop == wanted).copied();
+    let hop = |wanted| work(wanted).map(|work| work.to.at - work.from.at);
     assert_eq!(hop(Hop::Model), Some(200 * MS));
     assert_eq!(hop(Hop::Tts), Some(60 * MS));
     assert_eq!(hop(Hop::Pacing), Some(Duration::ZERO));
     let endpointing = hop(Hop::Endpointing).unwrap();
     assert!(endpointing >= 450 * MS && endpointing <= 600 * MS, "{endpointing:?}");
-    let sum: Duration = timeline.hops.iter().map(|hop| hop.duration).sum();
-    assert_eq!(sum, timeline.mouth_to_ear());
+    let sum: Duration = trace.works.iter().map(|work| work.to.at - work.from.at).sum();
+    assert_eq!(sum, trace.mouth_to_ear());
 }
 
 #[test]

@@ -206,7 +206,9 @@ impl Pump {
             BridgeCommand::Configure(settings) => self.settings = *settings,
             BridgeCommand::Audio(pcm) => {
                 self.last_audio = Instant::now();
-                self.turn.hear(&pcm.samples, &self.engine.decoders);
+                if self.turn.hear(&pcm.samples, &self.engine.decoders) {
+                    self.tell(BridgeEvent::Stage(TurnStage::Recognising)).await?;
+                }
             }
             BridgeCommand::CommitInput { item_id, is_silence } => self.commit(item_id, is_silence).await?,
             BridgeCommand::ClearInput => self.turn.clear(),

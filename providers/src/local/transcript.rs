@@ -63,8 +63,9 @@ impl OpenTurn {
         self.open.is_some()
     }
 
-    /// Takes samples of 16 kHz.
-    pub(super) fn hear(&mut self, samples: &[i16], pool: &DecoderPool) {
+    /// Takes samples of 16 kHz. True if an utterance began in them.
+    pub(super) fn hear(&mut self, samples: &[i16], pool: &DecoderPool) -> bool {
+        let before = self.utterances;
         for hearing in self.listener.hear(samples) {
             match hearing {
                 Hearing::Begin { position, samples } => {
@@ -87,6 +88,7 @@ impl OpenTurn {
                 Hearing::End { position } => self.close(position),
             }
         }
+        self.utterances > before
     }
 
     /// Waits for words of the utterance that goes on. Cancelling the wait loses nothing.

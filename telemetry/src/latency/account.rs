@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use voxgate_protocol::timeline::{Certainty, Hop, HopOwner, HopTime, TurnTimeline};
+use voxgate_protocol::trace::TurnTrace;
 
 use super::LatencyError;
 use super::attribution::attribute;
@@ -120,6 +121,15 @@ impl TurnAccount {
         claims: &[Claim],
     ) -> Result<Self, LatencyError> {
         attribute(turn, mouth, ear, claims)
+    }
+
+    /// From what a session saw of the turn.
+    ///
+    /// # Errors
+    /// Any [`LatencyError`].
+    pub fn from_trace(trace: &TurnTrace) -> Result<Self, LatencyError> {
+        let claims: Vec<Claim> = trace.works.iter().map(Claim::from).collect();
+        attribute(trace.turn, &Stamp::from(&trace.mouth), &Stamp::from(&trace.ear), &claims)
     }
 
     /// From a waterfall whose hops are durations in sequence, and from what the whole was measured to be, if it was.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use voxgate_protocol::timeline::{Certainty, Hop};
+use voxgate_protocol::trace::{Moment, Work};
 
 use super::clock::ClockOffset;
 
@@ -61,6 +62,13 @@ impl Stamp {
     }
 }
 
+impl From<&Moment> for Stamp {
+    fn from(moment: &Moment) -> Self {
+        let Moment { at, certainty, error } = *moment;
+        Self { at, clock: Clock::Gateway, certainty, error }
+    }
+}
+
 /// A hop says that it was at work. A hop may claim several stretches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
@@ -73,6 +81,12 @@ pub struct Claim {
     /// Nobody waited for it while another hop was at work, wherever it stands in the order of hops: a guardrail that
     /// listens beside the model.
     pub is_beside: bool,
+}
+
+impl From<&Work> for Claim {
+    fn from(work: &Work) -> Self {
+        Self::new(work.hop, Stamp::from(&work.from), Stamp::from(&work.to))
+    }
 }
 
 impl Claim {

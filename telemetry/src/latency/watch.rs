@@ -80,6 +80,17 @@ impl LatencyWatch {
         Self { budget, tolerance, ring: BurnRing::default() }
     }
 
+    /// Judges by another budget from now on. What was counted stays counted.
+    pub fn set_budget(&mut self, budget: LatencyBudget, tolerance: Tolerance) {
+        (self.budget, self.tolerance) = (budget, tolerance);
+    }
+
+    /// What is judged by.
+    #[must_use]
+    pub const fn budget(&self) -> &LatencyBudget {
+        &self.budget
+    }
+
     /// Counts a turn that was heard at `now`. What it breached, for counters and for whoever watches the session.
     pub fn turn(&mut self, now: Duration, account: &TurnAccount) -> Vec<Breach> {
         let breaches = self.budget.breaches(account);

@@ -108,6 +108,7 @@ impl Stage {
             judges: Arc::default(),
             webhooks: Webhooks::deaf(),
             permissions,
+            latency: crate::latency::LatencyDesk::idle(),
             replay: None,
             money: None,
         };

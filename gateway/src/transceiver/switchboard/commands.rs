@@ -149,6 +149,7 @@ impl Switchboard {
                 judges: Arc::clone(&revision.judges),
                 webhooks: revision.webhooks.clone(),
                 permissions: revision.permissions.clone(),
+                latency: Arc::clone(&revision.latency),
                 replay: self.config.replay.clone(),
                 money: self.config.money.clone().map(|money| revision.billed_by(money)),
             },

@@ -27,6 +27,7 @@ use voxgate_signaling::permit::Places;
 use super::super::{Command, Restart, Start};
 use super::*;
 use crate::bridges::{Bridges, Connected, LastTurn, Line, Ringer};
+use crate::latency::LatencyDesk;
 use crate::permissions::Permissions;
 use crate::revision::Revision;
 use crate::routing::Way;
@@ -74,6 +75,7 @@ fn revision() -> Arc<Revision> {
         webhooks: Webhooks::deaf(),
         permissions: Permissions::unrestricted(),
         pricing: Arc::new(crate::money::Pricing::built_in()),
+        latency: LatencyDesk::idle(),
         bridges: Bridges::start(&BTreeMap::new()).unwrap(),
     })
 }

@@ -124,7 +124,8 @@ async fn the_words_so_far_are_told_while_the_turn_goes_on() {
     let events = caller
         .until(|event| matches!(event, BridgeEvent::InterimTranscript { words } if words.contains("relay")))
         .await;
-    assert!(events.iter().all(|event| matches!(event, BridgeEvent::InterimTranscript { .. })), "{events:?}");
+    let [BridgeEvent::Stage(TurnStage::Recognising), words @ ..] = &events[..] else { panic!("{events:?}") };
+    assert!(words.iter().all(|event| matches!(event, BridgeEvent::InterimTranscript { .. })), "{events:?}");
     caller.send(BridgeCommand::ClearInput).await;
     caller.commit("item_nothing").await;
     let events = caller.until(|event| matches!(event, BridgeEvent::InputTranscriptDone { .. })).await;

@@ -1,0 +1,137 @@
+//! Who was at work in a turn, and since when.
+
+use voxgate_protocol::session::ClientReport;
+use voxgate_protocol::trace::{TurnTrace, Work};
+
+use super::*;
+
+/// What takes time in a turn.
+#[derive(Clone, Copy, Debug)]
+struct Delays {
+    capture: Duration,
+    round_trip: Duration,
+    relay_in: Duration,
+    relay_out: Duration,
+    recognition: Duration,
+    model: Duration,
+    aggregation: Duration,
+    voice: Duration,
+    playout: Duration,
+}
+
+const USUAL: Delays = Delays {
+    capture: Duration::from_millis(10),
+    round_trip: Duration::from_millis(30),
+    relay_in: Duration::from_millis(1),
+    relay_out: Duration::from_millis(2),
+    recognition: Duration::from_millis(40),
+    model: Duration::from_millis(100),
+    aggregation: Duration::from_millis(20),
+    voice: Duration::from_millis(60),
+    playout: Duration::from_millis(50),
+};
+
+fn turn(delays: Delays) -> TurnTrace {
+    let mut stage = Stage::new(TurnOwner::Gateway);
+    stage.command(SessionCommand::ReportClient(ClientReport {
+        capture: Some(delays.capture),
+        round_trip: Some(delays.round_trip),
+        playout: Some(delays.playout),
+        ..ClientReport::default()
+    }));
+    let (relay_in, relay_out) = (delays.relay_in, Some(delays.relay_out));
+    stage.session.note_network(NetworkTimes { relay_in, relay_out, round_trip: None });
+    ask(&mut stage);
+    stage.bridge(BridgeEvent::ResponseStarted { response_id: ResponseId::from("resp_1") });
+    stage.silence(delays.recognition);
+    stage.bridge(BridgeEvent::Stage(TurnStage::Recognised));
+    stage.silence(delays.model);
+    stage.bridge(BridgeEvent::Stage(TurnStage::FirstToken));
+    stage.silence(delays.aggregation);
+    stage.bridge(BridgeEvent::Stage(TurnStage::SpeechRequested));
+    stage.silence(delays.voice);
+    stage.bridge(audio("resp_1"));
+    stage.silence(40 * MS);
+    measured(&stage)
+}
+
+fn measured(stage: &Stage) -> TurnTrace {
+    let measured = stage.position(|event| matches!(event, SessionEvent::TurnMeasured(_)));
+    let SessionEvent::TurnMeasured(trace) = stage.events()[measured] else { panic!("no turn") };
+    (**trace).clone()
+}
+
+fn work(trace: &TurnTrace, wanted: Hop) -> Work {
+    *trace.works.iter().find(|work| work.hop == wanted).unwrap()
+}
+
+fn took(trace: &TurnTrace, hop: Hop) -> Duration {
+    let works = trace.works.iter().filter(|work| work.hop == hop);
+    works.map(|work| work.to.at - work.from.at).sum()
+}
+
+#[test]
+fn each_delay_appears_in_its_own_hop_and_in_no_other() {
+    let more = 200 * MS;
+    let matrix = [
+        (Delays { capture: USUAL.capture + more, ..USUAL }, vec![(Hop::Capture, more)]),
+        (
+            Delays { round_trip: USUAL.round_trip + more, ..USUAL },
+            vec![(Hop::Uplink, more / 2), (Hop::Downlink, more / 2)],
+        ),
+        (Delays { relay_in: USUAL.relay_in + more, ..USUAL }, vec![(Hop::RelayIn, more)]),
+        (Delays { relay_out: USUAL.relay_out + more, ..USUAL }, vec![(Hop::RelayOut, more)]),
+        (Delays { recognition: USUAL.recognition + more, ..USUAL }, vec![(Hop::Stt, more)]),
+        (Delays { model: USUAL.model + more, ..USUAL }, vec![(Hop::Model, more)]),
+        (Delays { aggregation: USUAL.aggregation + more, ..USUAL }, vec![(Hop::Aggregation, more)]),
+        (Delays { voice: USUAL.voice + more, ..USUAL }, vec![(Hop::Tts, more)]),
+        (Delays { playout: USUAL.playout + more, ..USUAL }, vec![(Hop::Playout, more)]),
+    ];
+    let usual = turn(USUAL);
+    for (delays, expected) in matrix {
+        let slow = turn(delays);
+        assert_eq!(slow.mouth_to_ear() - usual.mouth_to_ear(), more, "{expected:?}");
+        for hop in Hop::ALL {
+            let grown =
+                expected.iter().find(|(grown, _)| *grown == hop).map_or(Duration::ZERO, |(_, by)| *by);
+            assert_eq!(took(&slow, hop), took(&usual, hop) + grown, "{hop:?} with {expected:?}");
+        }
+    }
+}
+
+#[test]
+fn recognition_that_began_before_the_turn_was_over_keeps_its_beginning() {
+    let mut stage = Stage::new(TurnOwner::Gateway);
+    stage.silence(400 * MS);
+    stage.say(&speech_at(SampleRate::HZ_48000));
+    stage.bridge(BridgeEvent::Stage(TurnStage::Recognising));
+    stage.silence(900 * MS);
+    stage.bridge(BridgeEvent::ResponseStarted { response_id: ResponseId::from("resp_1") });
+    stage.bridge(BridgeEvent::Stage(TurnStage::Recognised));
+    stage.silence(100 * MS);
+    stage.bridge(BridgeEvent::Stage(TurnStage::FirstToken));
+    stage.bridge(audio("resp_1"));
+    stage.silence(40 * MS);
+    let trace = measured(&stage);
+    let (endpointing, stt) = (work(&trace, Hop::Endpointing), work(&trace, Hop::Stt));
+    assert!(stt.from.at < endpointing.to.at && endpointing.to.at < stt.to.at, "{trace:?}");
+    assert_eq!(stt.to.at, work(&trace, Hop::Model).from.at, "the model began when the words were known");
+}
+
+#[test]
+fn the_time_of_a_clients_tool_is_nobodys() {
+    let mut stage = Stage::new(TurnOwner::Gateway);
+    ask(&mut stage);
+    stage.bridge(BridgeEvent::ResponseStarted { response_id: ResponseId::from("resp_1") });
+    stage.silence(100 * MS);
+    stage.bridge(done("resp_1", ResponseStatus::Completed));
+    stage.silence(300 * MS);
+    stage.command(SessionCommand::CreateResponse(Box::default()));
+    stage.bridge(BridgeEvent::ResponseStarted { response_id: ResponseId::from("resp_2") });
+    stage.silence(60 * MS);
+    stage.bridge(audio("resp_2"));
+    stage.silence(40 * MS);
+    let trace = measured(&stage);
+    let works: Duration = trace.works.iter().map(|work| work.to.at - work.from.at).sum();
+    assert_eq!(trace.mouth_to_ear() - works, 300 * MS);
+}

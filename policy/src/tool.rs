@@ -199,6 +199,7 @@ mod tests {
         let rules = rules();
         let full = r#"{"amount": 100, "currency": "EUR", "note": "häßli", "urgent": true}"#;
         assert_eq!(rules.check("refund", full), Ok(Risk::Dangerous));
+        assert_eq!(rules.check("refund", r#"{"amount": 0}"#), Ok(Risk::Dangerous), "both ends are inside");
         assert_eq!(rules.check("refund", "{}"), Ok(Risk::Dangerous));
         assert_eq!(rules.check("refund", ""), Ok(Risk::Dangerous));
         assert_eq!(rules.check("look", r#"{"anything": [1, {"x": null}]}"#), Ok(Risk::ReadOnly));

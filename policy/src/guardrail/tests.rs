@@ -60,6 +60,26 @@ fn a_find_across_pieces_is_reported_with_the_piece_that_makes_it_certain() {
 }
 
 #[test]
+fn a_find_is_reported_once_however_much_is_forgotten_before_it() {
+    let mut scanner = Scanner::new(deny(&["secret"]), Direction::Agent);
+    assert_eq!(scanner.push(&"word ".repeat(SCAN_WINDOW / 5)), []);
+    assert_eq!(scanner.push("secret here ").len(), 1);
+    for _ in 0..2 * SCAN_WINDOW / 10 {
+        assert_eq!(scanner.push("and so on "), []);
+    }
+    assert_eq!(scanner.finish(), []);
+}
+
+#[test]
+fn what_lies_inside_something_hidden_lets_nothing_of_it_be_seen() {
+    let words = |name, words: &str| rule(name, Detector::words([words]), Act::Mask);
+    let rules = set(vec![words("short", "plan"), words("long", "secret plan of ours")]);
+    let masked = rules.mask(Direction::Caller, "the secret plan of ours is good");
+    assert!(masked.starts_with("the [") && masked.ends_with("] is good"), "{masked}");
+    assert!(!masked.contains("ours") && masked.matches('[').count() == 1, "{masked}");
+}
+
+#[test]
 fn only_the_directions_of_a_rule_are_looked_at() {
     let rules = deny(&["refund"]);
     assert!(rules.is_silent_about(Direction::ToolArguments));

@@ -27,6 +27,15 @@ fn a_rate_lets_through_what_it_says_and_tells_when_to_come_again() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_drains_nothing_twice() {
+    let mut limiter = Limiter::default();
+    let start = [demand("starts/key/web", 1, 2, 10)];
+    assert_eq!(limiter.take(100 * SECOND, &start), Ok(()));
+    assert_eq!(limiter.take(50 * SECOND, &start), Ok(()));
+    assert!(limiter.take(100 * SECOND, &start).is_err());
+}
+
+#[test]
 fn one_full_limit_uses_nothing_of_the_others() {
     let mut limiter = Limiter::default();
     let team = demand("starts/team/blue", 1, 100, 1);

@@ -267,12 +267,16 @@ fn an_answer_that_was_stopped_stops_its_calls() {
     let cancelled =
         |id: Option<&str>| BridgeCommand::CancelResponse { response_id: id.map(ResponseId::from) };
     for tool in ["refund", "erase", "look"] {
-        for status in [ResponseStatus::Completed, ResponseStatus::CancelledByTurn] {
+        // The provider was done before it heard of it; the answer is named, or whichever is in progress is meant.
+        for (status, command) in [
+            (ResponseStatus::Completed, Some(cancelled(Some("resp_1")))),
+            (ResponseStatus::Completed, Some(cancelled(None))),
+            (ResponseStatus::CancelledByTurn, None),
+        ] {
             let mut world = World::new();
             world.hear([started("resp_1")]);
-            if status == ResponseStatus::Completed {
-                // The provider was done before it heard of it.
-                world.gate.handle_command(&cancelled(Some("resp_1")));
+            if let Some(command) = command {
+                world.gate.handle_command(&command);
             }
             let mut rest = call("resp_1", "call_1", tool, "{}");
             let end = BridgeEvent::ResponseDone { response_id: "resp_1".into(), status, usage: None };

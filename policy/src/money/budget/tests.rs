@@ -90,6 +90,17 @@ fn an_overspent_lease_is_booked_in_full() {
 }
 
 #[test]
+fn a_session_that_ends_with_its_lease_overspent_leaves_nothing_drawn() {
+    let mut tree = BudgetTree::new([budget(team(), Window::Total, 0, 100)]);
+    let mut lease = Lease::new(nano(40));
+    let demand = lease.demand(nano(0)).unwrap();
+    lease.drew(nano(0), demand, tree.draw(NOON, &path(), demand));
+    tree.draw(NOON, &path(), lease.give_back(nano(55)));
+    let standing = tree.standing(NOON, &team());
+    assert_eq!((standing[0].1, standing[0].2), (nano(55), nano(0)));
+}
+
+#[test]
 fn a_restart_counts_what_the_present_windows_have_seen() {
     let budgets = [budget(team(), Window::Day, 0, 100), budget(organisation(), Window::Month, 0, 100)];
     let mut tree = BudgetTree::new(budgets);

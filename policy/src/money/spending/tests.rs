@@ -106,6 +106,31 @@ fn no_answer_begins_on_the_last_lease_but_the_one_in_progress_goes_on() {
 }
 
 #[test]
+fn what_another_session_gives_back_lets_answers_begin_again() {
+    let book = PriceBook::built_in().unwrap();
+    let mut tree = tree(NanoDollars::new(2 * LEASE.get()));
+    let mut spending = Spending::new(START, config(&book, 0), LEASE);
+    run(&mut spending, START, &mut tree);
+    let of_another = Demand { want: LEASE, ..Demand::default() };
+    assert_eq!(tree.draw(START, &TenantPath::default(), of_another).granted, LEASE);
+    let first = ResponseId::from("resp_1");
+    spending.answer_started(START, &first);
+    for _ in 0..8 {
+        spending.spoke(START, &first, &"item_1".into(), Duration::from_secs(1), 0);
+        assert!(!run(&mut spending, START, &mut tree).contains(&SpendingOutput::Cancel));
+    }
+    spending.answer_done(START, &first, None);
+    run(&mut spending, START, &mut tree);
+    assert_eq!(tree.left(START, &TenantPath::default()), NanoDollars::ZERO, "this is the last lease");
+    let back = Demand { want: NanoDollars::ZERO.saturating_sub(LEASE), ..Demand::default() };
+    tree.draw(START, &TenantPath::default(), back);
+    spending.tick(START);
+    run(&mut spending, START, &mut tree);
+    spending.answer_started(START, &"resp_2".into());
+    assert_eq!(run(&mut spending, START, &mut tree), []);
+}
+
+#[test]
 fn without_a_budget_nothing_is_ever_stopped() {
     let book = PriceBook::built_in().unwrap();
     let mut tree = BudgetTree::default();

@@ -1,5 +1,8 @@
 //! The seam to the nodes that run sessions.
 
+#[cfg(test)]
+pub(crate) mod idle;
+
 use std::time::Duration;
 
 use axum::extract::ws::WebSocket;

@@ -6,13 +6,13 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use serde_json::json;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use voxgate_policy::approval::{ApprovalError, Verdict};
 
 use super::AdminApi;
 use super::access::Administrator;
 use super::approvals::PendingApproval;
-use super::order::{Asked, At, BareOrder, By};
+use super::order::{Asked, At, BareOrder, By, IdempotencyKey};
 use super::page::{Page, PageQuery};
 use super::reply::{AdminError, Refusals};
 use crate::store::administration::Witnessed;
@@ -66,6 +66,16 @@ impl From<PendingApproval> for HeldCall {
     }
 }
 
+/// Where a held call is.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it only describes")]
+pub(super) struct ApprovalPath {
+    /// The id of the held call.
+    #[param(max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
+    approval: String,
+}
+
 /// What became of a held call.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Decided {
@@ -104,10 +114,7 @@ fn pending(api: &AdminApi, administrator: &Administrator) -> impl Iterator<Item 
     post,
     path = "/admin/v1/approvals/{approval}/approve",
     tag = "approvals",
-    params(
-        ("approval" = String, Path, description = "The id of the held call.", max_length = 64, pattern = "^[A-Za-z0-9_-]+$"),
-        super::order::IdempotencyKey
-    ),
+    params(ApprovalPath, IdempotencyKey),
     responses((status = 200, body = Decided), Refusals)
 )]
 pub(super) async fn approve(
@@ -124,10 +131,7 @@ pub(super) async fn approve(
     post,
     path = "/admin/v1/approvals/{approval}/deny",
     tag = "approvals",
-    params(
-        ("approval" = String, Path, description = "The id of the held call.", max_length = 64, pattern = "^[A-Za-z0-9_-]+$"),
-        super::order::IdempotencyKey
-    ),
+    params(ApprovalPath, IdempotencyKey),
     responses((status = 200, body = Decided), Refusals)
 )]
 pub(super) async fn deny(

@@ -14,7 +14,7 @@ use voxgate_protocol::tenant::{AgentId, KeyId, OrganisationId, TeamId, TenantPat
 
 use super::AdminApi;
 use super::access::Administrator;
-use super::order::{Asked, At, BareOrder, By, IdempotencyKey, Order, checked_name, whole};
+use super::order::{Asked, At, BareOrder, By, IdempotencyKey, KeyPath, Order, TeamPath, checked_name, whole};
 use super::page::{Page, PageQuery};
 use super::reach::Reach;
 use super::reply::{AdminError, Refusals};
@@ -335,11 +335,7 @@ pub(super) fn reach_of(reach: &Reach) -> Within<'_> {
     post,
     path = "/admin/v1/organisations/{organisation}/teams/{team}/keys",
     tag = "keys",
-    params(
-        ("organisation" = String, Path, max_length = 64, pattern = "^[A-Za-z0-9._-]+$"),
-        ("team" = String, Path, max_length = 64, pattern = "^[A-Za-z0-9._-]+$"),
-        IdempotencyKey
-    ),
+    params(TeamPath, IdempotencyKey),
     request_body = NewKey,
     responses(
         (status = 200, description = "The same request made it before.", body = MadeKey),
@@ -402,11 +398,7 @@ pub(super) fn random_hex<const BYTES: usize>() -> Result<String, AdminError> {
     get,
     path = "/admin/v1/organisations/{organisation}/teams/{team}/keys/{key}",
     tag = "keys",
-    params(
-        ("organisation" = String, Path, max_length = 64, pattern = "^[A-Za-z0-9._-]+$"),
-        ("team" = String, Path, max_length = 64, pattern = "^[A-Za-z0-9._-]+$"),
-        ("key" = String, Path, max_length = 64, pattern = "^[A-Za-z0-9._-]+$")
-    ),
+    params(KeyPath),
     responses((status = 200, body = Key), Refusals)
 )]
 pub(super) async fn look_at_key(
@@ -422,12 +414,7 @@ pub(super) async fn look_at_key(
     patch,
     path = "/admin/v1/organisations/{organisation}/teams/{team}/keys/{key}",
     tag = "keys",
-    params(
-        ("organisation" = String, Path, max_length = 64, pattern = "^[A-Za-z0-9._-]+$"),
-        ("team" = String, Path, max_length = 64, pattern = "^[A-Za-z0-9._-]+$"),
-        ("key" = String, Path, max_length = 64, pattern = "^[A-Za-z0-9._-]+$"),
-        IdempotencyKey
-    ),
+    params(KeyPath, IdempotencyKey),
     request_body = NewName,
     responses((status = 200, body = Key), Refusals)
 )]
@@ -452,12 +439,7 @@ pub(super) async fn change_key(
     post,
     path = "/admin/v1/organisations/{organisation}/teams/{team}/keys/{key}/revoke",
     tag = "keys",
-    params(
-        ("organisation" = String, Path, max_length = 64, pattern = "^[A-Za-z0-9._-]+$"),
-        ("team" = String, Path, max_length = 64, pattern = "^[A-Za-z0-9._-]+$"),
-        ("key" = String, Path, max_length = 64, pattern = "^[A-Za-z0-9._-]+$"),
-        IdempotencyKey
-    ),
+    params(KeyPath, IdempotencyKey),
     responses((status = 200, description = "It is revoked.", body = Key), Refusals)
 )]
 pub(super) async fn revoke_key(

@@ -27,6 +27,39 @@ const LONGEST_MARK: usize = 100;
 /// Longest name for people, in characters.
 const LONGEST_NAME: usize = 100;
 
+/// Where an organisation is.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it only describes")]
+pub(super) struct OrganisationPath {
+    #[param(max_length = 64, pattern = "^[A-Za-z0-9._-]+$")]
+    organisation: String,
+}
+
+/// Where a team is.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it only describes")]
+pub(super) struct TeamPath {
+    #[param(max_length = 64, pattern = "^[A-Za-z0-9._-]+$")]
+    organisation: String,
+    #[param(max_length = 64, pattern = "^[A-Za-z0-9._-]+$")]
+    team: String,
+}
+
+/// Where a key is.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it only describes")]
+pub(super) struct KeyPath {
+    #[param(max_length = 64, pattern = "^[A-Za-z0-9._-]+$")]
+    organisation: String,
+    #[param(max_length = 64, pattern = "^[A-Za-z0-9._-]+$")]
+    team: String,
+    #[param(max_length = 64, pattern = "^[A-Za-z0-9._-]+$")]
+    key: String,
+}
+
 /// The header that makes a write happen once.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]

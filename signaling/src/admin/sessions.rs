@@ -5,11 +5,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
 use serde_json::json;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use voxgate_protocol::id::SessionId;
 
 use super::AdminApi;
-use super::order::{Asked, At, BareOrder, By};
+use super::order::{Asked, At, BareOrder, By, IdempotencyKey};
 use super::page::{Page, PageQuery};
 use super::reply::{AdminError, Refusals};
 use crate::live::SessionStanding;
@@ -101,12 +101,22 @@ pub(super) async fn list_sessions(
     Ok(Json(Page { items: items.map(Session::from).collect(), next }))
 }
 
+/// Where a session is.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it only describes")]
+pub(super) struct SessionPath {
+    /// The id of the session.
+    #[param(max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
+    session: String,
+}
+
 /// One session that runs
 #[utoipa::path(
     get,
     path = "/admin/v1/sessions/{session}",
     tag = "sessions",
-    params(("session" = String, Path, description = "The id of the session.", max_length = 64, pattern = "^[A-Za-z0-9_-]+$")),
+    params(SessionPath),
     responses((status = 200, body = Session), Refusals)
 )]
 pub(super) async fn look_at_session(
@@ -126,10 +136,7 @@ pub(super) async fn look_at_session(
     post,
     path = "/admin/v1/sessions/{session}/end",
     tag = "sessions",
-    params(
-        ("session" = String, Path, description = "The id of the session.", max_length = 64, pattern = "^[A-Za-z0-9_-]+$"),
-        super::order::IdempotencyKey
-    ),
+    params(SessionPath, IdempotencyKey),
     responses((status = 202, description = "It ends.", body = Session), Refusals)
 )]
 pub(super) async fn end_session(

@@ -12,7 +12,7 @@ use voxgate_protocol::tenant::{OrganisationId, TeamId};
 
 use super::AdminApi;
 use super::access::Administrator;
-use super::order::{Asked, At, By, IdempotencyKey, Order, checked_name};
+use super::order::{Asked, At, By, IdempotencyKey, Order, OrganisationPath, TeamPath, checked_name};
 use super::page::{Page, PageQuery, Piece};
 use super::reach::Reach;
 use super::reply::{AdminError, Refusals};
@@ -207,7 +207,7 @@ pub(super) async fn create_organisation(
     get,
     path = "/admin/v1/organisations/{organisation}",
     tag = "organisations",
-    params(("organisation" = String, Path, max_length = 64, pattern = "^[A-Za-z0-9._-]+$")),
+    params(OrganisationPath),
     responses((status = 200, body = Organisation), Refusals)
 )]
 pub(super) async fn look_at_organisation(
@@ -238,7 +238,7 @@ async fn find_organisation(
     patch,
     path = "/admin/v1/organisations/{organisation}",
     tag = "organisations",
-    params(("organisation" = String, Path, max_length = 64, pattern = "^[A-Za-z0-9._-]+$"), IdempotencyKey),
+    params(OrganisationPath, IdempotencyKey),
     request_body = NewName,
     responses((status = 200, body = Organisation), Refusals)
 )]
@@ -261,7 +261,7 @@ pub(super) async fn change_organisation(
     get,
     path = "/admin/v1/organisations/{organisation}/teams",
     tag = "teams",
-    params(("organisation" = String, Path, max_length = 64, pattern = "^[A-Za-z0-9._-]+$"), PageQuery),
+    params(OrganisationPath, PageQuery),
     responses((status = 200, body = Page<Team>), Refusals)
 )]
 pub(super) async fn list_teams(
@@ -330,7 +330,7 @@ async fn stored_teams(
     post,
     path = "/admin/v1/organisations/{organisation}/teams",
     tag = "teams",
-    params(("organisation" = String, Path, max_length = 64, pattern = "^[A-Za-z0-9._-]+$"), IdempotencyKey),
+    params(OrganisationPath, IdempotencyKey),
     request_body = NewTenant,
     responses(
         (status = 200, description = "The same request made it before.", body = Team),
@@ -369,10 +369,7 @@ pub(super) async fn create_team(
     get,
     path = "/admin/v1/organisations/{organisation}/teams/{team}",
     tag = "teams",
-    params(
-        ("organisation" = String, Path, max_length = 64, pattern = "^[A-Za-z0-9._-]+$"),
-        ("team" = String, Path, max_length = 64, pattern = "^[A-Za-z0-9._-]+$")
-    ),
+    params(TeamPath),
     responses((status = 200, body = Team), Refusals)
 )]
 pub(super) async fn look_at_team(
@@ -388,11 +385,7 @@ pub(super) async fn look_at_team(
     patch,
     path = "/admin/v1/organisations/{organisation}/teams/{team}",
     tag = "teams",
-    params(
-        ("organisation" = String, Path, max_length = 64, pattern = "^[A-Za-z0-9._-]+$"),
-        ("team" = String, Path, max_length = 64, pattern = "^[A-Za-z0-9._-]+$"),
-        IdempotencyKey
-    ),
+    params(TeamPath, IdempotencyKey),
     request_body = NewName,
     responses((status = 200, body = Team), Refusals)
 )]

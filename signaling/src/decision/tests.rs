@@ -1,60 +1,16 @@
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ws::WebSocket;
-use futures_util::future::BoxFuture;
 use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::decision::{Act, Authorizer, PolicyFile};
-use voxgate_policy::key::KeyIndex;
 use voxgate_policy::routing::RouteTable;
 use voxgate_protocol::tenant::{TeamId, TenantPath};
 
 use super::*;
-use crate::host::{ServeSideband, SessionHost, SessionRequest};
+use crate::host::SessionHost;
+use crate::host::idle::{Decided, Idle};
 
 const DAY: Duration = Duration::from_hours(24);
-
-/// What was decided: the act, the answer and the policies that gave it.
-type Decided = (Act, Effect, Vec<Arc<str>>);
-
-/// Would keep this of sessions, and notes what was decided.
-struct Keeper {
-    recording: Option<Recording>,
-    decided: Mutex<Vec<Decided>>,
-}
-
-impl SessionHost for Keeper {
-    fn answer(&self, _: CallId, _: String, _: SessionRequest) -> BoxFuture<'_, Result<String, ApiError>> {
-        Box::pin(async { Err(ApiError::call_id_not_found()) })
-    }
-
-    fn restart_ice(&self, _: CallId, _: KeyIndex, _: String) -> BoxFuture<'_, Result<String, ApiError>> {
-        Box::pin(async { Err(ApiError::call_id_not_found()) })
-    }
-
-    fn attach(&self, _: CallId, _: KeyIndex) -> BoxFuture<'_, Result<ServeSideband, ApiError>> {
-        Box::pin(async { Err(ApiError::call_id_not_found()) })
-    }
-
-    fn hang_up(&self, _: CallId, _: KeyIndex) -> BoxFuture<'_, bool> {
-        Box::pin(async { false })
-    }
-
-    fn refused(&self, _: &ApiError) {}
-
-    fn decided(&self, _: &Caller, question: &Question<'_>, decision: &Decision, _: Duration) {
-        let decided = (question.act(), decision.effect, decision.policies.clone());
-        self.decided.lock().unwrap().push(decided);
-    }
-
-    fn recording(&self) -> Option<Recording> {
-        self.recording
-    }
-
-    fn serve_socket(&self, _: WebSocket, _: SessionRequest) -> BoxFuture<'static, ()> {
-        Box::pin(async {})
-    }
-}
 
 /// What may be kept of a session of this team, what is demanded for it, and what was asked on the way.
 fn ask(
@@ -64,7 +20,7 @@ fn ask(
 ) -> (Option<Recording>, Obligations, Vec<Decided>) {
     let file = PolicyFile { name: "test.cedar", text: policies };
     let files = if policies.is_empty() { Vec::new() } else { vec![file] };
-    let host = Arc::new(Keeper { recording, decided: Mutex::default() });
+    let host = Arc::new(Idle::recording(recording));
     let terms = Terms {
         revision: RevisionName::default(),
         authorizer: Arc::new(Authorizer::load(&files).unwrap()),
@@ -78,8 +34,7 @@ fn ask(
     let caller = Caller { tenancy, ..Caller::default() };
     let mut obligations = Obligations::default();
     let kept = may_record(&terms, &caller, &mut obligations);
-    let decided = std::mem::take(&mut *host.decided.lock().unwrap());
-    (kept, obligations, decided)
+    (kept, obligations, host.take_decided())
 }
 
 const EVERYTHING: Recording = Recording { audio: true, keep: DAY };

@@ -1,51 +1,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
 
-use axum::extract::ws::WebSocket;
-use futures_util::future::BoxFuture;
-use voxgate_policy::decision::{Decision, Question};
-use voxgate_policy::directory::Caller;
-use voxgate_policy::key::KeyIndex;
 use voxgate_policy::routing::{ModelPattern, Route, Target};
-use voxgate_protocol::id::CallId;
-use voxgate_realtime::ApiError;
 
 use super::*;
-use crate::host::{Recording, ServeSideband, SessionRequest};
-
-/// Runs nothing.
-struct Nobody;
-
-impl SessionHost for Nobody {
-    fn answer(&self, _: CallId, _: String, _: SessionRequest) -> BoxFuture<'_, Result<String, ApiError>> {
-        Box::pin(async { Err(ApiError::call_id_not_found()) })
-    }
-
-    fn restart_ice(&self, _: CallId, _: KeyIndex, _: String) -> BoxFuture<'_, Result<String, ApiError>> {
-        Box::pin(async { Err(ApiError::call_id_not_found()) })
-    }
-
-    fn attach(&self, _: CallId, _: KeyIndex) -> BoxFuture<'_, Result<ServeSideband, ApiError>> {
-        Box::pin(async { Err(ApiError::call_id_not_found()) })
-    }
-
-    fn hang_up(&self, _: CallId, _: KeyIndex) -> BoxFuture<'_, bool> {
-        Box::pin(async { false })
-    }
-
-    fn refused(&self, _: &ApiError) {}
-
-    fn decided(&self, _: &Caller, _: &Question<'_>, _: &Decision, _: Duration) {}
-
-    fn recording(&self) -> Option<Recording> {
-        None
-    }
-
-    fn serve_socket(&self, _: WebSocket, _: SessionRequest) -> BoxFuture<'static, ()> {
-        Box::pin(async {})
-    }
-}
+use crate::host::idle::Idle;
 
 /// Terms in which everything says the number of the revision.
 fn terms(number: u64) -> Terms {
@@ -58,7 +17,7 @@ fn terms(number: u64) -> Terms {
         default_model: text.into(),
         agents: Arc::default(),
         limits: Arc::default(),
-        host: Arc::new(Nobody),
+        host: Arc::new(Idle::default()),
     }
 }
 

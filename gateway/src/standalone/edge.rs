@@ -13,15 +13,14 @@ use voxgate_relay::core::RelaySettings;
 use voxgate_relay::flow::FlowLimits;
 use voxgate_relay::shell::{RelayConfig, RelayHandle, Threads, WaitStyle, spawn};
 use voxgate_relay::stream::{StreamConfig, StreamLimits};
-use voxgate_telemetry::metrics::Metrics;
 
+use super::ground::Ground;
 use crate::config::{Checked, RelayPlace};
 use crate::control::state::{ControlState, Node};
 use crate::data_dir::DataDir;
 use crate::host::since_unix_epoch;
-use crate::money::Money;
 use crate::process::StartError;
-use crate::replay::ReplayLog;
+use crate::relay_figures;
 use crate::tls;
 use crate::transceiver::{self, Command, EdgeConfig, TransceiverConfig};
 
@@ -47,13 +46,19 @@ pub(super) struct EdgeParts {
     pub(super) control: Arc<ControlState>,
 }
 
-pub(super) fn start(
-    config: &Checked,
-    data: &DataDir,
-    metrics: &Arc<Metrics>,
-    replay: Option<Arc<ReplayLog>>,
-    money: Arc<Money>,
-) -> Result<EdgeParts, StartError> {
+/// Starts the transceiver and the relay inside the process, if it has one, which is kept on the newest list from now on.
+pub(super) fn start(config: &Checked, ground: &Ground) -> Result<EdgeParts, StartError> {
+    let parts = open(config, ground)?;
+    if let Some(relay) = &parts.embedded {
+        let read = Arc::clone(relay);
+        let shown = ground.metrics.add_relay(Box::new(move || relay_figures::read(&read, None)));
+        shown.map_err(StartError::internal)?;
+        tokio::spawn(follow(Arc::clone(&parts.control), Arc::clone(relay)));
+    }
+    Ok(parts)
+}
+
+fn open(config: &Checked, ground: &Ground) -> Result<EdgeParts, StartError> {
     let is_embedded = config.relays.is_empty();
     let tunnel = if is_embedded { LOOPBACK } else { config.transceiver.tunnel };
     let socket = std::net::UdpSocket::bind(tunnel).map_err(|source| StartError::Listen {
@@ -76,7 +81,8 @@ pub(super) fn start(
         if is_embedded { vec![RELAY] } else { config.relays.iter().map(|relay| RelayId(relay.id)).collect() };
     let control = ControlState::new(node, &ids, since_unix_epoch, config.limits.session_duration);
     let control = Arc::new(control.map_err(StartError::internal)?);
-    let embedded = if is_embedded { Some(Arc::new(start_relay(config, data, &control)?)) } else { None };
+    let embedded =
+        if is_embedded { Some(Arc::new(start_relay(config, &ground.data, &control)?)) } else { None };
     let places = match &embedded {
         Some(relay) => vec![place_of(relay, config)],
         None => config.relays.clone(),
@@ -84,9 +90,9 @@ pub(super) fn start(
     let edges = places.iter().filter_map(|place| edge(place, &control, since_unix_epoch)).collect();
     let transceiver_config = TransceiverConfig {
         identity: Identity::generate().map_err(StartError::internal)?,
-        metrics: Arc::clone(metrics),
-        replay,
-        money: Some(money),
+        metrics: Arc::clone(&ground.metrics),
+        replay: ground.replay.clone(),
+        money: Some(Arc::clone(&ground.money)),
     };
     let (commands, _thread) = transceiver::spawn(socket, edges, transceiver_config)
         .map_err(StartError::system("the transceiver's thread"))?;
@@ -166,7 +172,7 @@ fn edge(place: &RelayPlace, control: &ControlState, since_unix_epoch: Duration) 
 }
 
 /// Keeps the relay inside the process on the newest list, as a relay outside does over the network.
-pub(super) async fn follow(control: Arc<ControlState>, relay: Arc<RelayHandle>) {
+async fn follow(control: Arc<ControlState>, relay: Arc<RelayHandle>) {
     let mut held = control.list(RELAY).map(|list| list.revision);
     loop {
         control.changed(held).await;

@@ -43,6 +43,8 @@ pub(crate) struct Judge {
     pub(crate) unanswered: Option<Act>,
     /// The sentence said instead if the judge wants a replacement and has none.
     pub(crate) say: Option<String>,
+    /// Whether it may have words hidden.
+    pub(crate) masks: bool,
     /// What bodies are signed with.
     pub(crate) secret: Option<Secret>,
     /// Asks that server and no other.
@@ -178,6 +180,8 @@ enum AskError {
     Status(u16),
     #[error(transparent)]
     Opinion(#[from] voxgate_policy::guardrail::OpinionError),
+    #[error("it wants words hidden, which the configuration does not let it (webhook.masks)")]
+    MayNotMask,
     #[error("the question could not be written")]
     Unwritten,
 }
@@ -193,7 +197,10 @@ async fn ask(judge: &Judge, shown: &Shown) -> Result<Opinion, AskError> {
     if response.status() != StatusCode::OK {
         return Err(AskError::Status(response.status().as_u16()));
     }
-    Ok(Opinion::parse(&read(response).await?)?)
+    match Opinion::parse(&read(response).await?)? {
+        Opinion::Mask { .. } if !judge.masks => Err(AskError::MayNotMask),
+        opinion => Ok(opinion),
+    }
 }
 
 /// The body, as far as one byte beyond what is accepted.

@@ -288,6 +288,42 @@ replay: {{ dir: {tmp_path}/logs }}
     assert logs and not any("4111" in log or "card" in log.replace('"cards"', "") for log in logs)
 
 
+def test_what_a_judge_hides_is_not_told_again_nor_in_a_log(tmp_path):
+    """The simulator answers with everything it knows; the conversation moves to another connection every second."""
+    simulator, address = start_simulator("--answer-text", "it knows {context}", "--model-delay-ms", "20")
+    judge = Judge()
+    judge.answers["Walther"] = {"act": "mask", "words": ["Walther"]}
+    config = gateway_config(address, max_connection="1s") + f"""
+guardrails:
+  - {{ name: judge, on: [caller], webhook: {{ url: "{judge.url}", deadline: 10s, masks: true, secret_env: JUDGE_SECRET }} }}
+replay: {{ dir: {tmp_path}/logs }}
+"""
+    with running_gateway(config, env={"JUDGE_SECRET": Judge.SECRET}) as gateway:
+        moved = lambda: gateway.metric("voxgate_provider_rotations_total", outcome="moved", reason="age") or 0
+        headers = {"Authorization": f"Bearer {gateway.key}"}
+        with connect(f"ws://{gateway.http}/v1/realtime?model=sim", proxy=None, open_timeout=LIMIT,
+                     additional_headers=headers) as socket:
+            client = Client(socket)
+            client.write("My name is Walther.")
+            until = time.monotonic() + LIMIT
+            while not matches(gateway, "judge", "caller", "mask"):
+                assert time.monotonic() < until, "the judge was not heeded"
+                time.sleep(0.05)
+            before = moved()
+            while moved() == before:
+                assert time.monotonic() < until, "the conversation never moved"
+                time.sleep(0.05)
+            client.send(type="response.create")
+            said = client.wait_for("response.done")["response"]["output"][0]["content"][0]["transcript"]
+            assert "My name is [hidden]" in said and "Walther" not in said, said
+        gateway.assert_nothing_is_left()
+        assert "Walther" not in gateway.process.output()
+    judge.close()
+    simulator.stop()
+    logs = [path.read_text() for path in (tmp_path / "logs").iterdir()]
+    assert logs and not any("Walther" in log for log in logs)
+
+
 async def cut_off(peer, gateway):
     """An answer is spoken at the speed of speech until its banned words come. From the moment the caller is told that it
     was taken back to the last sound of it, in milliseconds."""

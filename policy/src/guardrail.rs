@@ -4,11 +4,13 @@
 //! and what a rule asks for is done as soon as a [`Scanner`] reports it.
 //!
 //! - [`detector`]: what a rule looks for.
+//! - [`hidden`]: words somebody outside wants hidden.
 //! - [`number`]: numbers of people, as digits or as spoken words.
 //! - [`opinion`]: what a judge outside says.
 //! - [`scanner`]: words that arrive in pieces.
 
 mod detector;
+mod hidden;
 mod number;
 mod opinion;
 mod scanner;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 pub use detector::{Detector, PersonalKind};
+pub use hidden::{Hidden, MOST_HIDDEN};
 pub use opinion::{Consultation, LONGEST_OPINION, Opinion, OpinionError, Question};
 pub use scanner::{SCAN_WINDOW, Scanner};
 

@@ -64,6 +64,10 @@ pub(crate) struct Webhook {
     /// every call.
     #[serde(default)]
     pub(crate) fail: Fail,
+    /// Whether its answer may be `mask`, with the words that are hidden from then on, where words go on as text. Default false:
+    /// with any such webhook replay logs hold no words at all.
+    #[serde(default)]
+    pub(crate) masks: bool,
     /// Name of the environment variable with the secret that bodies are signed with (`voxgate-signature`), 16 or more
     /// characters. Default: they are not signed.
     pub(crate) secret_env: Option<String>,
@@ -227,6 +231,7 @@ fn judge(
         deadline: webhook.deadline,
         unanswered,
         say: written.say.clone(),
+        masks: webhook.masks,
         secret: secret(webhook, environment)?,
         http: client(webhook.ca_file.as_deref())?,
     })

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use voxgate_policy::guardrail::{Act, Consultation, Direction, Opinion};
+use voxgate_policy::guardrail::{Act, Consultation, Direction, Hidden, Opinion};
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, OutputPart};
 use voxgate_protocol::conversation::{Content, Item, ItemKind};
 use voxgate_protocol::id::{ItemId, ResponseId, SessionId};
@@ -31,6 +31,8 @@ pub(super) struct Heard {
     pub(super) answer: Option<ResponseId>,
     /// What is to be done.
     pub(super) act: Act,
+    /// With [`Act::Mask`], the words.
+    pub(super) hide: Hidden,
 }
 
 /// An item a judge is shown.
@@ -128,8 +130,7 @@ impl Consultant {
             let Some(at) = self.open.iter().position(|open| open.number == number) else { continue };
             let open = &mut self.open[at];
             open.consultation.answered();
-            let act = wanted(&open.judge, opinion);
-            let heard = act.map(|act| open.heard(act));
+            let heard = open.heard(opinion);
             self.ask(at);
             if self.open[at].consultation.is_over() {
                 self.open.remove(at);
@@ -216,16 +217,22 @@ impl Consultant {
         };
         if !webhooks.ask(&open.judge, (open.number, shown), reply.clone(), Arc::clone(ring)) {
             open.consultation.answered();
-            unasked.extend(wanted(&open.judge, None).map(|act| open.heard(act)));
+            unasked.extend(open.heard(None));
             ring();
         }
     }
 }
 
 impl Open {
-    fn heard(&self, act: Act) -> Heard {
+    /// What is to be done about an opinion, if anything is.
+    fn heard(&self, mut opinion: Option<Opinion>) -> Option<Heard> {
+        let hide = match &mut opinion {
+            Some(Opinion::Mask { words }) => std::mem::take(words),
+            _ => Hidden::default(),
+        };
+        let act = wanted(&self.judge, opinion)?;
         let (rule, answer) = (self.judge.name.clone(), self.answer.clone());
-        Heard { rule, direction: self.direction, answer, act }
+        Some(Heard { rule, direction: self.direction, answer, act, hide })
     }
 }
 
@@ -235,6 +242,7 @@ fn wanted(judge: &Judge, opinion: Option<Opinion>) -> Option<Act> {
         None => judge.unanswered.clone(),
         Some(Opinion::Pass) => None,
         Some(Opinion::Note) => Some(Act::Note),
+        Some(Opinion::Mask { .. }) => Some(Act::Mask),
         Some(Opinion::End) => Some(Act::End),
         Some(Opinion::Replace { say }) => match say.or_else(|| judge.say.clone()) {
             Some(say) => Some(Act::Replace { say }),

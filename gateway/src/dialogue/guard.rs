@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use voxgate_policy::guardrail::{Act, Direction, Finding, RuleSet, Scanner};
+use voxgate_policy::guardrail::{Act, Direction, Finding, Hidden, RuleSet, Scanner};
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, OutputPart};
 use voxgate_protocol::conversation::{Content, InputItem, Item, ItemKind};
 use voxgate_protocol::id::{ItemId, ResponseId};
@@ -50,13 +50,15 @@ pub(super) struct Guard {
     rules: Arc<RuleSet>,
     /// Oldest first.
     watched: VecDeque<Watched>,
+    /// What judges outside want hidden.
+    hidden: Hidden,
     /// Answers replaced since the caller's last turn.
     replaced: u32,
 }
 
 impl Guard {
-    pub(super) const fn new(rules: Arc<RuleSet>) -> Self {
-        Self { rules, watched: VecDeque::new(), replaced: 0 }
+    pub(super) fn new(rules: Arc<RuleSet>) -> Self {
+        Self { rules, watched: VecDeque::new(), hidden: Hidden::default(), replaced: 0 }
     }
 
     /// Looks at what the provider says.
@@ -115,7 +117,7 @@ impl Guard {
         self.judge(&findings, Direction::Caller, None)
     }
 
-    /// The command as the provider gets it: without what a rule hides in written words.
+    /// The command as the provider gets it: without what a rule or a judge hides in written words.
     pub(super) fn mask(&self, mut command: BridgeCommand) -> BridgeCommand {
         match &mut command {
             BridgeCommand::CreateItem { item, .. } | BridgeCommand::RestoreItem { item, .. } => {
@@ -140,12 +142,16 @@ impl Guard {
 
     fn mask_kind(&self, kind: &mut ItemKind) {
         let ItemKind::Message { content, .. } = kind else { return };
-        for part in content.iter_mut().filter(|_| self.rules.masks()) {
-            match part {
-                Content::InputText(text) => *text = self.rules.mask(Direction::Caller, text),
-                Content::OutputText(text) => *text = self.rules.mask(Direction::Agent, text),
-                _ => {}
+        for part in content {
+            let (direction, text) = match part {
+                Content::InputText(text) => (Direction::Caller, text),
+                Content::OutputText(text) => (Direction::Agent, text),
+                _ => continue,
+            };
+            if self.rules.masks() {
+                *text = self.rules.mask(direction, text);
             }
+            self.hidden.hide(text);
         }
     }
 
@@ -187,10 +193,12 @@ impl Guard {
     }
 
     /// What a judge outside wants done.
-    pub(super) fn heed(&mut self, heard: &Heard) -> Judgement {
-        let Heard { rule, direction, answer, act } = heard;
-        let note = Note { rule: rule.clone(), direction: direction.as_str(), act: act.as_str() };
-        self.act(vec![note], act, answer.as_ref())
+    pub(super) fn heed(&mut self, heard: Heard) -> Judgement {
+        let Heard { rule, direction, answer, act, hide } = heard;
+        // What must be hidden and cannot be ends the call.
+        let act = if self.hidden.add(hide) { act } else { Act::End };
+        let note = Note { rule, direction: direction.as_str(), act: act.as_str() };
+        self.act(vec![note], &act, answer.as_ref())
     }
 
     fn act(&mut self, notes: Vec<Note>, act: &Act, answer: Option<&ResponseId>) -> Judgement {

@@ -78,7 +78,7 @@ impl Dialogue {
 
     fn hear_judges(&mut self, now: Instant) {
         while let Some(heard) = self.consultant.poll() {
-            let judgement = self.guard.heed(&heard);
+            let judgement = self.guard.heed(heard);
             self.obey(now, now, judgement);
         }
     }

@@ -95,7 +95,8 @@ impl Dialogue {
         let mut provider =
             Provider::new(Instant::now(), connected, settings.clone(), seeds.next_seed(), metrics);
         let bell = Arc::clone(&ring);
-        let consultant = Consultant::new(config.judges, config.webhooks, session_id.clone(), bell);
+        let consultant =
+            Consultant::new(Arc::clone(&config.judges), config.webhooks, session_id.clone(), bell);
         let owner = (session_id.clone(), caller);
         let gate_metrics = Arc::clone(&config.metrics);
         let gate = Gate::new(&config.permissions, owner, ring, gate_metrics, seeds.next_seed());
@@ -119,7 +120,8 @@ impl Dialogue {
         let mut core = DialogueCore::new(core_config.clone())?;
         let (parked, used_token) = resumed.and_then(Resumed::go_on).unzip();
         let recorder = config.replay.zip(recording).map(|(log, recording)| {
-            let kept = Kept { audio: recording.audio, words: !config.guardrails.masks() };
+            let hides = config.guardrails.masks() || config.judges.iter().any(|judge| judge.masks);
+            let kept = Kept { audio: recording.audio, words: !hides };
             log.record(&core_config, parked.as_ref(), kept)
         });
         let guard = Guard::new(config.guardrails);

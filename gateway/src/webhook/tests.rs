@@ -36,6 +36,7 @@ fn judge(url: &str, deadline: Duration, authorities: Vec<reqwest::Certificate>) 
         deadline,
         unanswered: None,
         say: None,
+        masks: false,
         secret: Some(Secret::new(SECRET)),
         http: client(authorities).unwrap(),
     }
@@ -120,11 +121,12 @@ async fn a_judge_is_shown_signed_words_and_its_opinion_rings_the_session() {
 #[tokio::test]
 async fn whatever_is_no_opinion_counts_as_none() {
     type Answer = fn() -> Reply;
-    let answers: [(Answer, &str); 5] = [
+    let answers: [(Answer, &str); 6] = [
         (|| StatusCode::INTERNAL_SERVER_ERROR.into_response(), "an error"),
         (|| (StatusCode::FOUND, [(header::LOCATION, "/elsewhere")]).into_response(), "a redirect"),
         (|| "no JSON".into_response(), "no JSON"),
-        (|| Json(json!({"act": "mask"})).into_response(), "an act nobody knows"),
+        (|| Json(json!({"act": "hide"})).into_response(), "an act nobody knows"),
+        (|| Json(json!({"act": "mask", "words": ["sue"]})).into_response(), "an act it may not ask for"),
         (|| "x".repeat(4 * LONGEST_OPINION).into_response(), "a flood"),
     ];
     for (answer, name) in answers {
@@ -139,6 +141,15 @@ async fn whatever_is_no_opinion_counts_as_none() {
     }
     let mut nobody = World::new(judge("http://127.0.0.1:1/", LIMIT, Vec::new()));
     assert_eq!(nobody.opinion().await, None);
+}
+
+#[tokio::test]
+async fn a_judge_that_may_says_what_is_to_be_hidden() {
+    let handler = async || Json(json!({"act": "mask", "words": ["sue"]}));
+    let url = serve(Router::new().route("/", post(handler))).await;
+    let mut world = World::new(Judge { masks: true, ..judge(&url, LIMIT, Vec::new()) });
+    let words = voxgate_policy::guardrail::Hidden::new(["sue".to_owned()]);
+    assert_eq!(world.opinion().await, Some(Opinion::Mask { words }));
 }
 
 #[tokio::test]

@@ -3,11 +3,19 @@
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::Hidden;
+
 /// Longest answer of a judge, in bytes.
 pub const LONGEST_OPINION: usize = 16 * 1024;
 
 /// Longest sentence a judge may have said, in characters.
 const LONGEST_SENTENCE: usize = 500;
+
+/// Most phrases of one answer that are to be hidden.
+const MOST_PHRASES: usize = 32;
+
+/// Longest of them, in characters.
+const LONGEST_PHRASE: usize = 200;
 
 /// Words of one item that a judge is shown, in bytes: the newest.
 const SHOWN: usize = 8 * 1024;
@@ -22,6 +30,11 @@ pub enum Opinion {
     Pass,
     /// Count it.
     Note,
+    /// Hide these words from now on, where words go on as text.
+    Mask {
+        /// The words.
+        words: Hidden,
+    },
     /// Take the answer back and say this; without a sentence, the one of the configuration.
     Replace {
         /// The sentence.
@@ -38,11 +51,16 @@ pub enum OpinionError {
     #[error("the answer is longer than {LONGEST_OPINION} bytes")]
     TooLong,
     /// No JSON object with a known `act`.
-    #[error("the answer is no JSON object whose act is pass, note, replace or end")]
+    #[error("the answer is no JSON object whose act is pass, note, mask, replace or end")]
     Malformed,
     /// Nothing a voice could say.
     #[error("the sentence to say is empty, has several lines or more than {LONGEST_SENTENCE} characters")]
     Sentence,
+    /// Nothing that can be hidden.
+    #[error(
+        "the words to hide are none, more than {MOST_PHRASES}, blank or longer than {LONGEST_PHRASE} characters"
+    )]
+    Words,
 }
 
 #[derive(Deserialize)]
@@ -50,6 +68,7 @@ pub enum OpinionError {
 enum WrittenAct {
     Pass,
     Note,
+    Mask,
     Replace,
     End,
 }
@@ -58,6 +77,8 @@ enum WrittenAct {
 struct Written {
     act: WrittenAct,
     say: Option<String>,
+    #[serde(default)]
+    words: Vec<String>,
 }
 
 impl Opinion {
@@ -69,11 +90,14 @@ impl Opinion {
         if body.len() > LONGEST_OPINION {
             return Err(OpinionError::TooLong);
         }
-        let Written { act, say } = serde_json::from_slice(body).map_err(|_| OpinionError::Malformed)?;
+        let Written { act, say, words } =
+            serde_json::from_slice(body).map_err(|_| OpinionError::Malformed)?;
         Ok(match act {
             WrittenAct::Pass => Self::Pass,
             WrittenAct::Note => Self::Note,
             WrittenAct::End => Self::End,
+            WrittenAct::Mask if can_be_hidden(&words) => Self::Mask { words: Hidden::new(words) },
+            WrittenAct::Mask => return Err(OpinionError::Words),
             WrittenAct::Replace if say.as_deref().is_none_or(is_sentence) => Self::Replace { say },
             WrittenAct::Replace => return Err(OpinionError::Sentence),
         })
@@ -83,6 +107,12 @@ impl Opinion {
 fn is_sentence(say: &str) -> bool {
     let is_long = say.chars().nth(LONGEST_SENTENCE).is_some();
     !say.trim().is_empty() && !is_long && !say.chars().any(char::is_control)
+}
+
+fn can_be_hidden(words: &[String]) -> bool {
+    let is_phrase =
+        |phrase: &String| !phrase.trim().is_empty() && phrase.chars().nth(LONGEST_PHRASE).is_none();
+    (1..=MOST_PHRASES).contains(&words.len()) && words.iter().all(is_phrase)
 }
 
 /// The words of one item on their way to a judge: shown at the ends of sentences, one question at a time, always with
@@ -179,12 +209,19 @@ mod tests {
         assert_eq!(parse(r#"{"act": "replace"}"#), Ok(Opinion::Replace { say: None }));
         let say = Some("No.".to_owned());
         assert_eq!(parse(r#"{"act": "replace", "say": "No."}"#), Ok(Opinion::Replace { say }));
-        for wrong in ["", "[]", "{}", r#"{"act": "mask"}"#, r#"{"act": 1}"#, r#"{"act": "pass"} {}"#] {
+        for wrong in ["", "[]", "{}", r#"{"act": "hide"}"#, r#"{"act": 1}"#, r#"{"act": "pass"} {}"#] {
             assert_eq!(parse(wrong), Err(OpinionError::Malformed), "{wrong}");
         }
         for wrong in ["", "two\\nlines", &"x".repeat(LONGEST_SENTENCE + 1)] {
             let text = format!(r#"{{"act": "replace", "say": "{wrong}"}}"#);
             assert_eq!(parse(&text), Err(OpinionError::Sentence), "{wrong}");
+        }
+        let words = Hidden::new(["Ann".to_owned(), "Ann Smith".to_owned()]);
+        assert_eq!(parse(r#"{"act": "mask", "words": ["Ann Smith", "Ann"]}"#), Ok(Opinion::Mask { words }));
+        let many = format!(r#"{{"act": "mask", "words": [{}"x"]}}"#, r#""x","#.repeat(MOST_PHRASES));
+        let long = format!(r#"{{"act": "mask", "words": ["{}"]}}"#, "x".repeat(LONGEST_PHRASE + 1));
+        for wrong in [r#"{"act": "mask"}"#, r#"{"act": "mask", "words": ["x", " "]}"#, &many, &long] {
+            assert_eq!(parse(wrong), Err(OpinionError::Words), "{wrong}");
         }
         assert_eq!(parse(&" ".repeat(LONGEST_OPINION + 1)), Err(OpinionError::TooLong));
     }

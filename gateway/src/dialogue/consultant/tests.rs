@@ -25,6 +25,7 @@ impl World {
             deadline: Duration::from_secs(1),
             unanswered,
             say: Some("Sorry.".to_owned()),
+            masks: false,
             secret: None,
             http: webhook::client(Vec::new()).unwrap(),
         };

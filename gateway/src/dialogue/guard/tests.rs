@@ -1,4 +1,4 @@
-use voxgate_policy::guardrail::{Detector, Rule};
+use voxgate_policy::guardrail::{Detector, MOST_HIDDEN, Rule};
 use voxgate_protocol::conversation::{ItemStatus, Position, Role};
 
 use super::*;
@@ -185,4 +185,35 @@ fn what_a_rule_hides_is_hidden_where_words_go_on_as_text() {
     let asked = guard.mask(BridgeCommand::CreateResponse(Box::new(options)));
     let written = serde_json::to_string(&asked).unwrap();
     assert!(!written.contains("swordfish"), "{written}");
+}
+
+#[test]
+fn what_a_judge_hides_is_hidden_from_then_on_and_what_cannot_be_ends_the_call() {
+    let mut guard = Guard::new(Arc::default());
+    let heard = |phrases: Vec<String>| Heard {
+        rule: "vendor".to_owned(),
+        direction: Direction::Caller,
+        answer: None,
+        act: Act::Mask,
+        hide: Hidden::new(phrases),
+    };
+    let mut item = Item {
+        id: ItemId::from("w1"),
+        status: ItemStatus::Completed,
+        kind: ItemKind::Message {
+            role: Role::User,
+            content: vec![Content::InputText("I am Walther.".to_owned())],
+        },
+    };
+    let said = item.clone();
+    guard.mask_item(&mut item);
+    assert_eq!(item, said, "nobody asked for it yet");
+    let judgement = guard.heed(heard(vec!["Walther".to_owned()]));
+    assert_eq!((judgement.notes[0].act, judgement.command, judgement.end), ("mask", None, None));
+    guard.mask_item(&mut item);
+    let ItemKind::Message { content, .. } = &item.kind else { panic!("another item") };
+    assert_eq!(*content, [Content::InputText("I am [hidden].".to_owned())]);
+    let more = (0..MOST_HIDDEN).map(|number| format!("<{number}>")).collect();
+    let judgement = guard.heed(heard(more));
+    assert_eq!((judgement.notes[0].act, judgement.end), ("end", Some(EndReason::Guardrail)));
 }

@@ -15,7 +15,8 @@ use std::time::Duration;
 use voxgate_media::encode::EncoderConfig;
 use voxgate_media::session::InterruptionRule;
 use voxgate_policy::bundle::RevisionName;
-use voxgate_policy::guardrail::RuleSet;
+use voxgate_policy::decision::Obligations;
+use voxgate_policy::guardrail::{OnDemand, RuleSet};
 use voxgate_signaling::terms::Terms;
 
 use crate::approvals::HeldCalls;
@@ -55,6 +56,8 @@ pub(crate) struct Revision {
     pub(crate) guardrails: Arc<RuleSet>,
     /// Who else is asked about what is said.
     pub(crate) judges: Arc<[Arc<Judge>]>,
+    /// Which of both run only where policies demand it.
+    pub(crate) on_demand: OnDemand,
     /// How they are asked.
     pub(crate) webhooks: Webhooks,
     /// Which tools may be called.
@@ -80,6 +83,7 @@ impl Revision {
             silence_timeout: config.limits.silence_timeout,
             guardrails: Arc::clone(&config.guardrails),
             judges: Arc::clone(&config.judges),
+            on_demand: config.on_demand.clone(),
             webhooks,
             permissions: Permissions {
                 authorizer: Arc::clone(&config.authorizer),
@@ -95,6 +99,13 @@ impl Revision {
     /// The money of the process, with what usage costs under this revision.
     pub(crate) fn billed_by(&self, money: Arc<Money>) -> Billing {
         Billing { money, pricing: Arc::clone(&self.pricing) }
+    }
+
+    /// The rules and the judges of a session of which policies demand this.
+    pub(crate) fn guardrails_of(&self, demanded: &Obligations) -> (Arc<RuleSet>, Arc<[Arc<Judge>]>) {
+        let runs = |name: &str| self.on_demand.runs(name, demanded);
+        let judges = self.judges.iter().filter(|judge| runs(&judge.name)).map(Arc::clone).collect();
+        (self.guardrails.only(runs), judges)
     }
 }
 

@@ -85,6 +85,7 @@ pub(crate) async fn serve(
     config: SocketConfig,
 ) {
     let metrics = Arc::clone(&config.metrics);
+    let (guardrails, judges) = config.revision.guardrails_of(&request.obligations);
     let dialogue = Dialogue::new(
         request,
         bridge,
@@ -97,8 +98,8 @@ pub(crate) async fn serve(
             max_session: config.max_session,
             seed,
             metrics: config.metrics,
-            guardrails: Arc::clone(&config.revision.guardrails),
-            judges: Arc::clone(&config.revision.judges),
+            guardrails,
+            judges,
             webhooks: config.revision.webhooks.clone(),
             permissions: config.revision.permissions.clone(),
             latency: Arc::clone(&config.revision.latency),

@@ -324,6 +324,40 @@ replay: {{ dir: {tmp_path}/logs }}
     assert logs and not any("Walther" in log for log in logs)
 
 
+def test_a_set_of_rules_runs_where_a_policy_demands_it(tmp_path):
+    keys = {team: f"vg_{team}_key_of_a_test_of_sets" for team in ("red", "blue")}
+    teams = "".join(f"""
+      {team}: {{ keys: {{ web: {{ hash: {hashlib.sha256(key.encode()).hexdigest()} }} }} }}""" for team, key in keys.items())
+    rules = tmp_path / "policies.cedar"
+    rules.write_text("""
+        @id("all") permit (principal, action, resource);
+        @id("red-is-watched") @guardrail("decency")
+        permit (principal in Team::"acme/red", action == Action::"session.start", resource);
+    """)
+    config = f"""
+policies: ['{rules}']
+organisations:
+  acme:
+    teams:{teams}
+guardrails:
+  - {{ name: abuse, set: decency, on: [caller], words: [scoundrel], act: end }}
+"""
+    with running_gateway(config) as gateway:
+        for team, key in keys.items():
+            with connect(f"ws://{gateway.http}/v1/realtime?model=m", proxy=None, open_timeout=LIMIT,
+                         additional_headers={"Authorization": f"Bearer {key}"}) as socket:
+                client = Client(socket)
+                client.write("You are a scoundrel.")
+                if team == "red":
+                    assert client.wait_for("error")["error"]["code"] == "content_policy_violation"
+                else:
+                    client.wait_for("conversation.item.done")
+                    client.send(type="response.create")
+                    assert client.wait_for("response.done")["response"]["status"] == "completed"
+        assert matches(gateway, "abuse", "caller", "end") == 1
+        gateway.assert_nothing_is_left()
+
+
 async def cut_off(peer, gateway):
     """An answer is spoken at the speed of speech until its banned words come. From the moment the caller is told that it
     was taken back to the last sound of it, in milliseconds."""

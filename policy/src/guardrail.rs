@@ -6,12 +6,14 @@
 //! - [`detector`]: what a rule looks for.
 //! - [`hidden`]: words somebody outside wants hidden.
 //! - [`number`]: numbers of people, as digits or as spoken words.
+//! - [`on_demand`]: rules that run only where policies demand it.
 //! - [`opinion`]: what a judge outside says.
 //! - [`scanner`]: words that arrive in pieces.
 
 mod detector;
 mod hidden;
 mod number;
+mod on_demand;
 mod opinion;
 mod scanner;
 #[cfg(test)]
@@ -24,6 +26,7 @@ use thiserror::Error;
 
 pub use detector::{Detector, PersonalKind};
 pub use hidden::{Hidden, MOST_HIDDEN};
+pub use on_demand::OnDemand;
 pub use opinion::{Consultation, LONGEST_OPINION, Opinion, OpinionError, Question};
 pub use scanner::{SCAN_WINDOW, Scanner};
 
@@ -164,6 +167,16 @@ impl RuleSet {
             }
         }
         Ok(Self { rules })
+    }
+
+    /// Those of these rules that are wanted, by their names.
+    #[must_use]
+    pub fn only(self: &Arc<Self>, is_wanted: impl Fn(&str) -> bool) -> Arc<Self> {
+        if self.rules.iter().all(|rule| is_wanted(&rule.name)) {
+            return Arc::clone(self);
+        }
+        let rules = self.rules.iter().filter(|rule| is_wanted(&rule.name)).cloned().collect();
+        Arc::new(Self { rules })
     }
 
     /// Whether nothing of this direction has to be scanned.

@@ -13,7 +13,7 @@ use voxgate_policy::admission::SessionLimits;
 use voxgate_policy::agent::Agents;
 use voxgate_policy::decision::Authorizer;
 use voxgate_policy::directory::KeyEntry;
-use voxgate_policy::guardrail::RuleSet;
+use voxgate_policy::guardrail::{OnDemand, RuleSet};
 use voxgate_policy::key::KeyHash;
 use voxgate_policy::limits::rules::LimitRules;
 use voxgate_policy::routing::{BreakerRule, RouteTable};
@@ -98,6 +98,7 @@ pub(crate) struct Checked {
     pub(crate) default_model: String,
     pub(crate) guardrails: Arc<RuleSet>,
     pub(crate) judges: Arc<[Arc<Judge>]>,
+    pub(crate) on_demand: OnDemand,
     pub(crate) agents: Arc<Agents>,
     pub(crate) replay: Option<Retention>,
     pub(crate) money: MoneyConfig,
@@ -195,6 +196,7 @@ pub(crate) fn check_with(
     let agents = agents::check(&written.agents, &mut problems);
     let control = relays::check(written, environment, &mut problems);
     let authorizer = policies::check(&written.policies, read, &mut problems);
+    let on_demand = guardrails::on_demand(&written.guardrails, authorizer.as_ref(), &mut problems);
     let store = store::check(written, environment, &mut problems);
     let redis = store::check_redis(written, environment, &mut problems);
     let limit_rules = limits::check(&written.limits.rules, &mut problems);
@@ -229,6 +231,7 @@ pub(crate) fn check_with(
         default_model: written.default_model.clone(),
         guardrails,
         judges,
+        on_demand,
         agents,
         replay,
         money,

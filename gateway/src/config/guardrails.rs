@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
-use voxgate_policy::guardrail::{Act, Detector, Direction, GuardrailError, PersonalKind, Rule, RuleSet};
+use voxgate_policy::decision::Authorizer;
+use voxgate_policy::guardrail::{
+    Act, Detector, Direction, GuardrailError, OnDemand, PersonalKind, Rule, RuleSet,
+};
 
 use voxgate_providers::Secret;
 
@@ -29,6 +32,9 @@ const SHORTEST_SECRET: usize = 16;
 pub(crate) struct Guardrail {
     /// Its name in logs and metrics.
     pub(crate) name: String,
+    /// The set it is in: then it runs only in sessions of which a policy demands the set (`@guardrail("...")`). Default: none, and
+    /// it runs in every session.
+    pub(crate) set: Option<String>,
     /// Whose words it looks at.
     pub(crate) on: Vec<On>,
     /// What it looks for: words and phrases, whatever their case.
@@ -155,6 +161,29 @@ pub(super) fn check(written: &[Guardrail], problems: &mut Vec<String>) -> Arc<Ru
             Arc::default()
         }
     }
+}
+
+/// The rules that run only where policies demand their set. A policy that demands a set without rules would demand nothing.
+pub(super) fn on_demand(
+    written: &[Guardrail],
+    authorizer: Option<&Authorizer>,
+    problems: &mut Vec<String>,
+) -> OnDemand {
+    let sets = written.iter().filter_map(|guardrail| {
+        let set = guardrail.set.as_deref()?;
+        Some((guardrail.name.clone(), set.trim().into()))
+    });
+    let sets = OnDemand::new(sets);
+    if sets.has("") {
+        problems.push("guardrails: a set has no name".to_owned());
+    }
+    for policy in authorizer.into_iter().flat_map(Authorizer::policies) {
+        for set in policy.obligations.guardrails.iter().filter(|set| !sets.has(set)) {
+            let name = &policy.name;
+            problems.push(format!("policies: {name:?} demands the guardrail set {set:?}, which has no rule"));
+        }
+    }
+    sets
 }
 
 fn rule(written: &Guardrail) -> Result<Rule, String> {
@@ -326,4 +355,24 @@ fn contradiction(set: &Arc<RuleSet>, written: &Guardrail) -> Option<String> {
     let breaks = &set.rule(finding.rule).name;
     (*act > Act::Mask)
         .then(|| format!("guardrails.{}: what it says breaks the guardrail {breaks:?}", written.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use voxgate_policy::decision::{Obligations, PolicyFile};
+
+    use super::*;
+
+    #[test]
+    fn a_set_that_a_policy_demands_has_a_rule() {
+        let text = r#"@id("cards") @guardrail("pii, brand") permit (principal, action, resource);"#;
+        let authorizer = Authorizer::load(&[PolicyFile { name: "mine.cedar", text }]).unwrap();
+        let written = "[{ name: cards, set: pii, on: [caller], personal: [card], act: note }]";
+        let written: Vec<Guardrail> = serde_saphyr::from_str(written).unwrap();
+        let mut problems = Vec::new();
+        let sets = on_demand(&written, Some(&authorizer), &mut problems);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].contains("cards") && problems[0].contains("brand"), "{problems:?}");
+        assert!(!sets.runs("cards", &Obligations::default()));
+    }
 }

@@ -134,6 +134,7 @@ impl Switchboard {
             Ok(accepted) => accepted,
             Err(error) => return Err((start.reply, ApiError::invalid_offer(error))),
         };
+        let (guardrails, judges) = revision.guardrails_of(&start.request.obligations);
         let dialogue = Dialogue::new(
             start.request,
             start.bridge,
@@ -145,8 +146,8 @@ impl Switchboard {
                 max_session: start.max_session,
                 seed: start.seed,
                 metrics: Arc::clone(&self.config.metrics),
-                guardrails: Arc::clone(&revision.guardrails),
-                judges: Arc::clone(&revision.judges),
+                guardrails,
+                judges,
                 webhooks: revision.webhooks.clone(),
                 permissions: revision.permissions.clone(),
                 latency: Arc::clone(&revision.latency),

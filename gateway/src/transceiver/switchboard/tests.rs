@@ -8,6 +8,7 @@ use voxgate_policy::admission::{Admission, SessionLimits};
 use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::decision::Obligations;
 use voxgate_policy::directory::Caller;
+use voxgate_policy::guardrail::OnDemand;
 use voxgate_policy::key::KeyIndex;
 use voxgate_policy::routing::{ModelPattern, Route, Target};
 use voxgate_protocol::audio::SampleRate;
@@ -72,6 +73,7 @@ fn revision() -> Arc<Revision> {
         silence_timeout: Duration::from_secs(30),
         guardrails: Arc::default(),
         judges: Arc::default(),
+        on_demand: OnDemand::default(),
         webhooks: Webhooks::deaf(),
         permissions: Permissions::unrestricted(),
         pricing: Arc::new(crate::money::Pricing::built_in()),

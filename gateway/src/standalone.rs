@@ -39,7 +39,6 @@ use crate::data_dir::{DataDir, FirstKey};
 use crate::end_of_turn::Listener;
 use crate::host::LocalHost;
 use crate::http_server;
-use crate::http_server;
 use crate::latency::LatencyDesk;
 use crate::operations::{self, Operations};
 use crate::pages;

@@ -32,10 +32,10 @@ def limited(*rules, redis="", env=None, simulator=()):
 class Session:
     """One session over a WebSocket."""
 
-    def __init__(self, gateway, model="sim"):
+    def __init__(self, gateway, model="sim", key=None):
         self.socket = connect(
             f"ws://{gateway.http}/v1/realtime?model={model}",
-            additional_headers={"Authorization": f"Bearer {gateway.key}"},
+            additional_headers={"Authorization": f"Bearer {key or gateway.key}"},
             open_timeout=LIMIT,
             proxy=None,
         )
@@ -63,10 +63,10 @@ class Session:
         self.socket.close()
 
 
-def refusal(gateway):
+def refusal(gateway, key=None):
     """The answer to somebody who may not begin."""
     with pytest.raises(InvalidStatus) as refused:
-        Session(gateway)
+        Session(gateway, key=key)
     return refused.value.response
 
 
@@ -101,6 +101,25 @@ def test_a_key_with_enough_sessions_is_told_to_end_one_over_both_transports():
         second.close()
         gateway.assert_nothing_is_left()
         assert gateway.metric("voxgate_sessions_refused_total", code="rate_limit_exceeded") == 2
+
+
+def test_a_client_secret_is_under_the_limits_of_the_key_that_made_it():
+    with limited("{ each: team, sessions: 1, responses_per_minute: 1 }") as gateway:
+        def secret():
+            body = {"session": {"type": "realtime", "model": "sim"}}
+            return gateway.ask("POST", "/v1/realtime/client_secrets", json=body).json()["value"]
+
+        session = Session(gateway, key=secret())
+        assert refusal(gateway).status_code == 429, "the key finds its place taken"
+        assert refusal(gateway, key=secret()).status_code == 429, "so does another secret"
+        assert session.answer()["response"]["status"] == "completed"
+        assert_is_refused(session.answer())
+        session.close()
+        gateway.wait_for_metric(0, "voxgate_sessions")
+        again = Session(gateway)
+        assert_is_refused(again.answer())
+        again.close()
+        gateway.assert_nothing_is_left()
 
 
 def test_sessions_begin_no_faster_than_the_limit_and_only_those_it_is_for():

@@ -101,7 +101,7 @@ pub enum CallError {
         /// What is wrong with it.
         reason: SpeechError,
     },
-    /// The answer cannot be written.
+    /// The answer, or the picture, cannot be written.
     #[error("{path} cannot be written ({reason}); choose a place you may write to")]
     Save {
         /// Which file.

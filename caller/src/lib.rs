@@ -4,7 +4,7 @@
 //! [`Speech`] into it, hands out events and keeps a [`Recording`] with the real times of arrival, so that the time
 //! from mouth to ear is measured outside the gateway. [`run`] is the behaviour of `voxgate call`.
 //!
-//! - pure: [`pacing`], [`reorder`], [`recording`], [`audible`], [`report`];
+//! - pure: [`pacing`], [`reorder`], [`recording`], [`audible`], [`report`], [`picture`];
 //! - with sockets and tasks: [`Call`] and everything below it.
 
 mod answer;
@@ -20,6 +20,7 @@ mod microphone;
 mod mouth;
 pub mod pacing;
 mod peer;
+pub mod picture;
 pub mod recording;
 pub mod reorder;
 pub mod report;

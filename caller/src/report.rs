@@ -63,7 +63,7 @@ pub fn waterfall(turn: &TurnMeasured, wall_clock: Option<Duration>) -> String {
 }
 
 /// The owners in the order of their first hop.
-fn sums_by_owner(turn: &TurnMeasured) -> Vec<(&str, f64)> {
+pub(crate) fn sums_by_owner(turn: &TurnMeasured) -> Vec<(&str, f64)> {
     let mut sums: Vec<(&str, f64)> = Vec::new();
     for hop in &turn.hops {
         match sums.iter_mut().find(|(owner, _)| *owner == hop.owner) {
@@ -82,12 +82,12 @@ fn bar(before: f64, ms: f64, total: f64) -> String {
     format!("{}{mark}", " ".repeat(from))
 }
 
-fn share(ms: f64, total: f64) -> f64 {
+pub(crate) fn share(ms: f64, total: f64) -> f64 {
     if total > 0.0 { (ms / total).clamp(0.0, 1.0) } else { 0.0 }
 }
 
 /// Durations come over the network: what is no duration counts as none.
-const fn sound(ms: f64) -> f64 {
+pub(crate) const fn sound(ms: f64) -> f64 {
     if ms.is_finite() && ms > 0.0 { ms } else { 0.0 }
 }
 

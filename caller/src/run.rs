@@ -14,6 +14,7 @@ use crate::call::{Call, CallOptions, Playing};
 use crate::channels::CallNotice;
 use crate::error::CallError;
 use crate::mouth::Spoken;
+use crate::picture;
 use crate::speech::Speech;
 use crate::turn::TurnMeasured;
 
@@ -40,6 +41,8 @@ pub struct RunOptions {
     pub wav: PathBuf,
     /// Where the answer goes as a WAV file, if anywhere.
     pub save: Option<PathBuf>,
+    /// Where the waterfall of the answered turn goes as a picture (SVG), if anywhere.
+    pub picture: Option<PathBuf>,
     /// Whether to show every event, one JSON object to a line.
     pub events: bool,
     /// Whether the result is one JSON object instead of text.
@@ -58,6 +61,7 @@ impl RunOptions {
             call,
             wav: wav.into(),
             save: None,
+            picture: None,
             events: false,
             json: false,
             keep_open: Duration::ZERO,
@@ -85,7 +89,7 @@ pub struct RunSummary {
 }
 
 /// Makes the call: waits for the session, says the file, waits until the answer is complete and was heard, shows
-/// transcripts, events and the waterfall on `out`, saves the recording and hangs up.
+/// transcripts, events and the waterfall on `out`, saves the recording and the picture and hangs up.
 ///
 /// `progress` gets a line for every wait longer than two seconds. A recording is saved even if the answer fails.
 ///
@@ -103,14 +107,14 @@ pub async fn run(
     let call = progress.while_waiting("connecting", Call::connect(options.call.clone())).await?;
     let mut conversation = Conversation::new(call, &options);
     let result = Box::pin(conversation.hold(question, &mut output, &mut progress)).await;
-    let saved = conversation.save();
+    let (saved, drawn) = (conversation.save(), conversation.draw());
     let summary = conversation.summary();
     output.turns(&summary.turns, conversation.mouth_to_ear())?;
     // The question was answered or not; a hang-up that fails changes nothing about that.
     if let Err(error) = conversation.call.hang_up().await {
         tracing::debug!(%error, "the hang-up was not confirmed");
     }
-    result.and(saved)?;
+    result.and(saved).and(drawn)?;
     output.summary(&summary)?;
     Ok(summary)
 }
@@ -253,6 +257,13 @@ impl<'a> Conversation<'a> {
             .onset_after(last_word_at)
             .or_else(|| heard.with(|recording| recording.first_audible_after(last_word_at)))?;
         Some(ear.saturating_duration_since(last_word_at))
+    }
+
+    fn draw(&self) -> Result<(), CallError> {
+        let (Some(path), Some(turn)) = (&self.options.picture, self.turns.last()) else { return Ok(()) };
+        let unwritable =
+            |error: std::io::Error| CallError::Save { path: path.clone(), reason: error.to_string() };
+        std::fs::write(path, picture::svg(turn, self.mouth_to_ear())).map_err(unwritable)
     }
 
     fn save(&self) -> Result<(), CallError> {

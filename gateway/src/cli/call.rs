@@ -24,6 +24,9 @@ pub(crate) struct CallArguments {
     /// Where the answer is saved, as a WAV file with the gaps the caller heard.
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
+    /// Where the waterfall of the turn is drawn, as an SVG file that needs nothing else.
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
     /// Base URL of the gateway's API.
     #[arg(long, env = "VOXGATE_URL", default_value = "http://127.0.0.1:8080/v1", value_name = "URL")]
     url: String,
@@ -83,6 +86,7 @@ pub(crate) fn run(arguments: CallArguments) -> ExitCode {
     options.transport = arguments.transport.into();
     let mut options = RunOptions::new(options, arguments.wav);
     options.save = arguments.save;
+    options.picture = arguments.picture;
     options.events = arguments.events;
     options.json = arguments.json;
     options.answer_timeout = Duration::from_secs(arguments.timeout);

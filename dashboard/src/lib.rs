@@ -23,54 +23,100 @@ pub struct Asset {
 }
 
 macro_rules! asset {
-    ($path:literal, $file:literal, $content_type:expr) => {{
+    ($path:expr, $file:literal) => {{
         const BODY: &[u8] = include_bytes!(concat!("../web/", $file));
         const TAG: [u8; etag::LENGTH] = entity_tag(BODY);
         const ETAG: &str = match std::str::from_utf8(&TAG) {
             Ok(text) => text,
             Err(_) => "",
         };
-        Asset { path: $path, content_type: $content_type, body: BODY, etag: ETAG }
+        Asset { path: $path, content_type: content_type($file), body: BODY, etag: ETAG }
     }};
 }
 
-const HTML: &str = "text/html; charset=utf-8";
-const CSS: &str = "text/css; charset=utf-8";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-const SVG: &str = "image/svg+xml";
+/// The files of a folder at the paths of their names.
+macro_rules! files {
+    ($($file:literal),* $(,)?) => { [$(asset!(concat!("/", $file), $file)),*] };
+}
 
-static ASSETS: [Asset; 19] = [
-    asset!("/", "talk/index.html", HTML),
-    asset!("/talk/talk.css", "talk/talk.css", CSS),
-    asset!("/talk/waterfall.css", "talk/waterfall.css", CSS),
-    asset!("/talk/icon.svg", "talk/icon.svg", SVG),
-    asset!("/talk/api.js", "talk/api.js", SCRIPT),
-    asset!("/talk/call.js", "talk/call.js", SCRIPT),
-    asset!("/talk/element.js", "talk/element.js", SCRIPT),
-    asset!("/talk/errors.js", "talk/errors.js", SCRIPT),
-    asset!("/talk/events.js", "talk/events.js", SCRIPT),
-    asset!("/talk/failover.js", "talk/failover.js", SCRIPT),
-    asset!("/talk/hops.js", "talk/hops.js", SCRIPT),
-    asset!("/talk/key.js", "talk/key.js", SCRIPT),
-    asset!("/talk/meter.js", "talk/meter.js", SCRIPT),
-    asset!("/talk/page.js", "talk/page.js", SCRIPT),
-    asset!("/talk/panels.js", "talk/panels.js", SCRIPT),
-    asset!("/talk/report.js", "talk/report.js", SCRIPT),
-    asset!("/talk/transcript.js", "talk/transcript.js", SCRIPT),
-    asset!("/talk/trend.js", "talk/trend.js", SCRIPT),
-    asset!("/talk/waterfall.js", "talk/waterfall.js", SCRIPT),
+/// By the ending of the name.
+const fn content_type(file: &str) -> &'static str {
+    match file.as_bytes() {
+        [.., b'.', b'h', b't', b'm', b'l'] => "text/html; charset=utf-8",
+        [.., b'.', b'c', b's', b's'] => "text/css; charset=utf-8",
+        [.., b'.', b's', b'v', b'g'] => "image/svg+xml",
+        [.., b'.', b'j', b's'] => "text/javascript; charset=utf-8",
+        _ => "text/plain; charset=utf-8",
+    }
+}
+
+static TALK: Asset = asset!("/", "talk/index.html");
+
+/// One page for every address of the dashboard: its script reads the address.
+static DASHBOARD: Asset = asset!("/dashboard", "dashboard/index.html");
+
+static ASSETS: &[Asset] = &files![
+    "dashboard/api.js",
+    "dashboard/columns.js",
+    "dashboard/dashboard.css",
+    "dashboard/feed.js",
+    "dashboard/filters.js",
+    "dashboard/format.js",
+    "dashboard/help.js",
+    "dashboard/live.js",
+    "dashboard/order.js",
+    "dashboard/page.js",
+    "dashboard/plot.js",
+    "dashboard/routes.js",
+    "dashboard/rows.js",
+    "dashboard/session.js",
+    "dashboard/sessions.js",
+    "dashboard/signin.js",
+    "dashboard/sse.js",
+    "dashboard/states.js",
+    "dashboard/theme.js",
+    "shared/base.css",
+    "shared/element.js",
+    "shared/hops.js",
+    "shared/icon.svg",
+    "shared/key.js",
+    "shared/palette.css",
+    "shared/waterfall.css",
+    "shared/waterfall.js",
+    "talk/api.js",
+    "talk/call.js",
+    "talk/errors.js",
+    "talk/events.js",
+    "talk/failover.js",
+    "talk/meter.js",
+    "talk/page.js",
+    "talk/panels.js",
+    "talk/report.js",
+    "talk/talk.css",
+    "talk/transcript.js",
+    "talk/trend.js",
+    "vendor/uplot/LICENSE",
+    "vendor/uplot/uPlot.esm.js",
+    "vendor/uplot/uPlot.min.css",
 ];
 
 /// The file at the path of a request (without its query), or `None` where there is no page.
 #[must_use]
 pub fn asset(path: &str) -> Option<&'static Asset> {
-    ASSETS.iter().find(|asset| asset.path == path)
+    let is_page = |below: &str| !below.ends_with(".js") && !below.ends_with(".css");
+    match path {
+        "/" => Some(&TALK),
+        "/dashboard" => Some(&DASHBOARD),
+        _ => ASSETS
+            .iter()
+            .find(|asset| asset.path == path)
+            .or_else(|| path.strip_prefix("/dashboard/").filter(|below| is_page(below)).map(|_| &DASHBOARD)),
+    }
 }
 
-/// Every file, for a router that registers them one by one.
-#[must_use]
-pub fn assets() -> &'static [Asset] {
-    &ASSETS
+/// Every file, the pages first.
+pub fn assets() -> impl Iterator<Item = &'static Asset> {
+    [&TALK, &DASHBOARD].into_iter().chain(ASSETS)
 }
 
 #[cfg(test)]

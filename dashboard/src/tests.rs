@@ -12,6 +12,9 @@ fn between<'a>(text: &'a str, before: &str, after: char) -> impl Iterator<Item =
     text.split(before).skip(1).filter_map(move |rest| rest.split_once(after).map(|(part, _)| part))
 }
 
+const PAGES: [&str; 2] = ["/", "/dashboard"];
+const FOLDERS: [&str; 4] = ["talk", "dashboard", "shared", "vendor/uplot"];
+
 #[test]
 fn the_talk_page_is_at_the_root() {
     let page = asset("/").unwrap();
@@ -20,53 +23,120 @@ fn the_talk_page_is_at_the_root() {
 }
 
 #[test]
+fn every_address_of_the_dashboard_is_its_one_page() {
+    for path in [
+        "/dashboard",
+        "/dashboard/",
+        "/dashboard/sessions",
+        "/dashboard/sessions/sess_1",
+        "/dashboard/no-such",
+    ] {
+        assert_eq!(asset(path), asset("/dashboard"), "{path}");
+    }
+    assert_ne!(asset("/dashboard"), asset("/"));
+    assert_eq!(asset("/dashboard/page.js").unwrap().content_type, "text/javascript; charset=utf-8");
+}
+
+#[test]
 fn paths_outside_the_pages_have_no_asset() {
-    for path in ["", "/talk", "/talk/", "/talk/../talk/page.js", "/talk/page.js?x", "/talk/events.test.js"] {
+    for path in [
+        "",
+        "/talk",
+        "/talk/",
+        "/talk/../talk/page.js",
+        "/talk/page.js?x",
+        "/talk/events.test.js",
+        "/dashboards",
+        "/dashboard/no-such.js",
+        "/dashboard/order.test.js",
+    ] {
         assert_eq!(asset(path), None, "{path}");
     }
 }
 
 #[test]
-fn every_file_of_the_page_is_embedded_and_tests_are_not() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("web/talk");
-    let written: BTreeSet<String> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| !name.ends_with(".test.js") && name != "index.html")
-        .map(|name| format!("/talk/{name}"))
+fn every_file_of_the_pages_is_embedded_and_tests_are_not() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("web");
+    let written: BTreeSet<String> = FOLDERS
+        .iter()
+        .flat_map(|folder| {
+            std::fs::read_dir(root.join(folder)).unwrap().map(move |entry| {
+                let name = entry.unwrap().file_name().into_string().unwrap();
+                format!("/{folder}/{name}")
+            })
+        })
+        .filter(|name| !name.ends_with(".test.js") && !name.ends_with("/index.html"))
         .collect();
     let embedded: BTreeSet<String> =
-        assets().iter().map(|asset| asset.path.to_owned()).filter(|path| path != "/").collect();
+        assets().map(|asset| asset.path.to_owned()).filter(|path| !PAGES.contains(&path.as_str())).collect();
     assert_eq!(written, embedded);
+}
+
+/// The path that `module` names in a file at `importer`.
+fn resolved(importer: &str, module: &str) -> String {
+    let mut parts: Vec<&str> = importer.split('/').collect();
+    parts.pop();
+    for part in module.split('/') {
+        match part {
+            "." => {}
+            ".." => drop(parts.pop()),
+            name => parts.push(name),
+        }
+    }
+    parts.join("/")
 }
 
 #[test]
 fn every_module_that_is_imported_exists() {
-    for importer in assets().iter().filter(|asset| asset.path.ends_with(".js")) {
-        for module in between(text(importer), "from \"./", '"') {
-            assert!(asset(&format!("/talk/{module}")).is_some(), "{} imports {module}", importer.path);
+    let mut imports = 0;
+    for importer in assets().filter(|asset| asset.path.ends_with(".js")) {
+        let script = text(importer);
+        for module in between(script, "from \".", '"').chain(between(script, "import(\".", '"')) {
+            let path = resolved(importer.path, &format!(".{module}"));
+            assert!(asset(&path).is_some(), "{} imports {path}", importer.path);
+            imports += 1;
+        }
+    }
+    assert!(imports > 40, "{imports}");
+}
+
+#[test]
+fn everything_the_pages_load_is_embedded() {
+    for path in PAGES {
+        let page = text(asset(path).unwrap());
+        let loaded: Vec<&str> = between(page, "src=\"", '"')
+            .chain(between(page, "<link rel=\"stylesheet\" href=\"", '"'))
+            .collect();
+        assert!(loaded.len() >= 4, "{loaded:?}");
+        for name in loaded {
+            assert!(assets().any(|asset| asset.path == name), "{name}");
         }
     }
 }
 
 #[test]
-fn everything_the_page_loads_is_embedded() {
-    let page = text(asset("/").unwrap());
-    let loaded: Vec<&str> = between(page, "=\"/talk/", '"').collect();
-    assert!(loaded.len() >= 4, "{loaded:?}");
-    for name in loaded {
-        assert!(asset(&format!("/talk/{name}")).is_some(), "{name}");
+fn nothing_is_inline_or_comes_from_elsewhere() {
+    for path in PAGES {
+        let page = text(asset(path).unwrap());
+        for forbidden in ["<style", " style=", "<script>", " onclick=", "http://", "https://"] {
+            assert!(!page.contains(forbidden), "{forbidden}");
+        }
+    }
+    for sheet in assets().filter(|asset| asset.path.ends_with(".css")) {
+        assert!(!text(sheet).contains("@import") && !text(sheet).contains("url("), "{}", sheet.path);
     }
 }
 
+/// Data never becomes markup: our scripts have no way to write any.
 #[test]
-fn nothing_is_inline_or_comes_from_elsewhere() {
-    let page = text(asset("/").unwrap());
-    for forbidden in ["<style", " style=", "<script>", " onclick=", "http://", "https://"] {
-        assert!(!page.contains(forbidden), "{forbidden}");
-    }
-    for sheet in assets().iter().filter(|asset| asset.path.ends_with(".css")) {
-        assert!(!text(sheet).contains("@import") && !text(sheet).contains("url("), "{}", sheet.path);
+fn no_script_of_ours_writes_markup() {
+    for script in assets().filter(|asset| asset.path.ends_with(".js") && !asset.path.starts_with("/vendor/"))
+    {
+        for forbidden in
+            ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "DOMParser", "eval("]
+        {
+            assert!(!text(script).contains(forbidden), "{} has {forbidden}", script.path);
+        }
     }
 }
 
@@ -94,7 +164,7 @@ fn the_names_that_browser_tests_rely_on_are_there() {
 
 #[test]
 fn every_hop_of_the_gateway_has_words_on_the_page() {
-    let words = text(asset("/talk/hops.js").unwrap());
+    let words = text(asset("/shared/hops.js").unwrap());
     for hop in voxgate_protocol::timeline::Hop::ALL {
         assert!(words.contains(&format!("\n  {}: [", hop.as_str())), "{}", hop.as_str());
     }
@@ -102,7 +172,7 @@ fn every_hop_of_the_gateway_has_words_on_the_page() {
 
 #[test]
 fn different_content_has_different_tags() {
-    let tags: BTreeSet<&str> = assets().iter().map(|asset| asset.etag).collect();
-    assert_eq!(tags.len(), assets().len());
+    let tags: BTreeSet<&str> = assets().map(|asset| asset.etag).collect();
+    assert_eq!(tags.len(), assets().count());
     assert!(tags.iter().all(|tag| tag.len() == 18 && tag.starts_with('"') && tag.ends_with('"')));
 }

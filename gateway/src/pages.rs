@@ -16,7 +16,11 @@ pub(crate) fn router() -> Router {
 
 async fn page(request: Request) -> Response {
     let Some(asset) = voxgate_dashboard::asset(request.uri().path()) else {
-        return (StatusCode::NOT_FOUND, "There is nothing here. The talk page is at /.\n").into_response();
+        return (
+            StatusCode::NOT_FOUND,
+            "There is nothing here. The talk page is at /, the dashboard at /dashboard.\n",
+        )
+            .into_response();
     };
     let is_known = request
         .headers()

@@ -2,7 +2,7 @@
 import { createCall, createSecret, hangUp } from "./api.js";
 import { CallFailure, eventFailure, microphoneFailure } from "./errors.js";
 import { watchRelays } from "./failover.js";
-import { readTurn } from "./hops.js";
+import { readTurn } from "../shared/hops.js";
 import { StatsReader, clientReport } from "./report.js";
 
 const CONNECT_PATIENCE_MS = 15_000;

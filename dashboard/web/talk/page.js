@@ -2,7 +2,7 @@
 import { Call, missingSupport } from "./call.js";
 import { CallFailure, eventFailure, explain } from "./errors.js";
 import { emptyConversation, reduce, resumed, stopped, typed } from "./events.js";
-import { forgetKey, keepKey, takeKey } from "./key.js";
+import { forgetKey, keepKey, takeKey } from "../shared/key.js";
 import { Meters } from "./meter.js";
 import {
   announceTurn,

@@ -1,8 +1,8 @@
 // The parts of the page that only show: status, presence, latency and connection figures.
-import { formatMs, verdict } from "./hops.js";
+import { formatMs, verdict } from "../shared/hops.js";
 import { concealedShare, lossShare } from "./report.js";
 import { drawTrend, trendLine } from "./trend.js";
-import { drawWaterfall, ownerKey } from "./waterfall.js";
+import { drawWaterfall, ownerKey } from "../shared/waterfall.js";
 
 const byId = (id) => document.getElementById(id);
 

@@ -1,6 +1,6 @@
 // The conversation as a chat. Entries are patched in place, so that screen readers and selections survive
 // deltas.
-import { element } from "./element.js";
+import { element } from "../shared/element.js";
 
 const SPEAKERS = { user: "You", agent: "Agent", tool: "Tool" };
 

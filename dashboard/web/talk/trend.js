@@ -1,6 +1,6 @@
 // The last turns side by side: a trend to read at a glance and the way to look at an earlier turn.
-import { element } from "./element.js";
-import { OWNERS, formatMs, groupThousands, medianTotal, ownerShares } from "./hops.js";
+import { element } from "../shared/element.js";
+import { OWNERS, formatMs, groupThousands, medianTotal, ownerShares } from "../shared/hops.js";
 
 export const SHOWN_TURNS = 12;
 

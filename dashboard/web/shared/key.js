@@ -12,8 +12,11 @@ export function takeKey() {
     history.replaceState(null, "", location.pathname + location.search + (rest ? `#${rest}` : ""));
   }
   if (key) keepKey(key);
-  return key || storage()?.getItem(NAME) || "";
+  return key || keptKey();
 }
+
+/** The key of this tab, or nothing. */
+export const keptKey = () => storage()?.getItem(NAME) ?? "";
 
 export const keepKey = (key) => storage()?.setItem(NAME, key);
 

@@ -102,7 +102,7 @@ impl Dialogue {
     /// The client's message channel is open.
     pub(crate) fn open(&mut self, now: Instant) {
         self.used_token = None;
-        self.presence.open();
+        self.presence.open(now);
         self.take(now, CoreInput::Opened);
     }
 
@@ -213,7 +213,7 @@ impl Dialogue {
             self.gate.close();
             self.leave(now);
         }
-        self.count();
+        self.count(now);
     }
 
     /// Does what the account says. True if the core was told something about it.
@@ -267,7 +267,7 @@ impl Dialogue {
             }
             CoreOutput::JudgeTurn { question, speech } => self.judge_turn(now, question, speech),
             CoreOutput::Bridge(command) => self.tell_provider(now, arrived, command),
-            CoreOutput::Turn(trace) => outputs.extend(self.measure(&trace).map(DialogueOutput::Turn)),
+            CoreOutput::Turn(trace) => outputs.extend(self.measure(now, &trace).map(DialogueOutput::Turn)),
             CoreOutput::Ended(reason) => outputs.push(DialogueOutput::Ended(reason)),
         }
     }
@@ -278,7 +278,7 @@ impl Dialogue {
             recorder.input(now, &input);
         }
         if let CoreInput::Bridge { event: BridgeEvent::ResponseDone { .. }, .. } = &input {
-            self.presence.answered();
+            self.presence.answered(now);
         }
         self.core.handle(now, input);
         while let Some(output) = self.core.poll_output() {
@@ -296,9 +296,9 @@ impl Dialogue {
         self.take(now, CoreInput::Bridge { at: now, event });
     }
 
-    fn count(&mut self) {
+    fn count(&mut self, now: Instant) {
         if let Some(account) = &self.account {
-            self.presence.costs(account.cost());
+            self.presence.costs(now, account.cost());
         }
         let stats = self.core.stats();
         // Most frames change none of them, and a label costs a lookup.

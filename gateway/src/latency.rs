@@ -78,6 +78,12 @@ impl LatencyDesk {
         breaches
     }
 
+    /// What the turns of a route may take; `None` if nobody watches it.
+    pub(crate) fn budget(&self, route: &str) -> Option<LatencyBudget> {
+        let watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        watches.get(route).or_else(|| watches.get(OTHERS)).map(|watch| watch.budget().clone())
+    }
+
     /// Brings the burn up to date, which changes as time passes even without a turn.
     pub(crate) fn show(&self) {
         let now = self.began.elapsed();

@@ -1,15 +1,25 @@
-//! The sessions that run in this process: what the administration sees of them, and how it ends one.
+//! The sessions of this process: those that run, and the last ones that are over. What the administration sees of them,
+//! and how it ends one.
+
+mod past;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use voxgate_policy::bundle::RevisionName;
 use voxgate_protocol::id::{CallId, SessionId};
 use voxgate_protocol::money::NanoDollars;
 use voxgate_protocol::tenant::TenantPath;
+use voxgate_telemetry::session::facts::{RecordFacts, Serving};
+pub use voxgate_telemetry::session::view::SessionState;
+use voxgate_telemetry::session::view::SummaryView;
+use voxgate_telemetry::session::{RecordLimits, SessionRecord, SessionSink};
+
+use self::past::Past;
 
 /// Tells a running session to look at its [`Presence`]. Must return at once.
 pub type Bell = Arc<dyn Fn() + Send + Sync>;
@@ -35,83 +45,43 @@ pub struct SessionFacts {
     pub began_at_unix_ms: u64,
 }
 
-/// How far a session is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionState {
-    /// It is admitted; its client is not connected yet.
-    Connecting,
-    /// Its client is connected.
-    Open,
-    /// It was told to end.
-    Ending,
-}
-
-impl SessionState {
-    /// The word in the administration.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Connecting => "connecting",
-            Self::Open => "open",
-            Self::Ending => "ending",
+impl SessionFacts {
+    fn for_record(&self) -> RecordFacts {
+        RecordFacts {
+            session: self.session.clone(),
+            call: self.call.clone(),
+            tenancy: self.tenancy.clone(),
+            model: self.model.clone(),
+            transport: self.transport,
+            purpose: self.purpose,
+            revision_number: self.revision.number,
+            revision_hash: self.revision.hash.to_string(),
+            began_at_unix_ms: self.began_at_unix_ms,
+            trace_id: String::new(),
         }
     }
 }
 
-/// Who serves a session. It may change while the session runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
-    /// The configured provider.
-    pub provider: Arc<str>,
-    /// Where it works, if the configuration says so.
-    pub region: Option<Arc<str>>,
-}
-
 /// A session as it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SessionStanding {
     /// What was known from the beginning.
     pub facts: Arc<SessionFacts>,
-    /// How far it is.
-    pub state: SessionState,
-    /// Who serves it; `None` until somebody does.
-    pub served_by: Option<Server>,
-    /// Answers that were completed.
-    pub answers: u32,
-    /// What it has cost so far, estimates included; `None` if nobody counts.
-    pub cost: Option<NanoDollars>,
+    /// How it stands.
+    pub summary: SummaryView,
 }
-
-/// Stands for a cost nobody counts: no session costs minus nine billion dollars.
-const UNCOUNTED: i64 = i64::MIN;
 
 struct Live {
     facts: Arc<SessionFacts>,
-    is_open: AtomicBool,
-    is_ended: AtomicBool,
-    answers: AtomicU32,
-    cost: AtomicI64,
-    served_by: Mutex<Option<Server>>,
+    record: SessionRecord,
+    began: Instant,
+    is_told_to_end: AtomicBool,
     bell: Mutex<Option<Bell>>,
 }
 
 impl Live {
     fn standing(&self) -> SessionStanding {
-        let state = if self.is_ended.load(Ordering::Relaxed) {
-            SessionState::Ending
-        } else if self.is_open.load(Ordering::Relaxed) {
-            SessionState::Open
-        } else {
-            SessionState::Connecting
-        };
-        let cost = self.cost.load(Ordering::Relaxed);
-        SessionStanding {
-            facts: Arc::clone(&self.facts),
-            state,
-            served_by: self.served_by.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            answers: self.answers.load(Ordering::Relaxed),
-            cost: (cost != UNCOUNTED).then_some(NanoDollars::new(cost)),
-        }
+        SessionStanding { facts: Arc::clone(&self.facts), summary: self.record.summary() }
     }
 
     fn ring(&self) {
@@ -122,9 +92,16 @@ impl Live {
     }
 }
 
-type Book = BTreeMap<SessionId, Arc<Live>>;
+#[derive(Default)]
+struct Book {
+    live: BTreeMap<SessionId, Arc<Live>>,
+    past: Past,
+    sinks: Vec<Arc<dyn SessionSink>>,
+}
 
 /// The sessions of this process. Clones share them.
+///
+/// Of those that are over the records of the last 1,000 are kept, if they fit 64 MiB; the oldest go.
 #[derive(Clone, Default)]
 pub struct LiveSessions(Arc<Mutex<Book>>);
 
@@ -135,24 +112,29 @@ impl fmt::Debug for LiveSessions {
 }
 
 impl LiveSessions {
+    /// From now on somebody else hears of sessions that begin.
+    pub fn add_sink(&self, sink: Arc<dyn SessionSink>) {
+        self.with(|book| book.sinks.push(sink));
+    }
+
     /// A session begins. It is listed until what this gives is dropped.
     #[must_use]
     pub fn enter(&self, facts: SessionFacts) -> Presence {
         let name = facts.session.clone();
+        let sinks = self.with(|book| book.sinks.as_slice().into());
+        let record = SessionRecord::new(facts.for_record(), RecordLimits::default(), sinks);
         let live = Arc::new(Live {
             facts: Arc::new(facts),
-            is_open: AtomicBool::new(false),
-            is_ended: AtomicBool::new(false),
-            answers: AtomicU32::new(0),
-            cost: AtomicI64::new(UNCOUNTED),
-            served_by: Mutex::default(),
+            record,
+            began: Instant::now(),
+            is_told_to_end: AtomicBool::new(false),
             bell: Mutex::default(),
         });
-        self.with(|book| book.insert(name, Arc::clone(&live)));
+        self.with(|book| book.live.insert(name, Arc::clone(&live)));
         Presence { live, sessions: self.clone() }
     }
 
-    /// At most `most` sessions behind `after`, in the order of their names, of those that `is_wanted`.
+    /// At most `most` sessions that run behind `after`, in the order of their names, of those that `is_wanted`.
     pub fn list(
         &self,
         after: &str,
@@ -160,10 +142,11 @@ impl LiveSessions {
         is_wanted: impl Fn(&SessionFacts) -> bool,
     ) -> Vec<SessionStanding> {
         let from = Bound::Excluded(SessionId::from(after));
-        self.with(|book| {
-            let behind = book.range((from, Bound::Unbounded)).map(|(_, live)| live);
-            behind.filter(|live| is_wanted(&live.facts)).take(most).map(|live| live.standing()).collect()
-        })
+        let found: Vec<_> = self.with(|book| {
+            let behind = book.live.range((from, Bound::Unbounded)).map(|(_, live)| live);
+            behind.filter(|live| is_wanted(&live.facts)).take(most).map(Arc::clone).collect()
+        });
+        found.iter().map(|live| live.standing()).collect()
     }
 
     /// One session as it stands; `None` if it does not run.
@@ -172,16 +155,35 @@ impl LiveSessions {
         self.get(session).map(|live| live.standing())
     }
 
+    /// The record of a session that runs, or is over and kept.
+    #[must_use]
+    pub fn record(&self, session: &SessionId) -> Option<SessionRecord> {
+        self.with(|book| {
+            let live = book.live.get(session).map(|live| live.record.clone());
+            live.or_else(|| book.past.get(session))
+        })
+    }
+
+    /// The records of the sessions that run, in the order of their names, and then of those that are over and kept, the
+    /// last one first; of all those that `is_wanted`, which is asked under the lock and must be quick.
+    pub fn records(&self, is_wanted: impl Fn(&RecordFacts) -> bool) -> Vec<SessionRecord> {
+        self.with(|book| {
+            let live = book.live.values().map(|live| &live.record);
+            live.chain(book.past.records()).filter(|record| is_wanted(record.facts())).cloned().collect()
+        })
+    }
+
     /// Tells a session to end. Gives how it stands; `None` if it does not run.
     pub fn end(&self, session: &SessionId) -> Option<SessionStanding> {
         let live = self.get(session)?;
-        live.is_ended.store(true, Ordering::Relaxed);
+        live.is_told_to_end.store(true, Ordering::Relaxed);
+        live.record.ending();
         live.ring();
         Some(live.standing())
     }
 
     fn get(&self, session: &SessionId) -> Option<Arc<Live>> {
-        self.with(|book| book.get(session).cloned())
+        self.with(|book| book.live.get(session).cloned())
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Book) -> T) -> T {
@@ -189,7 +191,7 @@ impl LiveSessions {
     }
 }
 
-/// A session's place on the list. Dropping it takes the session off.
+/// A session's place on the list. Dropping it moves the session to those that are over.
 pub struct Presence {
     live: Arc<Live>,
     sessions: LiveSessions,
@@ -213,41 +215,61 @@ impl Presence {
     /// Whether somebody wants the session to end.
     #[must_use]
     pub fn is_told_to_end(&self) -> bool {
-        self.live.is_ended.load(Ordering::Relaxed)
+        self.live.is_told_to_end.load(Ordering::Relaxed)
+    }
+
+    /// What happens in the session is written down here.
+    #[must_use]
+    pub fn record(&self) -> &SessionRecord {
+        &self.live.record
+    }
+
+    /// How long after the session's beginning a moment is: the time of [`SessionRecord`].
+    #[must_use]
+    pub fn since_began(&self, moment: Instant) -> Duration {
+        moment.saturating_duration_since(self.live.began)
     }
 
     /// The client is connected.
-    pub fn open(&self) {
-        self.live.is_open.store(true, Ordering::Relaxed);
+    pub fn open(&self, now: Instant) {
+        self.record().opened(self.since_began(now));
     }
 
     /// Who serves the session from now on.
-    pub fn served_by(&self, provider: &str, region: Option<&str>) {
-        let server = Server { provider: provider.into(), region: region.map(Into::into) };
-        *self.live.served_by.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
+    pub fn served_by(&self, now: Instant, serving: Serving) {
+        self.record().served_by(self.since_began(now), serving);
     }
 
     /// An answer was completed.
-    pub fn answered(&self) {
-        self.live.answers.fetch_add(1, Ordering::Relaxed);
+    pub fn answered(&self, now: Instant) {
+        self.record().answered(self.since_began(now));
     }
 
     /// What the session has cost so far.
-    pub fn costs(&self, cost: NanoDollars) {
-        self.live.cost.store(cost.get(), Ordering::Relaxed);
+    pub fn costs(&self, now: Instant, cost: NanoDollars) {
+        self.record().cost(self.since_began(now), cost);
     }
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        let name = &self.live.facts.session;
-        self.sessions.with(|book| book.remove(name));
+        let record = &self.live.record;
+        // Whoever knows why has said so; one that never began has no reason.
+        record.ended(self.since_began(Instant::now()), None);
+        let size = record.size();
+        let gone = self.sessions.with(|book| {
+            book.live.remove(&record.facts().session);
+            book.past.add(record.clone(), size)
+        });
+        drop(gone);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicUsize;
+
+    use voxgate_protocol::session::EndReason;
 
     use super::*;
 
@@ -264,6 +286,11 @@ mod tests {
         }
     }
 
+    fn serving(provider: &str, region: Option<&str>) -> Serving {
+        let (provider, region) = (provider.to_owned(), region.map(str::to_owned));
+        Serving { provider, region, ..Serving::default() }
+    }
+
     fn names(sessions: &[SessionStanding]) -> Vec<&str> {
         sessions.iter().map(|session| session.facts.session.as_str()).collect()
     }
@@ -273,16 +300,18 @@ mod tests {
         let sessions = LiveSessions::default();
         let presence = sessions.enter(facts("sess_1"));
         let standing = sessions.find(&"sess_1".into()).unwrap();
-        assert_eq!((standing.state, standing.answers, standing.cost), (SessionState::Connecting, 0, None));
-        presence.open();
-        presence.answered();
-        presence.served_by("p", Some("eu"));
-        presence.costs(NanoDollars::new(7));
-        let standing = sessions.find(&"sess_1".into()).unwrap();
-        assert_eq!((standing.state, standing.answers), (SessionState::Open, 1));
-        let served_by = standing.served_by.unwrap();
-        assert_eq!((&*served_by.provider, served_by.region.as_deref()), ("p", Some("eu")));
-        assert_eq!(standing.cost, Some(NanoDollars::new(7)));
+        let summary = standing.summary;
+        assert_eq!((summary.state, summary.answers), (SessionState::Connecting, 0));
+        assert_eq!((summary.provider, summary.cost_nano_dollars), (None, None));
+        let now = Instant::now();
+        presence.open(now);
+        presence.answered(now);
+        presence.served_by(now, serving("p", Some("eu")));
+        presence.costs(now, NanoDollars::new(7));
+        let summary = sessions.find(&"sess_1".into()).unwrap().summary;
+        assert_eq!((summary.state, summary.answers), (SessionState::Open, 1));
+        assert_eq!((summary.provider.as_deref(), summary.region.as_deref()), (Some("p"), Some("eu")));
+        assert_eq!(summary.cost_nano_dollars, Some(7));
         drop(presence);
         assert_eq!(sessions.find(&"sess_1".into()), None);
     }
@@ -312,12 +341,52 @@ mod tests {
         early.hang(Arc::clone(&bell));
         assert_eq!(rung.load(Ordering::Relaxed), 0);
         for name in ["sess_early", "sess_late"] {
-            assert_eq!(sessions.end(&name.into()).unwrap().state, SessionState::Ending);
+            assert_eq!(sessions.end(&name.into()).unwrap().summary.state, SessionState::Ending);
         }
         assert_eq!(rung.load(Ordering::Relaxed), 1);
         late.hang(bell);
         assert_eq!(rung.load(Ordering::Relaxed), 2);
         assert!(early.is_told_to_end() && late.is_told_to_end());
         assert_eq!(sessions.end(&"sess_other".into()), None);
+    }
+
+    #[test]
+    fn a_session_that_is_over_stays_readable_with_its_reason_and_its_end_is_told_once() {
+        let sessions = LiveSessions::default();
+        let ended = Arc::new(Ended::default());
+        sessions.add_sink(Arc::<Ended>::clone(&ended));
+        let (one, other) = (sessions.enter(facts("sess_1")), sessions.enter(facts("sess_2")));
+        one.record().ended(Duration::from_millis(1_500), Some(EndReason::HungUp));
+        drop(one);
+        drop(other);
+        let record = sessions.record(&"sess_1".into()).unwrap();
+        let summary = record.summary();
+        assert_eq!((summary.state, summary.end_reason), (SessionState::Ended, Some(EndReason::HungUp)));
+        assert_eq!((summary.duration_ms, summary.ended_at), (1_500.0, Some(1.5)));
+        let records = sessions.records(|facts| facts.transport == "websocket");
+        let names: Vec<_> = records.iter().map(|record| record.facts().session.as_str()).collect();
+        assert_eq!(names, ["sess_2", "sess_1"], "the last one first");
+        assert_eq!(records[0].summary().end_reason, None, "it never began");
+        assert_eq!(*ended.0.lock().unwrap(), ["sess_1", "sess_2"]);
+    }
+
+    #[test]
+    fn the_past_is_bounded_and_the_oldest_of_it_goes() {
+        let sessions = LiveSessions::default();
+        for number in 0..1_010 {
+            drop(sessions.enter(facts(&format!("sess_{number:04}"))));
+        }
+        assert_eq!(sessions.records(|_| true).len(), 1_000);
+        assert!(sessions.record(&"sess_0009".into()).is_none());
+        assert!(sessions.record(&"sess_0010".into()).is_some());
+    }
+
+    #[derive(Default)]
+    struct Ended(Mutex<Vec<String>>);
+
+    impl SessionSink for Ended {
+        fn ended(&self, record: &SessionRecord) {
+            self.0.lock().unwrap().push(record.facts().session.to_string());
+        }
     }
 }

@@ -40,9 +40,11 @@ impl Drop for Dialogue {
         let reason = self.ended().unwrap_or(EndReason::ClientLost);
         if let Some(cost) = self.account.as_mut().and_then(|account| account.close(now)) {
             let served_by = self.provider.target().map(Target::name);
-            let reason = reason.as_str();
-            tracing::info!(session = %self.session_id, %cost, reason, served_by, "a session ended");
+            let why = reason.as_str();
+            tracing::info!(session = %self.session_id, %cost, reason = why, served_by, "a session ended");
+            self.presence.costs(now, cost);
         }
+        self.presence.record().ended(self.presence.since_began(now), Some(reason));
         self.metrics.sessions.dec();
         self.metrics.session_ended(reason);
     }

@@ -28,7 +28,7 @@ use super::core::{CoreConfig, DialogueCore};
 use super::gate::Gate;
 use super::guard::Guard;
 use super::provider::Provider;
-use super::telling::masked;
+use super::telling::{masked, serving};
 
 /// What a dialogue is started with.
 pub(crate) struct DialogueConfig {
@@ -75,10 +75,10 @@ impl Dialogue {
             ..
         } = request;
         let target = connected.way.current().cloned();
-        if let Some(target) = &target {
-            presence.served_by(&target.provider, target.region.as_deref());
-        }
         let route = connected.way.route().to_string();
+        if let Some(target) = &target {
+            presence.served_by(Instant::now(), serving(target, &route));
+        }
         let account = config.money.zip(target.as_ref()).map(|(money, target)| {
             let now = (Instant::now(), since_unix_epoch());
             Account::open(money, now, caller.tenancy.clone(), session_id.clone(), target, &settings)

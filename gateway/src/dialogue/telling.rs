@@ -3,10 +3,12 @@
 use std::time::Instant;
 
 use voxgate_media::turn::Question;
+use voxgate_policy::routing::Target;
 use voxgate_protocol::audio::Pcm;
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, FaultOwner};
 use voxgate_realtime::ContextItem;
 use voxgate_telemetry::metrics::Metrics;
+use voxgate_telemetry::session::facts::Serving;
 
 use super::Dialogue;
 use super::core::CoreInput;
@@ -77,7 +79,7 @@ impl Dialogue {
                     let context = masked(&self.guard, context);
                     let moved = self.provider.move_over(now, reason, context);
                     if let Some(target) = &moved.target {
-                        self.presence.served_by(&target.provider, target.region.as_deref());
+                        self.presence.served_by(now, serving(target, &self.route));
                     }
                     if let (Some(account), Some(target)) = (&mut self.account, &moved.target) {
                         account.moved(now, target, self.provider.settings());
@@ -99,6 +101,16 @@ impl Dialogue {
             self.provider.recut(&masked(&self.guard, self.core.context()));
         }
         has_told
+    }
+}
+
+/// A target as the session's record names it.
+pub(super) fn serving(target: &Target, route: &str) -> Serving {
+    Serving {
+        provider: target.provider.clone(),
+        region: target.region.clone(),
+        model: target.provider_model.clone(),
+        route: Some(route.to_owned()),
     }
 }
 

@@ -53,27 +53,25 @@ pub(super) struct Session {
 
 impl From<SessionStanding> for Session {
     fn from(standing: SessionStanding) -> Self {
-        let SessionStanding { facts, state, served_by, answers, cost } = standing;
-        let (provider, region) = served_by.map(|server| (server.provider, server.region)).unzip();
-        let tenancy = &facts.tenancy;
+        let SessionStanding { facts, summary } = standing;
         Self {
-            id: facts.session.to_string(),
-            call: facts.call.as_ref().map(ToString::to_string),
-            organisation: tenancy.organisation.to_string(),
-            team: tenancy.team.to_string(),
-            key: tenancy.key.to_string(),
-            agent: tenancy.agent.as_ref().map(ToString::to_string),
-            model: facts.model.clone(),
-            provider: provider.as_deref().map(str::to_owned),
-            region: region.flatten().as_deref().map(str::to_owned),
+            id: summary.id,
+            call: summary.call,
+            organisation: summary.organisation,
+            team: summary.team,
+            key: summary.key,
+            agent: summary.agent,
+            model: summary.model,
+            provider: summary.provider,
+            region: summary.region,
             transport: facts.transport,
             purpose: facts.purpose,
-            state: state.as_str(),
-            revision_number: facts.revision.number,
-            revision_hash: facts.revision.hash.to_string(),
+            state: summary.state.as_str(),
+            revision_number: summary.revision_number,
+            revision_hash: summary.revision_hash,
             began_at: facts.began_at_unix_ms / 1_000,
-            answers,
-            cost_nano_dollars: cost.map(voxgate_protocol::money::NanoDollars::get),
+            answers: summary.answers,
+            cost_nano_dollars: summary.cost_nano_dollars,
         }
     }
 }

@@ -56,7 +56,8 @@ export class MockGateway {
       return refuse(response, 401, "invalid_api_key", "The API key is missing or not valid.");
     }
     const answer = this.answers[url.pathname];
-    if (answer !== undefined) return reply(response, typeof answer === "function" ? answer(url, request) : answer);
+    if (answer !== undefined)
+      return reply(response, typeof answer === "function" ? answer(url, request) : answer);
     const [, id, part] = /^\/admin\/v1\/sessions\/([^/]+)(?:\/(\w+))?$/.exec(url.pathname) ?? [];
     if (url.pathname === "/admin/v1/live") return this.#liveList(request, response);
     if (url.pathname === "/admin/v1/sessions") return reply(response, this.fleet.list(url.searchParams));
@@ -93,7 +94,8 @@ export class MockGateway {
     this.#stream(request, response, LIST_EVERY_MS, (send) => {
       const { changed, gone } = this.fleet.changedSince(revision);
       if (revision >= 0 && !changed.length && !gone.length) return;
-      if (revision < 0 && this.fleet.approvals !== null) send("approvals", { approvals: this.fleet.approvals });
+      if (revision < 0 && this.fleet.approvals !== null)
+        send("approvals", { approvals: this.fleet.approvals });
       revision = this.fleet.revision;
       send("sessions", { revision, changed, gone });
     });

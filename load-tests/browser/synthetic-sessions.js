@@ -223,7 +223,10 @@ class SyntheticSession {
     });
     const all = this.network;
     this.summary.mos = all.slice(-10).reduce((sum, { mos: one }) => sum + one, 0) / Math.min(10, all.length);
-    const totals = all.reduce((sum, { uplink }) => [sum[0] + uplink.lost, sum[1] + uplink.packets + uplink.lost], [0, 0]);
+    const totals = all.reduce(
+      (sum, { uplink }) => [sum[0] + uplink.lost, sum[1] + uplink.packets + uplink.lost],
+      [0, 0],
+    );
     this.summary.loss_ratio = totals[0] / totals[1];
   }
 
@@ -236,10 +239,16 @@ class SyntheticSession {
       ([hop, owner, usual, budget, certainty]) => {
         const spread = hop === "model" ? 0.7 : 0.35;
         const network = owner === "network" ? this.quality : 1;
-        const duration = usual * network * (1 - spread / 2 + this.draw() * spread) + (hop === "model" ? slow : 0);
+        const duration =
+          usual * network * (1 - spread / 2 + this.draw() * spread) + (hop === "model" ? slow : 0);
         const overlapped = hop === "stt" ? 240 : hop === "tts" ? 30 : 0;
         const stretches = [{ start_ms: start, duration_ms: duration, overlapped: false }];
-        if (overlapped) stretches.unshift({ start_ms: Math.max(0, start - overlapped), duration_ms: Math.min(start, overlapped), overlapped: true });
+        if (overlapped)
+          stretches.unshift({
+            start_ms: Math.max(0, start - overlapped),
+            duration_ms: Math.min(start, overlapped),
+            overlapped: true,
+          });
         start += duration;
         return {
           hop,
@@ -265,8 +274,17 @@ class SyntheticSession {
         certain: certainty === "measured",
       }));
     if (start > WHOLE_MS) {
-      const worst = hops.reduce((a, b) => (b.duration_ms - b.budget_ms > a.duration_ms - a.budget_ms ? b : a));
-      breaches.unshift({ subject: "whole", spender: worst.hop, owner: worst.owner, budget_ms: WHOLE_MS, spent_ms: start, certain: false });
+      const worst = hops.reduce((a, b) =>
+        b.duration_ms - b.budget_ms > a.duration_ms - a.budget_ms ? b : a,
+      );
+      breaches.unshift({
+        subject: "whole",
+        spender: worst.hop,
+        owner: worst.owner,
+        budget_ms: WHOLE_MS,
+        spent_ms: start,
+        certain: false,
+      });
     }
     const turn = {
       seq: 0,
@@ -295,41 +313,106 @@ class SyntheticSession {
   }
 
   #said(turn) {
+    this.#closeSpeech(Infinity, turn.at_ms - 300);
     const index = this.turns.length;
     const [question, answer] = WORDS[index % WORDS.length];
     const spoke = Math.min(turn.at_ms, 1400 + this.draw() * 1600);
     const answers = turn.at_ms + turn.mouth_to_ear_ms;
     const speaks = 2200 + this.draw() * 2400;
-    this.marks.push({ seq: this.#seq(), at_ms: turn.at_ms - spoke, until_ms: turn.at_ms, lane: "caller", kind: "speech", stop_ms: null });
+    this.marks.push({
+      seq: this.#seq(),
+      number: this.marks.length + 1,
+      at_ms: turn.at_ms - spoke,
+      until_ms: turn.at_ms,
+      lane: "caller",
+      kind: "speech",
+      stop_ms: null,
+    });
     const isCut = this.draw() < 0.12;
     const until = answers + (isCut ? speaks * 0.6 : speaks);
-    const mark = { seq: this.#seq(), at_ms: answers, until_ms: null, lane: "agent", kind: "speech", stop_ms: null };
+    const mark = {
+      seq: this.#seq(),
+      number: this.marks.length + 1,
+      at_ms: answers,
+      until_ms: null,
+      lane: "agent",
+      kind: "speech",
+      stop_ms: null,
+    };
     this.marks.push(mark);
     this.#speech = { mark, until };
     if (isCut) {
       const stop = 40 + this.draw() * 50;
-      this.marks.push({ seq: this.#seq(), at_ms: until - stop, until_ms: until + 900, lane: "caller", kind: "interruption", stop_ms: stop });
+      this.marks.push({
+        seq: this.#seq(),
+        number: this.marks.length + 1,
+        at_ms: until - stop,
+        until_ms: until + 900,
+        lane: "caller",
+        kind: "interruption",
+        stop_ms: stop,
+      });
       turn.interrupted = true;
       this.summary.interruptions++;
-      this.event("interruption", "info", `The caller cut in; the agent was silent after ${Math.round(stop)} ms.`, { stop_ms: stop }, until);
+      this.event(
+        "interruption",
+        "info",
+        `The caller cut in; the agent was silent after ${Math.round(stop)} ms.`,
+        { stop_ms: stop },
+        until,
+      );
     }
     if (this.fleet.words) {
       const item = `item_${index}`;
-      this.transcript.push({ seq: this.#seq(), item: `${item}_c`, at_ms: turn.at_ms - spoke, who: "caller", text: question, state: "complete" });
-      this.transcript.push({ seq: this.#seq(), item: `${item}_a`, at_ms: answers, who: "agent", text: answer, state: isCut ? "cut" : "complete" });
+      this.transcript.push({
+        seq: this.#seq(),
+        item: `${item}_c`,
+        at_ms: turn.at_ms - spoke,
+        who: "caller",
+        text: question,
+        state: "complete",
+      });
+      this.transcript.push({
+        seq: this.#seq(),
+        item: `${item}_a`,
+        at_ms: answers,
+        who: "agent",
+        text: answer,
+        state: isCut ? "cut" : "complete",
+      });
     }
     for (const breach of turn.breaches) {
       if (breach.subject !== "whole") continue;
-      this.event("breach", "warning", `Turn ${turn.turn} took ${Math.round(breach.spent_ms)} ms of ${breach.budget_ms} ms; ${breach.spender} spent most.`, { turn: turn.turn, subject: "whole" }, answers);
+      this.event(
+        "breach",
+        "warning",
+        `Turn ${turn.turn} took ${Math.round(breach.spent_ms)} ms of ${breach.budget_ms} ms; ${breach.spender} spent most.`,
+        { turn: turn.turn, subject: "whole" },
+        answers,
+      );
     }
-    if (this.draw() < 0.08) this.event("tool_call", "info", "The agent called the tool look_up_booking; it took 214 ms.", { tool: "look_up_booking" }, turn.at_ms + 200);
-    if (this.draw() < 0.02) this.event("failover", "warning", "The provider did not answer; the next of the route took over.", { to: "cascade-b" }, turn.at_ms + 100);
+    if (this.draw() < 0.08)
+      this.event(
+        "tool_call",
+        "info",
+        "The agent called the tool look_up_booking; it took 214 ms.",
+        { tool: "look_up_booking" },
+        turn.at_ms + 200,
+      );
+    if (this.draw() < 0.02)
+      this.event(
+        "failover",
+        "warning",
+        "The provider did not answer; the next of the route took over.",
+        { to: "cascade-b" },
+        turn.at_ms + 100,
+      );
   }
 
-  #closeSpeech(nowMs) {
+  #closeSpeech(nowMs, latestMs = Infinity) {
     if (!this.#speech || this.#speech.until > nowMs) return;
     const { mark, until } = this.#speech;
-    mark.until_ms = until;
+    mark.until_ms = Math.max(mark.at_ms, Math.min(until, latestMs));
     mark.seq = this.#seq();
     this.#speech = null;
   }
@@ -351,10 +434,15 @@ class SyntheticSession {
 
   #levelsUntil(nowMs) {
     const { every_ms, caller, agent } = this.levels;
-    const speaks = (lane, atMs) => this.marks.some((mark) => mark.lane === lane && mark.at_ms <= atMs && (mark.until_ms ?? Infinity) > atMs);
+    const speaks = (lane, atMs) =>
+      this.marks.some(
+        (mark) => mark.lane === lane && mark.at_ms <= atMs && (mark.until_ms ?? Infinity) > atMs,
+      );
     const loud = (lane, atMs) => {
       if (!speaks(lane, atMs)) return Math.round(this.draw() * 4);
-      return Math.round(28 + 45 * Math.abs(Math.sin(atMs / 230)) * (0.5 + this.draw() / 2) + 12 * this.draw());
+      return Math.round(
+        28 + 45 * Math.abs(Math.sin(atMs / 230)) * (0.5 + this.draw() / 2) + 12 * this.draw(),
+      );
     };
     while ((caller.length + 1) * every_ms <= nowMs) {
       const atMs = caller.length * every_ms;
@@ -364,12 +452,24 @@ class SyntheticSession {
   }
 
   event(kind, severity, text, detail = {}, atMs = this.atMs) {
-    this.events.push({ seq: this.#seq(), at_ms: atMs, kind, severity, text, detail });
+    this.events.push({
+      seq: this.#seq(),
+      number: this.events.length + 1,
+      at_ms: atMs,
+      kind,
+      severity,
+      text,
+      detail,
+    });
   }
 
   end(reason = this.#one(ENDS)) {
     this.event("ended", "info", `The call ended: ${reason.replaceAll("_", " ")}.`, { reason });
-    Object.assign(this.summary, { state: "ended", end_reason: reason, ended_at: this.summary.began_at + this.atMs / 1000 });
+    Object.assign(this.summary, {
+      state: "ended",
+      end_reason: reason,
+      ended_at: this.summary.began_at + this.atMs / 1000,
+    });
     this.#seq();
     return this;
   }

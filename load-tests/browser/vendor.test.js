@@ -7,7 +7,11 @@ import { fileURLToPath } from "node:url";
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const VENDORED = here("../../dashboard/web/vendor/uplot/");
 const PACKAGE = here("node_modules/uplot/");
-const ORIGINS = { LICENSE: "LICENSE", "uPlot.esm.js": "dist/uPlot.esm.js", "uPlot.min.css": "dist/uPlot.min.css" };
+const ORIGINS = {
+  LICENSE: "LICENSE",
+  "uPlot.esm.js": "dist/uPlot.esm.js",
+  "uPlot.min.css": "dist/uPlot.min.css",
+};
 
 test("the chart library is the published one of the pinned version, byte for byte", async () => {
   const { dependencies } = JSON.parse(await readFile(here("package.json"), "utf8"));

@@ -17,16 +17,61 @@ const STATES = { connecting: "Connecting", open: "Live", ending: "Ending", ended
 /** `make` builds the content of a cell once, `show(parts, summary, now)` brings it up to date. */
 export const COLUMNS = [
   { name: "session", title: "Session", make: makeSession, show: showSession },
-  { name: "answer", title: "Mouth to ear, ms", hint: "From the caller’s last word to hearing the answer: median and 95th percentile", number: true, make: makeAnswer, show: showAnswer },
-  { name: "breaches", title: "Over budget", hint: "Turns over their budget, and the hop that spent most", make: makeTwo, show: showBreaches },
-  { name: "turns", title: "Turns", number: true, make: makeOne, show: (parts, { turns }) => put(parts.text, count(turns)) },
-  { name: "mos", title: "MOS", hint: "Mean opinion score by the E-model, 1 to 4.5", number: true, make: makeOne, show: showMos },
+  {
+    name: "answer",
+    title: "Mouth to ear, ms",
+    hint: "From the caller’s last word to hearing the answer: median and 95th percentile",
+    number: true,
+    make: makeAnswer,
+    show: showAnswer,
+  },
+  {
+    name: "breaches",
+    title: "Over budget",
+    hint: "Turns over their budget, and the hop that spent most",
+    make: makeTwo,
+    show: showBreaches,
+  },
+  {
+    name: "turns",
+    title: "Turns",
+    number: true,
+    make: makeOne,
+    show: (parts, { turns }) => put(parts.text, count(turns)),
+  },
+  {
+    name: "mos",
+    title: "MOS",
+    hint: "Mean opinion score by the E-model, 1 to 4.5",
+    number: true,
+    make: makeOne,
+    show: showMos,
+  },
   { name: "loss", title: "Loss", hint: "Packets lost", number: true, make: makeOne, show: showLoss },
-  { name: "interruptions", title: "Cut in", hint: "How often the caller interrupted", number: true, make: makeOne, show: (parts, { interruptions }) => put(parts.text, count(interruptions)) },
-  { name: "cost", title: "Cost", number: true, make: makeOne, show: (parts, { cost_nano_dollars }) => put(parts.text, money(cost_nano_dollars)) },
+  {
+    name: "interruptions",
+    title: "Cut in",
+    hint: "How often the caller interrupted",
+    number: true,
+    make: makeOne,
+    show: (parts, { interruptions }) => put(parts.text, count(interruptions)),
+  },
+  {
+    name: "cost",
+    title: "Cost",
+    number: true,
+    make: makeOne,
+    show: (parts, { cost_nano_dollars }) => put(parts.text, money(cost_nano_dollars)),
+  },
   { name: "provider", title: "Served by", make: makeTwo, show: showProvider },
   { name: "relay", title: "Relay", make: makeOne, show: (parts, { relay }) => put(parts.text, relay ?? "–") },
-  { name: "age", title: "Lasts", hint: "How long it has lasted, and how it ended", make: makeTwo, show: showAge },
+  {
+    name: "age",
+    title: "Lasts",
+    hint: "How long it has lasted, and how it ended",
+    make: makeTwo,
+    show: showAge,
+  },
 ];
 
 /** Sets a text if it is another one. */
@@ -100,7 +145,8 @@ function showBreaches({ text, below, cell }, { breaches, worst_hop }) {
 }
 
 function showMos({ text, cell }, summary) {
-  const tone = summary.mos === null ? "none" : summary.mos < POOR_MOS ? "bad" : summary.mos < FAIR_MOS ? "warn" : "none";
+  const tone =
+    summary.mos === null ? "none" : summary.mos < POOR_MOS ? "bad" : summary.mos < FAIR_MOS ? "warn" : "none";
   mark(cell, "tone", tone);
   put(text, `${{ bad: "▼ ", warn: "▽ " }[tone] ?? ""}${mos(summary.mos)}`);
 }
@@ -121,7 +167,7 @@ function showAge({ text, below, cell }, summary, now) {
   const lasted = isOver ? summary.duration_ms : Math.max(0, (now - summary.began_at) * 1000);
   put(text, lasted >= 1000 || isOver ? duration(lasted) : "0 s");
   mark(cell, "state", summary.state);
-  put(below, isOver ? words(summary.end_reason) : STATES[summary.state] ?? summary.state);
+  put(below, isOver ? words(summary.end_reason) : (STATES[summary.state] ?? summary.state));
 }
 
 const words = (reason) => (reason ? reason.replaceAll("_", " ") : "Ended");

@@ -24,7 +24,9 @@ const WRITING_MS = 120;
 
 /** `onChange(patch)` hears what the address should say. */
 export function drawFilters(onChange) {
-  const states = radioGroup("State", "state", STATES, (value) => onChange({ state: value === "live" ? null : value }));
+  const states = radioGroup("State", "state", STATES, (value) =>
+    onChange({ state: value === "live" ? null : value }),
+  );
   const orders = select("Order", ORDERS, (value) => onChange({ order: value === "worst" ? null : value }));
   const search = searchField((value) => onChange({ search: value }));
   const fields = FIELDS.map((name) => {
@@ -65,7 +67,9 @@ export function drawFilters(onChange) {
         const key = JSON.stringify(values);
         if (field.key === key || document.activeElement === field.field) continue;
         field.key = key;
-        field.field.replaceChildren(...[["", field.all], ...values.map((value) => [value, named(field, value)])].map(option));
+        field.field.replaceChildren(
+          ...[["", field.all], ...values.map((value) => [value, named(field, value)])].map(option),
+        );
         field.field.value = field.wanted ?? "";
       }
     },
@@ -76,7 +80,8 @@ export function drawFilters(onChange) {
 const named = ({ name }, value) => (name === "end_reason" ? value.replaceAll("_", " ") : value);
 
 function ensure({ field }, value) {
-  if (value && ![...field.options].some((option) => option.value === value)) field.append(option([value, value]));
+  if (value && ![...field.options].some((option) => option.value === value))
+    field.append(option([value, value]));
 }
 
 function searchField(onValue) {
@@ -109,14 +114,24 @@ const option = ([value, text]) => element("option", { value, text });
 function radioGroup(label, name, choices, onValue) {
   const labels = new Map();
   const fields = choices.map(([value, text]) => {
-    const field = element("input", { type: "radio", name, value, class: "hidden", "data-testid": `${name}-${value}` });
+    const field = element("input", {
+      type: "radio",
+      name,
+      value,
+      class: "hidden",
+      "data-testid": `${name}-${value}`,
+    });
     const tally = element("span", { class: "tally" });
     labels.set(value, tally);
     field.addEventListener("change", () => onValue(value));
     return { field, node: element("label", {}, field, element("span", {}, text, tally)) };
   });
   return {
-    node: element("div", { class: "segments", role: "radiogroup", "aria-label": label }, ...fields.map(({ node }) => node)),
+    node: element(
+      "div",
+      { class: "segments", role: "radiogroup", "aria-label": label },
+      ...fields.map(({ node }) => node),
+    ),
     set: (value) => fields.forEach(({ field }) => (field.checked = field.value === value)),
     label(value, text) {
       const node = labels.get(value);

@@ -42,7 +42,12 @@ export function drawHelp(button, dialog) {
           "dl",
           {},
           ...keys.map(([key, does]) =>
-            element("div", {}, element("dt", {}, element("kbd", { text: key })), element("dd", { text: does })),
+            element(
+              "div",
+              {},
+              element("dt", {}, element("kbd", { text: key })),
+              element("dd", { text: does }),
+            ),
           ),
         ),
       ),

@@ -19,7 +19,7 @@ export class SessionBook {
     }
     for (const summary of changed) {
       const known = this.sessions.get(summary.id);
-      if (known && known.seq > summary.seq) continue;
+      if (!isFirst && known && known.seq > summary.seq) continue;
       this.sessions.set(summary.id, summary);
       touched.add(summary.id);
     }

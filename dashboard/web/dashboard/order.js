@@ -56,8 +56,13 @@ export function passes(summary, filter) {
   if (filter.state === "ended" && isLive(summary)) return false;
   if (FIELDS.some((name) => filter[name] !== null && summary[name] !== filter[name])) return false;
   if (!filter.search) return true;
-  const text = SEARCHED.map((name) => summary[name] ?? "").join("\n").toLowerCase();
-  return filter.search.toLowerCase().split(/\s+/).every((word) => text.includes(word));
+  const text = SEARCHED.map((name) => summary[name] ?? "")
+    .join("\n")
+    .toLowerCase();
+  return filter.search
+    .toLowerCase()
+    .split(/\s+/)
+    .every((word) => text.includes(word));
 }
 
 /** The ids of those that pass, in the order that was asked for. */

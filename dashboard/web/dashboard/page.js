@@ -163,7 +163,8 @@ function showFeed() {
     connecting: () => "Connecting…",
     live: () => "Live",
     lost: () => `Not live since ${timeOfDay(since / 1000)} (${ago(since / 1000)}), trying again`,
-    refused: () => (failure?.status === 403 ? "No live figures for this key" : "No live figures from this gateway"),
+    refused: () =>
+      failure?.status === 403 ? "No live figures for this key" : "No live figures from this gateway",
     over: () => "The feed has ended",
   };
   const node = byId("feed");

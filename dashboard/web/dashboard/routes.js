@@ -5,7 +5,12 @@ export const SECTIONS = [
   { name: "sessions", path: "/dashboard/sessions", title: "Sessions", load: () => import("./sessions.js") },
 ];
 
-const SESSION = { name: "session", title: "Session", section: "sessions", load: () => import("./session.js") };
+const SESSION = {
+  name: "session",
+  title: "Session",
+  section: "sessions",
+  load: () => import("./session.js"),
+};
 
 /** The page at a path and what its path says, or null where there is none. */
 export function routeOf(pathname) {

@@ -1,12 +1,13 @@
 // The rows of a long table: only those in view exist, each belongs to one id for as long as it is there.
 import { element } from "../shared/element.js";
 import { COLUMNS } from "./columns.js";
+import { Keyed } from "./keyed.js";
 import { rowsInView } from "./order.js";
 
 export const ROW_HEIGHT = 46;
 
 export class Rows {
-  #byId = new Map();
+  #rows;
   #order = [];
   #above = spacer();
   #below = spacer();
@@ -15,6 +16,12 @@ export class Rows {
   constructor(scroller, { caption, onOpen, onScroll }) {
     this.scroller = scroller;
     this.body = element("tbody");
+    this.#rows = new Keyed(this.body, {
+      keyOf: (id) => id,
+      make: makeRow,
+      // What has the focus goes; the list keeps it, so that the next key goes on from there.
+      leave: ({ node }) => node.contains(document.activeElement) && scroller.focus({ preventScroll: true }),
+    });
     this.table = element(
       "table",
       { class: "sessions" },
@@ -41,22 +48,9 @@ export class Rows {
     const { scrollTop, clientHeight } = this.scroller;
     const view = { top: scrollTop, height: clientHeight - head, rowHeight: ROW_HEIGHT, count: order.length };
     const { from, to } = rowsInView(view);
-    const wanted = order.slice(from, to);
-    const keep = new Set(wanted);
-    for (const [id, row] of this.#byId) {
-      if (keep.has(id)) continue;
-      // What has the focus goes; the list keeps it, so that the next key goes on from there.
-      if (row.tr.contains(document.activeElement)) this.scroller.focus({ preventScroll: true });
-      row.tr.remove();
-      this.#byId.delete(id);
-    }
-    let before = this.body.firstChild;
-    wanted.forEach((id, index) => {
-      const row = this.#byId.get(id) ?? this.#make(id);
-      if (row.tr === before) before = before.nextSibling;
-      else this.body.insertBefore(row.tr, before);
-      update(row, read(id), from + index, id === picked, now);
-    });
+    this.#rows.show(order.slice(from, to), (row, id, index) =>
+      update(row, read(id), from + index, id === picked, now),
+    );
     this.#above.size(from * ROW_HEIGHT);
     this.#below.size((order.length - to) * ROW_HEIGHT);
     this.table.setAttribute("aria-rowcount", String(order.length + 1));
@@ -70,38 +64,37 @@ export class Rows {
     const room = this.scroller.clientHeight - head;
     const top = index * ROW_HEIGHT;
     if (top < this.scroller.scrollTop) this.scroller.scrollTop = top;
-    else if (top + ROW_HEIGHT > this.scroller.scrollTop + room) this.scroller.scrollTop = top + ROW_HEIGHT - room;
+    else if (top + ROW_HEIGHT > this.scroller.scrollTop + room)
+      this.scroller.scrollTop = top + ROW_HEIGHT - room;
   }
 
   focus(id) {
-    this.#byId.get(id)?.cells[0].link.focus({ preventScroll: true });
+    this.#rows.get(id)?.cells[0].link.focus({ preventScroll: true });
   }
+}
 
-  #make(id) {
-    const cells = [];
-    const tr = element("tr", { "data-id": id });
-    for (const { name, number, make } of COLUMNS) {
-      const cell = element(name === "session" ? "th" : "td", {
-        class: `col-${name}${number ? " number" : ""}`,
-        scope: name === "session" ? "row" : null,
-      });
-      cells.push(make(cell));
-      tr.append(cell);
-    }
-    const row = { tr, cells };
-    this.#byId.set(id, row);
-    return row;
+function makeRow(id) {
+  const cells = [];
+  const node = element("tr", { "data-id": id });
+  for (const { name, number, make } of COLUMNS) {
+    const cell = element(name === "session" ? "th" : "td", {
+      class: `col-${name}${number ? " number" : ""}`,
+      scope: name === "session" ? "row" : null,
+    });
+    cells.push(make(cell));
+    node.append(cell);
   }
+  return { node, cells };
 }
 
 function update(row, summary, index, isPicked, now) {
   const position = String(index + 2);
-  if (row.tr.getAttribute("aria-rowindex") !== position) row.tr.setAttribute("aria-rowindex", position);
+  if (row.node.getAttribute("aria-rowindex") !== position) row.node.setAttribute("aria-rowindex", position);
   const tab = isPicked ? "0" : "-1";
   const { link } = row.cells[0];
   if (link.getAttribute("tabindex") !== tab) link.setAttribute("tabindex", tab);
   if (!summary) return;
-  row.tr.dataset.state = summary.state;
+  row.node.dataset.state = summary.state;
   COLUMNS.forEach(({ show }, column) => show(row.cells[column], summary, now));
 }
 

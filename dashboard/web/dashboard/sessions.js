@@ -92,13 +92,7 @@ class SessionList {
     this.resized = new ResizeObserver(() => this.#schedule());
     this.resized.observe(scroller);
     root.append(
-      element(
-        "div",
-        { class: "page-head" },
-        element("h1", { text: "Sessions" }),
-        this.total,
-        this.held,
-      ),
+      element("div", { class: "page-head" }, element("h1", { text: "Sessions" }), this.total, this.held),
       this.filters.node,
       element("div", { class: "card list" }, scroller, this.note),
     );
@@ -132,7 +126,9 @@ class SessionList {
   async #fetchPast() {
     if (this.filter.state === "live") return;
     try {
-      const { items } = await this.context.api.get(`/admin/v1/sessions?state=ended&order=begun&limit=${MOST}`);
+      const { items } = await this.context.api.get(
+        `/admin/v1/sessions?state=ended&order=begun&limit=${MOST}`,
+      );
       this.#past = new Map(items.map((summary) => [summary.id, summary]));
       this.#failure = null;
     } catch (failure) {
@@ -181,7 +177,8 @@ class SessionList {
 
   #showNote(shown, known) {
     const { hasTold, state, book } = this.context.live;
-    this.total.textContent = shown === known ? plural(shown, "session") : `${shown} of ${plural(known, "session")}`;
+    this.total.textContent =
+      shown === known ? plural(shown, "session") : `${shown} of ${plural(known, "session")}`;
     const key = [shown > 0, hasTold, state.kind, this.#failure?.message, this.filter.state, known > 0].join();
     if (this.note.dataset.key === key) return;
     this.note.dataset.key = key;
@@ -203,10 +200,17 @@ class SessionList {
       return empty("No session passes these filters", "There are others that do not.", button);
     }
     if (this.filter.state === "ended") {
-      return empty("No call has ended yet", "The gateway keeps the last thousand calls in memory; a restart forgets them.");
+      return empty(
+        "No call has ended yet",
+        "The gateway keeps the last thousand calls in memory; a restart forgets them.",
+      );
     }
     const talk = element("a", { class: "button-link", href: "/", text: "Talk with the agent" });
-    return empty("Nobody is calling right now", "A call appears here within a second of its beginning.", talk);
+    return empty(
+      "Nobody is calling right now",
+      "A call appears here within a second of its beginning.",
+      talk,
+    );
   }
 
   #key = (event) => {
@@ -236,7 +240,8 @@ class SessionList {
     event.preventDefault();
     const { length } = this.#order;
     if (!length) return;
-    const isInList = this.rows.body.contains(document.activeElement) || document.activeElement === this.scroller;
+    const isInList =
+      this.rows.body.contains(document.activeElement) || document.activeElement === this.scroller;
     const at = this.#order.indexOf(this.#picked);
     const next = isInList ? Math.max(0, Math.min(length - 1, at + by)) : Math.max(0, at);
     this.#picked = this.#order[next];

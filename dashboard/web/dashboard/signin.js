@@ -20,7 +20,13 @@ export function drawSignIn(root, { note = "", onKey }) {
     "data-testid": "sign-in",
     text: "Sign in",
   });
-  const fault = element("p", { class: "fault", id: "key-fault", role: "alert", "data-testid": "key-fault", text: note });
+  const fault = element("p", {
+    class: "fault",
+    id: "key-fault",
+    role: "alert",
+    "data-testid": "key-fault",
+    text: note,
+  });
   const form = element(
     "form",
     { class: "card sign-in", autocomplete: "off" },

@@ -21,7 +21,8 @@ export class EventReader {
     this.#rest = lines.pop();
     const events = [];
     for (const line of lines) this.#take(line, events);
-    if (this.#rest.length + this.#size > LONGEST_EVENT) throw new Error("An event of the stream is too long.");
+    if (this.#rest.length + this.#size > LONGEST_EVENT)
+      throw new Error("An event of the stream is too long.");
     return events;
   }
 

@@ -2,7 +2,7 @@
 
 /** Who can make a hop shorter. `shape` repeats the colour for eyes that cannot tell colours apart. */
 export const OWNERS = {
-  client: { label: "Your device", shape: "circle" },
+  client: { label: "Caller’s device", shape: "circle" },
   network: { label: "Network", shape: "diamond" },
   gateway: { label: "Gateway", shape: "square" },
   provider: { label: "Provider", shape: "triangle" },
@@ -11,13 +11,13 @@ export const OWNERS = {
 const UNKNOWN_OWNER = { label: "Other", shape: "square" };
 
 const HOPS = {
-  capture: ["Capture", "Microphone to your network card"],
-  uplink: ["Uplink", "You to the relay"],
+  capture: ["Capture", "Microphone to the network card"],
+  uplink: ["Uplink", "Caller to the relay"],
   relay_in: ["Relay in", "Relay to the media server"],
   jitter: ["Jitter wait", "Waiting for late or reordered packets"],
   decode: ["Decode", "Opus to samples"],
-  endpointing: ["Endpointing", "Silence waited for, to be sure you had finished"],
-  stt: ["Speech to text", "Until your words were known"],
+  endpointing: ["Endpointing", "Silence waited for, to be sure the caller had finished"],
+  stt: ["Speech to text", "Until the words were known"],
   policy: ["Policy", "Admission, guardrails and routing"],
   model: ["Model", "Until the model's first output"],
   aggregation: ["Aggregation", "Until there was a speakable piece of text"],
@@ -25,8 +25,8 @@ const HOPS = {
   pacing: ["Pacing", "Waiting for the next packet's moment"],
   encode: ["Encode", "Samples to Opus"],
   relay_out: ["Relay out", "Media server to the relay"],
-  downlink: ["Downlink", "Relay to you"],
-  playout: ["Playout", "Your browser's jitter buffer and loudspeaker"],
+  downlink: ["Downlink", "Relay to the caller"],
+  playout: ["Playout", "The caller's jitter buffer and loudspeaker"],
   unattributed: ["Unattributed", "What no hop explains"],
 };
 
@@ -36,22 +36,40 @@ export const hopMeaning = (hop) => (Object.hasOwn(HOPS, hop) ? HOPS[hop][1] : ""
 
 /** The turn in a `turn.measured` message, or null if the message is not one. */
 export function readTurn(message) {
-  if (message?.type !== "turn.measured" || !Number.isInteger(message.turn)) return null;
-  if (!isDuration(message.mouth_to_ear_ms) || !Array.isArray(message.hops)) return null;
-  if (!message.hops.every((hop) => typeof hop?.hop === "string" && isDuration(hop.duration_ms))) return null;
+  return message?.type === "turn.measured" ? turnOf(message) : null;
+}
+
+/** A turn as a message or the record of a session tells it, or null if it is none. */
+export function turnOf(told) {
+  if (!Number.isInteger(told?.turn)) return null;
+  if (!isDuration(told.mouth_to_ear_ms) || !Array.isArray(told.hops)) return null;
+  if (!told.hops.every((hop) => typeof hop?.hop === "string" && isDuration(hop.duration_ms))) return null;
   return {
-    turn: message.turn,
-    totalMs: message.mouth_to_ear_ms,
-    hops: message.hops.map(({ hop, owner, certainty, duration_ms, overlapped_ms, stretches }) => ({
-      hop,
-      owner: Object.hasOwn(OWNERS, owner) ? owner : "other",
-      estimated: certainty === "estimated",
-      durationMs: duration_ms,
-      overlappedMs: isDuration(overlapped_ms) ? overlapped_ms : 0,
-      besides: besides(stretches),
-    })),
-    breaches: breaches(message.breaches),
+    turn: told.turn,
+    totalMs: told.mouth_to_ear_ms,
+    errorMs: atLeastZero(told.error_ms),
+    budgetMs: isDuration(told.budget_ms) ? told.budget_ms : null,
+    hops: [...told.hops, ...unattributed(told)].map(hopOf),
+    breaches: breaches(told.breaches),
   };
+}
+
+const hopOf = (told) => ({
+  hop: told.hop,
+  owner: Object.hasOwn(OWNERS, told.owner) ? told.owner : "other",
+  estimated: told.certainty === "estimated",
+  durationMs: told.duration_ms,
+  overlappedMs: atLeastZero(told.overlapped_ms),
+  aheadMs: atLeastZero(told.ahead_ms),
+  errorMs: atLeastZero(told.error_ms),
+  budgetMs: isDuration(told.budget_ms) ? told.budget_ms : null,
+  besides: besides(told.stretches),
+});
+
+/** A record keeps apart what no hop explains; a message has it among the hops. */
+function unattributed({ unattributed_ms, certainty }) {
+  if (!(unattributed_ms > 0)) return [];
+  return [{ hop: "unattributed", owner: "gateway", certainty, duration_ms: unattributed_ms }];
 }
 
 /** What took more than its budget; an older gateway does not say. */
@@ -86,19 +104,18 @@ function besides(stretches) {
 
 /**
  * Bars of a turn on a common axis, in percent of it. The axis is as long as the longer of the stated total
- * and the sum of the hops, so a message that contradicts itself is drawn, not hidden.
+ * and the sum of the hops, so a message that contradicts itself is drawn, not hidden; it goes on to the budget if
+ * that is near.
  */
 export function layoutTurn(turn) {
   const sumMs = turn.hops.reduce((sum, hop) => sum + hop.durationMs, 0);
-  const axisMs = Math.max(turn.totalMs, sumMs) || 1;
+  const longestMs = Math.max(turn.totalMs, sumMs) || 1;
+  const { budgetMs = null } = turn;
+  const isNear = budgetMs > longestMs && budgetMs <= NEAR * longestMs;
+  const axisMs = isNear ? budgetMs * 1.01 : longestMs;
   let startMs = 0;
   const bars = turn.hops.map((hop) => {
-    const ghosts = hop.besides.map((part) => ({
-      left: percent(Math.min(part.startMs, axisMs), axisMs),
-      width: percent(Math.min(part.durationMs, Math.max(0, axisMs - part.startMs)), axisMs),
-    }));
-    const place = { left: percent(startMs, axisMs), width: percent(hop.durationMs, axisMs) };
-    const bar = { ...hop, startMs, ...place, ghosts };
+    const bar = layoutHop(hop, startMs, axisMs);
     startMs += hop.durationMs;
     return bar;
   });
@@ -106,9 +123,32 @@ export function layoutTurn(turn) {
     bars,
     sumMs,
     axisMs,
+    budgetLeft: budgetMs !== null && budgetMs <= axisMs ? percent(budgetMs, axisMs) : null,
     ticks: axisTicks(axisMs),
     gapMs: turn.totalMs - sumMs,
     owners: ownerShares(turn),
+  };
+}
+
+/** How far beyond the turn its budget may be for the axis to reach it. */
+const NEAR = 1.6;
+
+function layoutHop(hop, startMs, axisMs) {
+  const within = (fromMs, lengthMs) => ({
+    left: percent(Math.min(fromMs, axisMs), axisMs),
+    width: percent(Math.max(0, Math.min(lengthMs, axisMs - fromMs)), axisMs),
+  });
+  const endMs = startMs + hop.durationMs;
+  const fromMs = Math.max(0, endMs - (hop.errorMs ?? 0));
+  return {
+    ...hop,
+    startMs,
+    left: percent(startMs, axisMs),
+    width: percent(hop.durationMs, axisMs),
+    ghosts: hop.besides.map((part) => within(part.startMs, part.durationMs)),
+    allowed: hop.budgetMs > 0 ? within(startMs, hop.budgetMs) : null,
+    over: hop.budgetMs !== null && hop.durationMs > hop.budgetMs,
+    whisker: hop.errorMs > 0 ? within(fromMs, endMs + hop.errorMs - fromMs) : null,
   };
 }
 
@@ -167,3 +207,4 @@ export const groupThousands = (whole) => String(whole).replace(/\B(?=(\d{3})+$)/
 
 const percent = (part, whole) => (100 * part) / whole;
 const isDuration = (value) => Number.isFinite(value) && value >= 0;
+const atLeastZero = (value) => (isDuration(value) ? value : 0);

@@ -1,6 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { axisTicks, breachText, formatMs, layoutTurn, medianTotal, ownerShares, readTurn, verdict } from "./hops.js";
+import {
+  axisTicks,
+  breachText,
+  formatMs,
+  layoutTurn,
+  medianTotal,
+  ownerShares,
+  readTurn,
+  turnOf,
+  verdict,
+} from "./hops.js";
 
 const message = (hops, total = hops.reduce((sum, [, , ms]) => sum + ms, 0)) => ({
   type: "turn.measured",
@@ -142,7 +152,14 @@ test("stretches that make no sense are left out and never drawn beyond the axis"
 
 test("a broken budget names what took how much of how much, and who spent the whole", () => {
   const broken = [
-    { subject: "whole", spender: "model", spent_ms: 1300, budget_ms: 1200, owner: "provider", certain: false },
+    {
+      subject: "whole",
+      spender: "model",
+      spent_ms: 1300,
+      budget_ms: 1200,
+      owner: "provider",
+      certain: false,
+    },
     { subject: "model", spender: "model", spent_ms: 620, budget_ms: 500, owner: "provider", certain: true },
     { subject: "tts", spent_ms: "x", budget_ms: 1 },
   ];
@@ -152,4 +169,65 @@ test("a broken budget names what took how much of how much, and who spent the wh
     "model took 620 ms of 500 ms",
   ]);
   assert.deepEqual(readTurn(sample).breaches, []);
+});
+
+const told = {
+  turn: 3,
+  at_ms: 9000,
+  mouth_to_ear_ms: 500,
+  certainty: "estimated",
+  error_ms: 12,
+  budget_ms: 600,
+  hops: [
+    {
+      hop: "uplink",
+      owner: "network",
+      certainty: "estimated",
+      duration_ms: 100,
+      error_ms: 30,
+      budget_ms: 80,
+    },
+    {
+      hop: "stt",
+      owner: "provider",
+      certainty: "measured",
+      duration_ms: 300,
+      ahead_ms: 900,
+      budget_ms: 1000,
+    },
+  ],
+  unattributed_ms: 100,
+  breaches: [],
+};
+
+test("a turn of a record reads like one of a message, with what no hop explains among the hops", () => {
+  const turn = turnOf(told);
+  assert.deepEqual(
+    turn.hops.map(({ hop }) => hop),
+    ["uplink", "stt", "unattributed"],
+  );
+  assert.equal(layoutTurn(turn).gapMs, 0);
+  assert.equal(turn.hops[1].aheadMs, 900);
+  assert.equal(readTurn(told), null, "it is no message");
+  assert.equal(turnOf({ ...told, hops: [{ hop: "stt", duration_ms: "x" }] }), null);
+});
+
+test("the budget of a hop is drawn behind it and an error around its end, both within the axis", () => {
+  const { bars, axisMs, budgetLeft } = layoutTurn(turnOf(told));
+  assert.equal(axisMs, 606, "the axis reaches the budget of the whole, which is near");
+  assert.ok(Math.abs(budgetLeft - 100 / 1.01) < 1e-9);
+  const [uplink, stt, rest] = bars;
+  assert.ok(uplink.over && !stt.over);
+  assert.ok(Math.abs((uplink.allowed.width * axisMs) / 100 - 80) < 1e-9);
+  assert.ok(Math.abs((uplink.whisker.left * axisMs) / 100 - 70) < 1e-9);
+  assert.ok(Math.abs((uplink.whisker.width * axisMs) / 100 - 60) < 1e-9);
+  assert.ok(stt.allowed.left + stt.allowed.width <= 100 + 1e-9);
+  assert.equal(stt.whisker, null);
+  assert.equal(rest.allowed, null);
+});
+
+test("a budget far beyond a turn does not make the turn small", () => {
+  const { axisMs, budgetLeft } = layoutTurn(turnOf({ ...told, budget_ms: 5000 }));
+  assert.equal(axisMs, 500);
+  assert.equal(budgetLeft, null);
 });

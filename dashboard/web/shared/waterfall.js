@@ -24,6 +24,7 @@ export function drawWaterfall(root, turn) {
     figure(turn, layout),
     ...(layout.bars.some((bar) => bar.estimated) ? [hatchKey()] : []),
     ...(layout.bars.some((bar) => bar.ghosts.length) ? [besideKey()] : []),
+    ...(layout.bars.some((bar) => bar.allowed) ? [budgetKey()] : []),
     ...(Math.abs(layout.gapMs) > 1 ? [contradiction(turn, layout)] : []),
     table(turn, layout),
   );
@@ -42,7 +43,7 @@ function headline(turn) {
     element(
       "p",
       { class: "total-meaning" },
-      element("span", { text: `Turn ${turn.turn}: from your last word to hearing the answer.` }),
+      element("span", { text: `Turn ${turn.turn}: from the caller’s last word to hearing the answer.` }),
       " ",
       element("span", { class: "verdict", text: verdict(turn) }),
     ),
@@ -79,10 +80,10 @@ function legend({ owners }) {
 function figure(turn, layout) {
   const rows = layout.bars.map((bar) => row(bar));
   const label = `Waterfall of turn ${turn.turn}, ${formatMs(turn.totalMs)}. The table below has the same figures.`;
-  return element("div", { class: "falls", role: "img", "aria-label": label }, axis(layout), ...rows);
+  return element("div", { class: "falls", role: "img", "aria-label": label }, axis(layout, turn), ...rows);
 }
 
-function axis({ ticks }) {
+function axis({ ticks, budgetLeft }, { budgetMs }) {
   const marks = ticks.map(({ valueMs, left }, index) => {
     const mark = element(
       "span",
@@ -93,35 +94,54 @@ function axis({ ticks }) {
     mark.style.left = `${left}%`;
     return mark;
   });
-  return element("div", { class: "axis" }, ...marks);
+  if (budgetLeft === null) return element("div", { class: "axis" }, ...marks);
+  const limit = element(
+    "span",
+    { class: "limit" },
+    element("span", { text: `budget ${formatMs(budgetMs)}` }),
+  );
+  limit.style.left = `${budgetLeft}%`;
+  if (budgetLeft > 85) limit.classList.add("limit-end");
+  return element("div", { class: "axis" }, ...marks, limit);
 }
 
 const tickText = (valueMs, index, ticks) =>
   index === ticks.length - 1 ? `${groupThousands(valueMs)} ms` : groupThousands(valueMs);
 
 function row(bar) {
-  const drawn = element("span", { class: barClass(bar) });
-  drawn.style.left = `${bar.left}%`;
-  drawn.style.width = `${bar.width}%`;
-  const ghosts = bar.ghosts.map(({ left, width }) => {
-    const ghost = element("span", { class: `bar beside owner-${bar.owner}` });
-    ghost.style.left = `${left}%`;
-    ghost.style.width = `${width}%`;
-    return ghost;
-  });
-  const time = element("span", { class: "bar-time", text: formatMs(bar.durationMs) });
+  const drawn = placed("span", barClass(bar), bar);
+  const ghosts = bar.ghosts.map((ghost) => placed("span", `bar beside owner-${bar.owner}`, ghost));
+  const time = element("span", { class: bar.over ? "bar-time over" : "bar-time" }, timeText(bar));
+  if (bar.aheadMs > 0) time.append(element("small", { text: ` ${formatMs(bar.aheadMs)} ahead` }));
   placeTime(time, bar);
   return element(
     "div",
     { class: bar.durationMs < 1 ? "fall fall-small" : "fall", title: tooltip(bar), "data-hop": bar.hop },
     element("span", { class: "hop-name" }, marker(bar.owner), hopLabel(bar.hop)),
-    element("span", { class: "lane" }, ...ghosts, drawn, time),
+    element(
+      "span",
+      { class: "lane" },
+      bar.allowed && placed("span", "allowed", bar.allowed),
+      ...ghosts,
+      drawn,
+      bar.whisker && placed("span", "whisker", bar.whisker),
+      time,
+    ),
   );
 }
 
+const timeText = ({ over, durationMs }) => `${over ? "▲ " : ""}${formatMs(durationMs)}`;
+
+function placed(tag, name, { left, width }) {
+  const node = element(tag, { class: name });
+  node.style.left = `${left}%`;
+  node.style.width = `${width}%`;
+  return node;
+}
+
 /** Beside the bar on the side that has room, on the bar if it leaves none. */
-function placeTime(time, { left, width }) {
-  const end = left + width;
+function placeTime(time, { left, width, whisker }) {
+  const end = whisker ? Math.max(left + width, whisker.left + whisker.width) : left + width;
   if (end < 80) time.style.left = `${end}%`;
   else if (left > 20) time.style.right = `${100 - left}%`;
   else {
@@ -148,12 +168,33 @@ function besideKey() {
   );
 }
 
+function budgetKey() {
+  return element(
+    "p",
+    { class: "hatch-key" },
+    element("span", { class: "allowed hatch-sample", "aria-hidden": "true" }),
+    "Pale: what the hop may take. ▲ took more. A line across the end of a bar: how wrong an estimate may be.",
+  );
+}
+
 function contradiction(turn, { sumMs }) {
   const text = `The hops sum to ${formatMs(sumMs)}, the turn is stated as ${formatMs(turn.totalMs)}.`;
   return element("p", { class: "contradiction", text });
 }
 
+/** Columns that stand there if a hop has something for them. */
+const EXTRAS = [
+  ["Budget, ms", (bar) => bar.budgetMs],
+  ["Beside others, ms", (bar) => bar.overlappedMs],
+  ["Ahead, ms", (bar) => bar.aheadMs],
+  ["May be wrong by, ms", (bar) => bar.errorMs],
+];
+const figureOf = (value) => (value === null ? "–" : value.toFixed(1));
+
 function table(turn, { bars }) {
+  const extras = EXTRAS.filter(
+    ([title, read]) => title.startsWith("Beside") || bars.some((bar) => read(bar) > 0),
+  );
   const lines = bars.map((bar) =>
     element(
       "tr",
@@ -163,10 +204,11 @@ function table(turn, { bars }) {
       element("td", { text: bar.estimated ? "estimated" : "measured" }),
       element("td", { class: "number", text: bar.startMs.toFixed(1) }),
       element("td", { class: "number", text: bar.durationMs.toFixed(1) }),
-      element("td", { class: "number", text: bar.overlappedMs.toFixed(1) }),
+      ...extras.map(([, read]) => element("td", { class: "number", text: figureOf(read(bar)) })),
     ),
   );
-  const heads = ["Hop", "Owner", "Known by", "Starts, ms", "Takes, ms", "Beside others, ms"].map((text) =>
+  const titles = ["Hop", "Owner", "Known by", "Starts, ms", "Takes, ms", ...extras.map(([title]) => title)];
+  const heads = titles.map((text) =>
     element("th", { scope: "col", text, class: text.endsWith("ms") ? "number" : null }),
   );
   const total = element(
@@ -174,7 +216,7 @@ function table(turn, { bars }) {
     { class: "total-row" },
     element("th", { scope: "row", colspan: "4", text: "Mouth to ear" }),
     element("td", { class: "number", text: turn.totalMs.toFixed(1) }),
-    element("td", {}),
+    ...extras.map(() => element("td", {})),
   );
   return element(
     "details",
@@ -195,7 +237,10 @@ function tooltip(bar) {
   const meaning = hopMeaning(bar.hop);
   const known = bar.estimated ? "estimated" : "measured";
   const beside = bar.overlappedMs > 0 ? `, and ${formatMs(bar.overlappedMs)} beside others` : "";
-  const took = `${formatMs(bar.durationMs)}${beside}`;
+  const allowed = bar.budgetMs === null ? "" : ` of ${formatMs(bar.budgetMs)}`;
+  const wrong = bar.errorMs > 0 ? ` ± ${formatMs(bar.errorMs)}` : "";
+  const ahead = bar.aheadMs > 0 ? `, and ${formatMs(bar.aheadMs)} before the caller’s last word` : "";
+  const took = `${formatMs(bar.durationMs)}${wrong}${allowed}${beside}${ahead}`;
   return `${hopLabel(bar.hop)}: ${took}, ${known}, ${ownerOf(bar.owner).label}. ${meaning}`.trim();
 }
 

@@ -1,0 +1,135 @@
+// The turns of a session below each other: total, budget, owners, cost. A click looks at one.
+import { element } from "../shared/element.js";
+import { OWNERS, breachText, formatMs, ownerShares, turnOf } from "../shared/hops.js";
+import { put } from "./columns.js";
+import { clock, money, plural } from "./format.js";
+import { Keyed } from "./keyed.js";
+
+/** So many are shown until somebody asks for all. */
+const SHOWN = 60;
+const ORDER = Object.keys(OWNERS);
+
+export class TurnList {
+  #rows;
+  #shows = SHOWN;
+  #turns = [];
+
+  constructor(root, onPick) {
+    this.onPick = onPick;
+    this.body = element("tbody");
+    this.#rows = new Keyed(this.body, { keyOf: ({ turn }) => turn, make: makeRow });
+    this.more = element("button", { type: "button", class: "plain", hidden: true });
+    this.more.addEventListener("click", () => {
+      this.#shows = Infinity;
+      this.show(this.#turns, this.picked);
+    });
+    this.none = element("p", {
+      class: "help",
+      text: "No turn yet. A turn is measured when the caller hears the answer.",
+    });
+    const heads = ["Turn", "At", "Mouth to ear against its budget", "", "Cost"];
+    this.scroller = element(
+      "div",
+      { class: "turn-scroll" },
+      element(
+        "table",
+        { class: "turns", "data-testid": "turns" },
+        element("caption", { class: "hidden", text: "Turns, the newest first" }),
+        element(
+          "thead",
+          {},
+          element("tr", {}, ...heads.map((text) => element("th", { scope: "col", text: text || "Total" }))),
+        ),
+        this.body,
+      ),
+      this.none,
+      this.more,
+    );
+    root.append(this.scroller);
+    this.body.addEventListener("click", (event) => {
+      const number = event.target.closest("tr")?.dataset.turn;
+      if (number) onPick(Number(number));
+    });
+  }
+
+  /** The newest first; `picked` is the number of the one that is looked at. */
+  show(turns, picked) {
+    this.#turns = turns;
+    this.picked = picked;
+    const wanted = turns.slice(-this.#shows).reverse();
+    const scale = turns.reduce((most, turn) => Math.max(most, turn.mouth_to_ear_ms, turn.budget_ms ?? 0), 1);
+    this.#rows.show(wanted, (row, turn) => update(row, turn, scale, turn.turn === picked));
+    this.none.hidden = turns.length > 0;
+    this.more.hidden = turns.length <= this.#shows;
+    this.more.textContent = `Show all ${turns.length}`;
+  }
+
+  /** Scrolls the list, and only the list, to a turn. */
+  reveal(number) {
+    const row = this.#rows.get(number)?.node;
+    if (!row) return;
+    const { top, bottom } = row.getBoundingClientRect();
+    const room = this.scroller.getBoundingClientRect();
+    const head = row.closest("table").tHead.offsetHeight;
+    if (top < room.top + head) this.scroller.scrollTop -= room.top + head - top;
+    else if (bottom > room.bottom) this.scroller.scrollTop += bottom - room.bottom;
+  }
+}
+
+function makeRow({ turn: number }) {
+  const pick = element("button", { type: "button", class: "turn-number", text: `#${number}` });
+  const at = element("td", { class: "figure" });
+  const stack = element("span", { class: "turn-stack" });
+  const budget = element("span", { class: "turn-budget", "aria-hidden": "true" });
+  const total = element("td", { class: "number" });
+  const cost = element("td", { class: "number" });
+  const tr = element(
+    "tr",
+    { "data-turn": number },
+    element("th", { scope: "row" }, pick),
+    at,
+    element("td", { class: "turn-room" }, element("span", { class: "turn-track" }, budget, stack)),
+    total,
+    cost,
+  );
+  return { node: tr, pick, at, stack, budget, total, cost };
+}
+
+function update(row, turn, scale, isPicked) {
+  const pressed = String(isPicked);
+  if (row.pick.getAttribute("aria-pressed") !== pressed) row.pick.setAttribute("aria-pressed", pressed);
+  row.node.classList.toggle("picked", isPicked);
+  const key = `${turn.seq} ${scale}`;
+  if (row.key === key) return;
+  row.key = key;
+  const read = turnOf(turn);
+  const whole = read?.breaches.find(({ subject }) => subject === "whole");
+  put(row.at, clock(turn.at_ms));
+  put(row.total, `${whole ? "▲ " : ""}${formatMs(turn.mouth_to_ear_ms)}`);
+  row.total.dataset.tone = whole ? "bad" : "none";
+  row.total.title = read?.breaches.length ? `Over budget: ${read.breaches.map(breachText).join("; ")}` : "";
+  put(row.cost, money(turn.cost_nano_dollars));
+  row.budget.style.width = `${(100 * (turn.budget_ms ?? 0)) / scale}%`;
+  row.stack.style.width = `${(100 * turn.mouth_to_ear_ms) / scale}%`;
+  const shares = read
+    ? ownerShares(read).sort((a, b) => ORDER.indexOf(a.owner) - ORDER.indexOf(b.owner))
+    : [];
+  row.stack.title = shares
+    .map(({ owner, durationMs }) => `${OWNERS[owner]?.label ?? "Other"} ${formatMs(durationMs)}`)
+    .join(", ");
+  row.stack.replaceChildren(
+    ...shares.map(({ owner, share }) => {
+      const part = element("i", { class: `bar owner-${owner}` });
+      part.style.width = `${100 * share}%`;
+      return part;
+    }),
+  );
+}
+
+/** One line about all turns. */
+export function turnsLine(turns) {
+  const broken = turns.filter(({ breaches }) => breaches.some(({ subject }) => subject === "whole")).length;
+  return turns.length
+    ? `${plural(turns.length, "turn")}, ${broken ? `${broken} over budget` : "all within budget"}`
+    : "";
+}

@@ -15,12 +15,13 @@ use webrtc::peer_connection::{PeerConnection, RTCPeerConnectionState};
 
 use crate::channels::{self, CallNotice, ServerEvent};
 use crate::dial::Dial;
-use crate::ear::{Ear, Heard, JitterWait};
+use crate::ear::{Ear, Heard};
 use crate::error::{CallError, media};
 use crate::failover::{self, EngineMover};
 use crate::microphone::{Microphone, MicrophoneCommand};
 use crate::mouth::Spoken;
 use crate::peer::{Peer, bridged_addresses, local_addresses};
+use crate::samples::SampleLog;
 use crate::speech::Speech;
 use crate::stream::{Bridges, Dialler, Transport};
 use crate::timings::{CallTimings, Step, TimingCard};
@@ -165,7 +166,7 @@ impl Call {
     ) -> Result<Self, CallError> {
         let (running, stopped) = watch::channel(());
         let (notice_tx, notices) = mpsc::channel(NOTICE_QUEUE);
-        let (heard, jitter_wait) = (Heard::default(), JitterWait::default());
+        let (heard, samples) = (Heard::default(), SampleLog::default());
         let (open_tx, open) = oneshot::channel();
         let post = channels::Post { notices: notice_tx, timings: timings.clone() };
         tokio::spawn(channels::read_events(Arc::clone(&peer.events), post.clone(), open_tx, stopped.clone()));
@@ -174,7 +175,9 @@ impl Call {
             let reporter = channels::Reporter {
                 channel: Arc::clone(voxgate),
                 connection: Arc::clone(&peer.connection),
-                jitter_wait: jitter_wait.clone(),
+                samples: samples.clone(),
+                started: timings.read().started(),
+                asked: Vec::new(),
                 relay_trouble,
             };
             // Behind bridges the engine has one path, and a bridge that breaks is made anew.
@@ -185,11 +188,11 @@ impl Call {
             }
             tokio::spawn(channels::read_voxgate(reporter, post.clone(), stopped.clone()));
         }
-        let ear = Ear { heard: heard.clone(), jitter_wait, timings: timings.clone() };
+        let ear = Ear { heard: heard.clone(), samples: samples.clone(), timings: timings.clone() };
         let remote_track = std::mem::replace(&mut peer.remote_tracks, mpsc::channel(1).1);
         tokio::spawn(listen(remote_track, ear, stopped.clone()));
         peer.connected().await?;
-        let microphone = Microphone::open(Arc::clone(&peer.track), peer.ssrc, timings.clone())?;
+        let microphone = Microphone::open(Arc::clone(&peer.track), peer.ssrc, timings.clone(), samples)?;
         let (microphone_tx, microphone_rx) = mpsc::unbounded_channel();
         tokio::spawn(microphone.run(microphone_rx));
         tokio::spawn(channels::watch_connection(peer.state, post, stopped));

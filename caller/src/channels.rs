@@ -9,12 +9,21 @@ use webrtc::data_channel::{DataChannel, DataChannelEvent};
 use webrtc::peer_connection::{PeerConnection, RTCPeerConnectionState, StatsSelector};
 
 use crate::call::is_over;
-use crate::ear::JitterWait;
+use crate::samples::SampleLog;
 use crate::timings::{Step, TimingCard};
-use crate::turn::{ClientReport, GatewayMessage, TurnMeasured};
+use crate::turn::{ClientReport, ClientTurn, ClockAnswer, GatewayMessage, TurnAsked, TurnMeasured};
 
 /// How often the gateway learns what the caller knows about its own side.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often a turn somebody asked about is looked at until its first sound was played.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// The gateway waits a second; what is not known by then is not told.
+const LONGEST_LOOK: Duration = Duration::from_millis(900);
+
+/// Turns asked about at once.
+const MOST_ASKED: usize = 8;
 
 /// Something the other side said.
 #[derive(Clone, Debug)]
@@ -113,13 +122,17 @@ pub(crate) async fn watch_connection(
 pub(crate) struct Reporter {
     pub(crate) channel: Arc<dyn DataChannel>,
     pub(crate) connection: Arc<dyn PeerConnection>,
-    pub(crate) jitter_wait: JitterWait,
+    pub(crate) samples: SampleLog,
+    /// The zero of the caller's clock.
+    pub(crate) started: Instant,
+    /// Turns whose first sound was not played so far, each with the end of the patience with it.
+    pub(crate) asked: Vec<(TurnAsked, Instant)>,
     /// Counts the notices that the relay of the call is lost or about to stop.
     pub(crate) relay_trouble: watch::Sender<u64>,
 }
 
 /// Reads `voxgate` and reports on it each second, until it closes.
-pub(crate) async fn read_voxgate(reporter: Reporter, post: Post, mut stopped: watch::Receiver<()>) {
+pub(crate) async fn read_voxgate(mut reporter: Reporter, post: Post, mut stopped: watch::Receiver<()>) {
     let mut ticks = tokio::time::interval(REPORT_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut open = false;
@@ -130,17 +143,20 @@ pub(crate) async fn read_voxgate(reporter: Reporter, post: Post, mut stopped: wa
                 reporter.report().await;
                 continue;
             }
+            () = tokio::time::sleep(LOOK_INTERVAL), if !reporter.asked.is_empty() => {
+                reporter.tell_turns(Instant::now()).await;
+                continue;
+            }
             _ = stopped.changed() => return,
         };
         match event {
             Some(DataChannelEvent::OnOpen) => open = true,
-            Some(DataChannelEvent::OnMessage(message)) => match serde_json::from_slice(&message.data) {
-                Ok(GatewayMessage::TurnMeasured(turn)) => post.put(CallNotice::Turn(turn)),
-                Ok(GatewayMessage::RelayLost | GatewayMessage::RelayDraining) => {
-                    reporter.relay_trouble.send_modify(|count| *count += 1);
+            Some(DataChannelEvent::OnMessage(message)) => {
+                let received = Instant::now();
+                if let Ok(message) = serde_json::from_slice(&message.data) {
+                    reporter.hear(message, received, &post).await;
                 }
-                Ok(GatewayMessage::Unknown) | Err(_) => {}
-            },
+            }
             Some(DataChannelEvent::OnClose) | None => return,
             Some(_) => {}
         }
@@ -148,6 +164,64 @@ pub(crate) async fn read_voxgate(reporter: Reporter, post: Post, mut stopped: wa
 }
 
 impl Reporter {
+    async fn hear(&mut self, message: GatewayMessage, received: Instant, post: &Post) {
+        match message {
+            GatewayMessage::TurnMeasured(turn) => post.put(CallNotice::Turn(turn)),
+            GatewayMessage::ClockAsked { question } => {
+                let (received_ms, replied_ms) = (self.shows(received), self.shows(Instant::now()));
+                self.tell(&ClockAnswer { question, received_ms, replied_ms }).await;
+            }
+            GatewayMessage::TurnAsked(asked) => {
+                if self.asked.len() < MOST_ASKED {
+                    self.asked.push((asked, received + LONGEST_LOOK));
+                }
+                self.tell_turns(received).await;
+            }
+            GatewayMessage::RelayLost | GatewayMessage::RelayDraining => {
+                self.relay_trouble.send_modify(|count| *count += 1);
+            }
+            GatewayMessage::Unknown => {}
+        }
+    }
+
+    /// Tells of the turns whose first sound was played, or is not waited for any longer.
+    async fn tell_turns(&mut self, now: Instant) {
+        for (asked, until) in std::mem::take(&mut self.asked) {
+            let seen = self.saw(&asked);
+            if seen.heard_at_ms.is_some() || asked.heard.is_none() || until <= now {
+                self.tell(&seen).await;
+            } else {
+                self.asked.push((asked, until));
+            }
+        }
+    }
+
+    fn saw(&self, asked: &TurnAsked) -> ClientTurn {
+        let shows = |at: Option<Instant>| at.map(|at| self.shows(at));
+        let samples = self.samples.lock();
+        let (spoken, heard) = (asked.spoken, asked.heard);
+        ClientTurn {
+            turn: asked.turn,
+            spoken_at_ms: shows(spoken.and_then(|mark| samples.spoken.sounded_at(mark.sample))),
+            sent_at_ms: shows(spoken.and_then(|mark| samples.spoken.passed_at(mark.packet))),
+            received_at_ms: shows(heard.and_then(|mark| samples.heard.passed_at(mark.packet))),
+            heard_at_ms: shows(heard.and_then(|mark| samples.heard.sounded_at(mark.sample))),
+        }
+    }
+
+    /// The caller's clock counts from dialling.
+    fn shows(&self, at: Instant) -> f64 {
+        milliseconds(at.saturating_duration_since(self.started))
+    }
+
+    async fn tell(&self, message: &impl serde::Serialize) {
+        if let Ok(text) = serde_json::to_string(message)
+            && let Err(error) = self.channel.send_text(&text).await
+        {
+            tracing::debug!(%error, "a message about the caller could not be sent");
+        }
+    }
+
     async fn report(&self) {
         let stats = self.connection.get_stats(Instant::now(), StatsSelector::None).await;
         let round_trip = stats
@@ -155,20 +229,19 @@ impl Reporter {
             .filter(|pair| pair.current_round_trip_time > 0.0)
             .max_by_key(|pair| pair.bytes_sent)
             .map(|pair| pair.current_round_trip_time * 1_000.0);
+        let (packets, waited, lost) = self.samples.lock().counts.take();
         let report = ClientReport {
+            packets,
+            lost,
             round_trip_ms: round_trip,
-            jitter_buffer_ms: self.jitter_wait.take_mean().map(milliseconds),
+            jitter_buffer_ms: waited.map(milliseconds),
             // What arrives is heard at once: there is no loudspeaker.
             playout_ms: Some(0.0),
             // A frame is sent when its last sample was captured: there is no device in between. How long a word waited
             // inside its frame is known to the gateway from the audio itself.
             capture_ms: Some(0.0),
         };
-        if let Ok(text) = serde_json::to_string(&report)
-            && let Err(error) = self.channel.send_text(&text).await
-        {
-            tracing::debug!(%error, "a report could not be sent");
-        }
+        self.tell(&report).await;
     }
 }
 

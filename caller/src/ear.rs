@@ -1,14 +1,16 @@
 //! The receiving side: packets in order, decoded, recorded.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use opus::{Channels, Decoder};
 use tokio::sync::Notify;
+use voxgate_protocol::audio::SampleRate;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 
 use crate::recording::{HEARING_RATE, Recording};
 use crate::reorder::{Arrival, Reorder};
+use crate::samples::{Passage, SampleLog};
 use crate::timings::{Step, TimingCard};
 
 /// The longest Opus packet is 120 ms (RFC 6716 section 3.2.5).
@@ -55,27 +57,10 @@ impl Heard {
     }
 }
 
-/// How long packets waited for earlier ones since the last look.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct JitterWait(Arc<Mutex<(Duration, u32)>>);
-
-impl JitterWait {
-    fn add(&self, wait: Duration) {
-        let mut sum = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *sum = (sum.0 + wait, sum.1 + 1);
-    }
-
-    /// The mean since the last call; nothing if no packet came.
-    pub(crate) fn take_mean(&self) -> Option<Duration> {
-        let (sum, count) = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        sum.checked_div(count)
-    }
-}
-
 /// Reads one remote track until it ends.
 pub(crate) struct Ear {
     pub(crate) heard: Heard,
-    pub(crate) jitter_wait: JitterWait,
+    pub(crate) samples: SampleLog,
     pub(crate) timings: TimingCard,
 }
 
@@ -102,6 +87,8 @@ impl Ear {
             }
             let mut recording = self.heard.lock();
             (recording.lost, recording.late) = (reorder.lost(), reorder.late());
+            drop(recording);
+            self.samples.lock().counts.lost = reorder.lost();
         }
     }
 
@@ -126,15 +113,23 @@ impl Ear {
         } else {
             decoder.decode(&arrival.payload, &mut decoded, false)
         };
+        let heard_at = arrival.arrived_at + waited;
         let mut recording = self.heard.lock();
         match result {
             Ok(0) => return,
-            Ok(length) => recording.add(arrival.timestamp, &decoded[..length], arrival.arrived_at + waited),
+            Ok(length) => {
+                recording.add(arrival.timestamp, &decoded[..length], heard_at);
+                let length = length as u32 * (SampleRate::HZ_48000.hz() / HEARING_RATE.hz());
+                let (timestamp, passed_at) = (arrival.timestamp, arrival.arrived_at);
+                let mut samples = self.samples.lock();
+                samples.heard.add(Passage { timestamp, length, sounded_at: heard_at, passed_at });
+                samples.counts.packets += 1;
+                samples.counts.waited += waited;
+            }
             Err(_) => recording.undecodable += 1,
         }
         let audible = recording.frames().last().and_then(crate::recording::HeardFrame::first_audible_at);
         drop(recording);
-        self.jitter_wait.add(waited);
         if let Some(at) = audible {
             self.timings.stamp(Step::FirstAudible, at);
         }

@@ -4,11 +4,12 @@
 //! [`Speech`] into it, hands out events and keeps a [`Recording`] with the real times of arrival, so that the time
 //! from mouth to ear is measured outside the gateway. [`run`] is the behaviour of `voxgate call`.
 //!
-//! - pure: [`pacing`], [`reorder`], [`recording`], [`audible`], [`report`], [`picture`];
+//! - pure: [`pacing`], [`reorder`], [`recording`], [`samples`], [`audible`], [`report`], [`picture`];
 //! - with sockets and tasks: [`Call`] and everything below it.
 
+pub use voxgate_protocol::audible;
+
 mod answer;
-pub mod audible;
 mod call;
 mod channels;
 mod dial;
@@ -25,6 +26,7 @@ pub mod recording;
 pub mod reorder;
 pub mod report;
 mod run;
+pub mod samples;
 mod speech;
 mod stream;
 mod timings;

@@ -11,8 +11,9 @@ use webrtc::media_stream::track_local::TrackLocal;
 
 use crate::error::CallError;
 use crate::mouth::{Mouth, Spoken};
-use crate::pacing::{FRAME_SAMPLES, Pacer};
+use crate::pacing::{FRAME_SAMPLES, Pacer, Slot};
 use crate::peer::OPUS_PAYLOAD_TYPE;
+use crate::samples::{Passage, SampleLog};
 use crate::speech::{SPEECH_RATE, Speech};
 use crate::timings::{Step, TimingCard};
 
@@ -43,6 +44,7 @@ pub(crate) struct Microphone {
     mouth: Mouth<oneshot::Sender<Spoken>>,
     encoder: Encoder,
     timings: TimingCard,
+    samples: SampleLog,
 }
 
 impl Microphone {
@@ -50,6 +52,7 @@ impl Microphone {
         track: Arc<dyn TrackLocal>,
         ssrc: u32,
         timings: TimingCard,
+        samples: SampleLog,
     ) -> Result<Self, CallError> {
         let mut encoder = Encoder::new(SPEECH_RATE.hz(), Channels::Mono, Application::Voip)?;
         encoder.set_bitrate(Bitrate::Bits(BITRATE))?;
@@ -57,7 +60,7 @@ impl Microphone {
         let random = getrandom::u64().map_err(|_| CallError::Randomness)?;
         let pacer = Pacer::new(Instant::now(), random as u32);
         let sequence = (random >> 32) as u16;
-        Ok(Self { track, ssrc, sequence, pacer, mouth: Mouth::new(), encoder, timings })
+        Ok(Self { track, ssrc, sequence, pacer, mouth: Mouth::new(), encoder, timings, samples })
     }
 
     /// Sends until the last sender of commands is gone.
@@ -81,7 +84,7 @@ impl Microphone {
             let said = self.mouth.fill(slot.captured_from, &mut frame);
             let mut encoded = [0; LARGEST_PACKET];
             match self.encoder.encode(&frame, &mut encoded) {
-                Ok(length) => self.send(slot.timestamp, slot.marker, &encoded[..length]).await,
+                Ok(length) => self.send(slot, &encoded[..length]).await,
                 Err(error) => tracing::warn!(%error, "a frame could not be encoded"),
             }
             if let Some((done, spoken)) = said {
@@ -91,7 +94,8 @@ impl Microphone {
         }
     }
 
-    async fn send(&mut self, timestamp: u32, marker: bool, payload: &[u8]) {
+    async fn send(&mut self, slot: Slot, payload: &[u8]) {
+        let Slot { timestamp, marker, captured_from } = slot;
         let header = rtp::Header {
             version: 2,
             marker,
@@ -104,7 +108,13 @@ impl Microphone {
         let packet = rtp::Packet { header, payload: Bytes::copy_from_slice(payload) };
         self.sequence = self.sequence.wrapping_add(1);
         match self.track.write_rtp(packet).await {
-            Ok(()) => self.timings.stamp(Step::FirstAudioOut, Instant::now()),
+            Ok(()) => {
+                let passed_at = Instant::now();
+                self.timings.stamp(Step::FirstAudioOut, passed_at);
+                let length = FRAME_SAMPLES as u32;
+                let spoken = Passage { timestamp, length, sounded_at: captured_from, passed_at };
+                self.samples.lock().spoken.add(spoken);
+            }
             Err(error) => tracing::debug!(%error, "a packet could not be sent"),
         }
     }

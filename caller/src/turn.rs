@@ -35,6 +35,12 @@ pub struct TurnMeasured {
     pub turn: u32,
     /// From the caller's last word to the caller's ear, as the gateway knows it, in milliseconds.
     pub mouth_to_ear_ms: f64,
+    /// `measured` if the caller's own clock saw both ends, else `estimated`.
+    #[serde(default)]
+    pub certainty: String,
+    /// How wrong `mouth_to_ear_ms` may be, in milliseconds; 0 if that is not known.
+    #[serde(default)]
+    pub error_ms: f64,
     /// The hops in order; they sum to `mouth_to_ear_ms`.
     pub hops: Vec<HopMeasured>,
 }
@@ -45,6 +51,12 @@ pub struct TurnMeasured {
 pub(crate) enum GatewayMessage {
     #[serde(rename = "turn.measured")]
     TurnMeasured(TurnMeasured),
+    /// What does the caller's clock show?
+    #[serde(rename = "clock.ask")]
+    ClockAsked { question: u32 },
+    /// When was the last word captured, and when was the first sound played?
+    #[serde(rename = "turn.ask")]
+    TurnAsked(TurnAsked),
     /// The relay of the call is dead.
     #[serde(rename = "relay.lost")]
     RelayLost,
@@ -55,10 +67,51 @@ pub(crate) enum GatewayMessage {
     Unknown,
 }
 
+/// A question about one turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct TurnAsked {
+    pub(crate) turn: u32,
+    pub(crate) spoken: Option<SampleAsked>,
+    pub(crate) heard: Option<SampleAsked>,
+}
+
+/// A sample and the packet it came with, by their RTP timestamps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct SampleAsked {
+    pub(crate) packet: u32,
+    pub(crate) sample: u32,
+}
+
+/// What the caller's clock showed when a question came and when the answer left, in milliseconds.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "clock.answer")]
+pub(crate) struct ClockAnswer {
+    pub(crate) question: u32,
+    pub(crate) received_ms: f64,
+    pub(crate) replied_ms: f64,
+}
+
+/// What a caller saw of a turn, by the same clock; what it does not know is left out.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "client.turn")]
+pub(crate) struct ClientTurn {
+    pub(crate) turn: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) spoken_at_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sent_at_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) received_at_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) heard_at_ms: Option<f64>,
+}
+
 /// What a caller tells the gateway about its own side each second; what it does not know is left out.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename = "client.report")]
 pub(crate) struct ClientReport {
+    pub(crate) packets: u32,
+    pub(crate) lost: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) round_trip_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,8 +152,12 @@ mod tests {
             jitter_buffer_ms: None,
             playout_ms: Some(0.0),
             capture_ms: None,
+            packets: 50,
+            lost: 0,
         };
         let text = serde_json::to_string(&report).unwrap();
-        assert_eq!(text, r#"{"type":"client.report","round_trip_ms":1.5,"playout_ms":0.0}"#);
+        let expected =
+            r#"{"type":"client.report","packets":50,"lost":0,"round_trip_ms":1.5,"playout_ms":0.0}"#;
+        assert_eq!(text, expected);
     }
 }

@@ -56,6 +56,7 @@ static TALK: Asset = asset!("/", "talk/index.html");
 static DASHBOARD: Asset = asset!("/dashboard", "dashboard/index.html");
 
 static ASSETS: &[Asset] = &files![
+    "client/voxgate-client.js",
     "dashboard/api.js",
     "dashboard/axis.js",
     "dashboard/columns.js",
@@ -101,7 +102,6 @@ static ASSETS: &[Asset] = &files![
     "talk/meter.js",
     "talk/page.js",
     "talk/panels.js",
-    "talk/report.js",
     "talk/talk.css",
     "talk/transcript.js",
     "talk/trend.js",
@@ -109,6 +109,9 @@ static ASSETS: &[Asset] = &files![
     "vendor/uplot/uPlot.esm.js",
     "vendor/uplot/uPlot.min.css",
 ];
+
+/// Where pages of other origins may load scripts from.
+pub const FOR_OTHERS: &str = "/client/";
 
 /// The file at the path of a request (without its query), or `None` where there is no page.
 #[must_use]

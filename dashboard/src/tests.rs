@@ -13,7 +13,7 @@ fn between<'a>(text: &'a str, before: &str, after: char) -> impl Iterator<Item =
 }
 
 const PAGES: [&str; 2] = ["/", "/dashboard"];
-const FOLDERS: [&str; 4] = ["talk", "dashboard", "shared", "vendor/uplot"];
+const FOLDERS: [&str; 5] = ["client", "talk", "dashboard", "shared", "vendor/uplot"];
 
 #[test]
 fn the_talk_page_is_at_the_root() {

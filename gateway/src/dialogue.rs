@@ -4,6 +4,7 @@
 //! the shell around it: the queue to and from the bridge, metrics, the session's place. What is left over is for the
 //! client's connection.
 
+mod client;
 mod consultant;
 pub(crate) mod core;
 mod ending;
@@ -45,6 +46,7 @@ use self::gate::Gate;
 use self::guard::Guard;
 use self::provider::Provider;
 
+pub(crate) use self::client::{ClientMessage, ClientQuestion, ClientSide};
 pub(crate) use self::measuring::MeasuredTurn;
 pub(crate) use self::opening::DialogueConfig;
 
@@ -58,9 +60,17 @@ pub(crate) enum DialogueOutput {
     /// Tell one sideband connection.
     Sideband(SidebandId, String),
     /// Send one RTP packet.
-    Audio { payload: Vec<u8>, timestamp: u32, marker: bool, first_received: Option<Instant> },
+    Audio {
+        payload: Vec<u8>,
+        timestamp: u32,
+        marker: bool,
+        first_received: Option<Instant>,
+        is_measured: bool,
+    },
     /// A turn was measured.
     Turn(Box<MeasuredTurn>),
+    /// Ask the client about itself.
+    Ask(ClientQuestion),
     /// The session is over; close the connection once everything before is sent.
     Ended(EndReason),
 }
@@ -96,6 +106,7 @@ pub(crate) struct Dialogue {
     used_token: Option<UsedToken>,
     /// The client's last sign of life.
     client_heard_at: Instant,
+    client: ClientSide,
 }
 
 impl Dialogue {
@@ -191,7 +202,8 @@ impl Dialogue {
         let account = account.filter(|_| self.ended().is_none());
         let held = self.gate.poll_timeout().filter(|_| self.ended().is_none());
         let limits = self.allowance.poll_timeout(now).filter(|_| self.ended().is_none());
-        [self.core.poll_timeout(), provider, account, held, limits].into_iter().flatten().min()
+        let client = self.client.poll_timeout();
+        [self.core.poll_timeout(), provider, account, held, limits, client].into_iter().flatten().min()
     }
 
     /// Hands out what the core wants done. `arrived` is set if this follows an audio packet.
@@ -209,6 +221,7 @@ impl Dialogue {
                 break;
             }
         }
+        self.ask_client(now, outputs);
         if self.ended().is_some() {
             self.gate.close();
             self.leave(now);
@@ -261,14 +274,19 @@ impl Dialogue {
             CoreOutput::Text(text) => outputs.push(DialogueOutput::Text(text)),
             CoreOutput::Sidebands(text) => outputs.push(DialogueOutput::Sidebands(text)),
             CoreOutput::Sideband(id, text) => outputs.push(DialogueOutput::Sideband(id, text)),
-            CoreOutput::Audio { payload, timestamp, marker, first_received, lateness } => {
+            CoreOutput::Audio { payload, timestamp, marker, first_received, is_measured, lateness } => {
                 Metrics::observe(&self.metrics.pacing_late_seconds, lateness);
-                outputs.push(DialogueOutput::Audio { payload, timestamp, marker, first_received });
+                let audio = DialogueOutput::Audio { payload, timestamp, marker, first_received, is_measured };
+                outputs.push(audio);
             }
             CoreOutput::JudgeTurn { question, speech } => self.judge_turn(now, question, speech),
             CoreOutput::Bridge(command) => self.tell_provider(now, arrived, command),
-            CoreOutput::Turn(trace) => outputs.extend(self.measure(now, &trace).map(DialogueOutput::Turn)),
-            CoreOutput::Ended(reason) => outputs.push(DialogueOutput::Ended(reason)),
+            CoreOutput::Turn(trace) => self.turn_sounds(now, trace, outputs),
+            CoreOutput::Ended(reason) => {
+                self.client.end();
+                self.tell_turns(now, outputs);
+                outputs.push(DialogueOutput::Ended(reason));
+            }
         }
     }
 

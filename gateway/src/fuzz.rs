@@ -5,7 +5,19 @@ use std::collections::BTreeMap;
 use voxgate_policy::bundle::Bundle;
 
 use crate::config;
+use crate::dialogue::ClientSide;
 use crate::replay;
+use crate::transceiver::client_message;
+
+/// Feeds arbitrary bytes, one message a line, to what reads the data channel `voxgate` and to the turns that wait for it. How
+/// many messages were understood.
+#[must_use]
+pub fn client_channel(data: &[u8]) -> usize {
+    let text = String::from_utf8_lossy(data);
+    let messages: Vec<_> = text.lines().filter_map(client_message).collect();
+    ClientSide::hears(&messages);
+    messages.len()
+}
 
 /// Reads arbitrary bytes as the log of a session and runs what can be read of it. True if the log is understood to its
 /// end and whole, whatever came of it.

@@ -25,7 +25,7 @@ use crate::routing::{Routing, Way};
 use crate::sealing::Sealing;
 use crate::sideband::{self, SidebandLink};
 use crate::socket;
-use crate::transceiver::{Attach, Command, Restart, Start};
+use crate::transceiver::{Attach, Command, Restart, Start, client_report};
 
 /// The transceiver and the WebSocket sessions of this process, which begins them with one revision of the configuration.
 #[derive(Clone)]
@@ -188,6 +188,17 @@ impl SessionHost for LocalHost {
             let (reply, answer) = oneshot::channel();
             self.transceiver.send(Command::HangUp { call_id, key, reply }).is_ok()
                 && answer.await.unwrap_or(false)
+        })
+    }
+
+    fn report(&self, call_id: CallId, key: KeyIndex, report: String) -> BoxFuture<'_, Result<(), ApiError>> {
+        Box::pin(async move {
+            let report =
+                client_report(&report).ok_or_else(|| ApiError::invalid_type("type", "client.report"))?;
+            let (reply, answer) = oneshot::channel();
+            let is_sent = self.transceiver.send(Command::Report { call_id, key, report, reply }).is_ok();
+            let is_known = is_sent && answer.await.unwrap_or(false);
+            if is_known { Ok(()) } else { Err(ApiError::call_id_not_found()) }
         })
     }
 

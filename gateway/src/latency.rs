@@ -138,7 +138,7 @@ mod tests {
     fn turn(model: u64) -> TurnAccount {
         let (from, to) = (Moment::read(Duration::ZERO), Moment::read(Duration::from_millis(model)));
         let works = vec![Work { hop: Hop::Model, from, to }];
-        let account = TurnAccount::from_trace(&TurnTrace { turn: 1, mouth: from, ear: to, works }).unwrap();
+        let account = TurnAccount::from_trace(&TurnTrace::new(1, from, to, works)).unwrap();
         assert_eq!(account.whole.certainty, Certainty::Measured);
         account
     }

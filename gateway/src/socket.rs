@@ -156,6 +156,7 @@ impl SocketSession {
                     // A message client plays by itself: it has no RTP and no measured ear. Nor has it sidebands.
                     DialogueOutput::Audio { .. }
                     | DialogueOutput::Turn(_)
+                    | DialogueOutput::Ask(_)
                     | DialogueOutput::Sidebands(_)
                     | DialogueOutput::Sideband(..) => continue,
                 };

@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use voxgate_media::transport::Identity;
 use voxgate_policy::key::KeyIndex;
 use voxgate_protocol::id::CallId;
+use voxgate_protocol::session::ClientReport;
 use voxgate_realtime::{ApiError, SidebandId};
 use voxgate_relay::tunnel::MAX_FRAME;
 use voxgate_signaling::directory::Revoked;
@@ -36,6 +37,7 @@ use crate::sealing::Sealing;
 use crate::sideband::{SidebandNews, SidebandQueue};
 
 pub(crate) use edge::EdgeConfig;
+pub(crate) use extension::{client_message, client_report};
 use switchboard::Switchboard;
 
 /// Datagrams taken from the socket before commands and deadlines are looked at again. Each costs a decryption and a
@@ -62,6 +64,8 @@ pub(crate) enum Command {
     Sideband(Slot, SidebandId, SidebandNews),
     /// End a call of a key; the answer says whether there was one.
     HangUp { call_id: CallId, key: KeyIndex, reply: oneshot::Sender<bool> },
+    /// What the client of a call of a key measured of its own side; the answer says whether there is such a call.
+    Report { call_id: CallId, key: KeyIndex, report: ClientReport, reply: oneshot::Sender<bool> },
     /// End every call of these keys, those too that were on their way here.
     Revoke(Revoked),
     /// End every call at a deadline; the answer comes when the last has ended.

@@ -78,7 +78,9 @@ class Peer(EventStream):
                 channel.on(change, lambda: self._spawn(self._notify()))
 
     def _take_measured(self, text):
-        self.measured.append(json.loads(text))
+        message = json.loads(text)
+        if message["type"] == "turn.measured":
+            self.measured.append(message)
         self._spawn(self._notify())
 
     async def _listen(self, track):

@@ -13,6 +13,7 @@ mod idle;
 mod input;
 mod interrupting;
 mod meter;
+mod opening;
 mod recent;
 mod responses;
 #[cfg(test)]
@@ -102,6 +103,8 @@ pub enum SessionOutput {
         marker: bool,
         /// For the first packet of an answer: when its samples came from the provider.
         first_received: Option<Instant>,
+        /// Whether [`Session::handle_sent`] has to follow: what the turn took is measured by it.
+        is_measured: bool,
         /// How long after its deadline the packet was made.
         lateness: Duration,
     },
@@ -553,11 +556,15 @@ impl Session {
         if let Some(received) = packet.first_received {
             self.meter.polled(received, now);
         }
+        if let Some(opening) = packet.opening {
+            self.meter.opened(opening, packet.timestamp, now);
+        }
         self.outputs.push_back(SessionOutput::Audio {
             payload: packet.payload,
             timestamp: packet.timestamp,
             marker: packet.marker,
             first_received: packet.first_received,
+            is_measured: packet.first_received.is_some() || packet.opening.is_some(),
             lateness: packet.lateness,
         });
     }

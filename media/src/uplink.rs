@@ -69,6 +69,8 @@ pub struct UplinkFrame {
     pub jitter_wait: Duration,
     /// Whether it stands in for audio that was sent and could not be heard. Pauses of the sender do not count.
     pub concealed: bool,
+    /// The RTP timestamp of the packet it was decoded from; `None` for what was recovered or made up.
+    pub timestamp: Option<u32>,
 }
 
 /// Why no uplink can be made.
@@ -252,7 +254,7 @@ impl Uplink {
         match self.decoder.decode(&packet.payload) {
             Ok(samples) => {
                 self.last_duration = packet.duration;
-                self.emit(&samples, arrived, waited, false);
+                self.emit_packet(&samples, arrived, waited, packet.timestamp);
             }
             Err(_) => {
                 self.corrupt += 1;
@@ -316,7 +318,15 @@ impl Uplink {
         let samples = self.resampler.push(samples);
         if !samples.is_empty() {
             let pcm = Pcm { rate: self.output_rate, samples };
-            self.frames.push_back(UplinkFrame { pcm, arrived, jitter_wait, concealed });
+            self.frames.push_back(UplinkFrame { pcm, arrived, jitter_wait, concealed, timestamp: None });
+        }
+    }
+
+    fn emit_packet(&mut self, samples: &[i16], arrived: Instant, jitter_wait: Duration, timestamp: u32) {
+        let known = self.frames.len();
+        self.emit(samples, arrived, jitter_wait, false);
+        if let Some(frame) = self.frames.get_mut(known) {
+            frame.timestamp = Some(timestamp);
         }
     }
 }

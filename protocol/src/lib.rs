@@ -5,6 +5,7 @@
 //! no clock, no socket, no random source.
 //!
 //! - [`id`]: names of calls, items, responses and nodes.
+//! - [`audible`]: where samples can be heard.
 //! - [`audio`]: sample rates, sample counts and PCM.
 //! - [`conversation`]: items and their content.
 //! - [`framing`]: datagrams on a byte stream.
@@ -18,6 +19,7 @@
 //! - [`timeline`]: the hops of a turn and their durations.
 //! - [`trace`]: what was seen of a turn, before its hops are reckoned.
 
+pub mod audible;
 pub mod audio;
 pub mod bridge;
 pub mod conversation;

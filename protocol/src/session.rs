@@ -77,7 +77,7 @@ pub enum SessionCommand {
     ReportClient(ClientReport),
 }
 
-/// What a client measured of its own side (from `getStats`). All values are totals of the present moment.
+/// What a client measured of its own side (from `getStats`) since its last report. What it does not know is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientReport {
     /// Round trip of the selected ICE pair.
@@ -88,6 +88,90 @@ pub struct ClientReport {
     pub playout: Option<Duration>,
     /// Time from the microphone to the encoder; the wait for a packet to fill is measured by the gateway.
     pub capture: Option<Duration>,
+    /// Interarrival jitter of the answer's packets (RFC 3550 section 6.4.1).
+    #[serde(default)]
+    pub jitter: Option<Duration>,
+    /// Sound of the answer it had to make up.
+    #[serde(default)]
+    pub concealed: Option<Duration>,
+    /// Packets of the answer that came.
+    #[serde(default)]
+    pub packets: Option<u32>,
+    /// Packets of the answer that did not.
+    #[serde(default)]
+    pub lost: Option<u32>,
+    /// How its packets travel.
+    #[serde(default)]
+    pub pair: Option<CandidatePair>,
+}
+
+/// The ICE candidate pair in use, as the client sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CandidatePair {
+    /// What carries the packets.
+    pub carrier: PairCarrier,
+    /// What kind of candidate the client's own is (RFC 8445 section 5.1.1).
+    pub kind: CandidateKind,
+}
+
+/// What carries the packets of a candidate pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PairCarrier {
+    /// Datagrams.
+    Udp,
+    /// A TCP connection.
+    Tcp,
+    /// A TLS connection.
+    Tls,
+}
+
+/// Where a candidate's address comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CandidateKind {
+    /// An interface of the client.
+    Host,
+    /// What a STUN server saw.
+    Srflx,
+    /// What the other side saw.
+    Prflx,
+    /// A TURN server of the client.
+    Relay,
+}
+
+impl CandidatePair {
+    const KINDS: [CandidateKind; 4] =
+        [CandidateKind::Host, CandidateKind::Srflx, CandidateKind::Prflx, CandidateKind::Relay];
+    const CARRIERS: [PairCarrier; 3] = [PairCarrier::Udp, PairCarrier::Tcp, PairCarrier::Tls];
+
+    /// Its name, such as `udp/host`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match (self.carrier, self.kind) {
+            (PairCarrier::Udp, CandidateKind::Host) => "udp/host",
+            (PairCarrier::Udp, CandidateKind::Srflx) => "udp/srflx",
+            (PairCarrier::Udp, CandidateKind::Prflx) => "udp/prflx",
+            (PairCarrier::Udp, CandidateKind::Relay) => "udp/relay",
+            (PairCarrier::Tcp, CandidateKind::Host) => "tcp/host",
+            (PairCarrier::Tcp, CandidateKind::Srflx) => "tcp/srflx",
+            (PairCarrier::Tcp, CandidateKind::Prflx) => "tcp/prflx",
+            (PairCarrier::Tcp, CandidateKind::Relay) => "tcp/relay",
+            (PairCarrier::Tls, CandidateKind::Host) => "tls/host",
+            (PairCarrier::Tls, CandidateKind::Srflx) => "tls/srflx",
+            (PairCarrier::Tls, CandidateKind::Prflx) => "tls/prflx",
+            (PairCarrier::Tls, CandidateKind::Relay) => "tls/relay",
+        }
+    }
+
+    /// The pair of a name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        let pairs = Self::CARRIERS
+            .into_iter()
+            .flat_map(|carrier| Self::KINDS.into_iter().map(move |kind| Self { carrier, kind }));
+        pairs.into_iter().find(|pair| pair.as_str() == name)
+    }
 }
 
 /// Why a session ended.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::timeline::{Certainty, Hop};
 
@@ -53,9 +53,50 @@ pub struct TurnTrace {
     pub ear: Moment,
     /// Who was at work in between, in the order it was seen.
     pub works: Vec<Work>,
+    /// The gateway had the packet with the last word.
+    pub arrived: Duration,
+    /// The packet with the first sound of the answer was handed to the network.
+    pub sent: Duration,
+    /// The last word, as the client's own samples are counted. `None` where no packet of it came.
+    pub spoken: Option<AudioMark>,
+    /// The first sound, as the answer's samples are counted. `None` if the answer made none.
+    pub heard: Option<AudioMark>,
+}
+
+/// A sample, and the packet that had to be there for it, by their RTP timestamps. Both ends of a call count the samples of
+/// a stream alike, so a client can tell when it captured or played one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AudioMark {
+    /// The first sample of the packet.
+    pub packet: u32,
+    /// The sample. Opus puts it out later than it took it in, so it may lie in the packet before or behind.
+    pub sample: u32,
+}
+
+/// What a client saw of a turn, each moment since the zero of its own clock; `None` for what it does not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientMoments {
+    /// The last word reached the microphone.
+    pub spoken: Option<Duration>,
+    /// The packet that brought it left.
+    pub sent: Option<Duration>,
+    /// The packet with the first sound came in.
+    pub received: Option<Duration>,
+    /// The first sound came out.
+    pub heard: Option<Duration>,
+    /// How wrong `spoken` may be.
+    pub spoken_error: Duration,
+    /// How wrong `heard` may be.
+    pub heard_error: Duration,
 }
 
 impl TurnTrace {
+    /// A trace whose packets came and went at its ends, without samples the client could know.
+    #[must_use]
+    pub const fn new(turn: u32, mouth: Moment, ear: Moment, works: Vec<Work>) -> Self {
+        Self { turn, mouth, ear, works, arrived: mouth.at, sent: ear.at, spoken: None, heard: None }
+    }
+
     /// From the caller's last word to the caller's ear.
     #[must_use]
     pub const fn mouth_to_ear(&self) -> Duration {

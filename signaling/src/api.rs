@@ -31,6 +31,9 @@ use crate::terms::{Terms, TermsInForce};
 /// Largest body of any request: an SDP offer is below 10 kB, a session with many tools below a few hundred.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
+/// A report of a client has a dozen numbers.
+const MAX_REPORT_BYTES: usize = 2_048;
+
 /// The largest offer of an ICE restart. A browser's has 6 KiB; reading one is work that other calls wait for.
 const MAX_RESTART_BYTES: usize = 64 * 1024;
 
@@ -102,6 +105,7 @@ pub fn router(api: ClientApi) -> Router {
         .route("/v1/realtime/calls", post(create_call))
         .route("/v1/realtime/calls/{call_id}", patch(restart_ice))
         .route("/v1/realtime/calls/{call_id}/hangup", post(hang_up))
+        .route("/v1/realtime/calls/{call_id}/report", post(report))
         .route("/v1/realtime/calls/{call_id}/accept", any(sip_only))
         .route("/v1/realtime/calls/{call_id}/reject", any(sip_only))
         .route("/v1/realtime/calls/{call_id}/refer", any(sip_only))
@@ -255,6 +259,23 @@ async fn hang_up(
     } else {
         Err(ApiError::call_id_not_found().into())
     }
+}
+
+/// An extension of the API: what a client measured of its own side, for pages that have no data channel for it.
+async fn report(
+    State(api): State<ClientApi>,
+    call_id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, ErrorReply> {
+    let credential = bearer(request.headers()).map(str::to_owned);
+    let (terms, principal) = api.enter(credential.as_deref(), Scope::Calls).await?;
+    let Path(call_id) = call_id.map_err(|_| ApiError::call_id_not_found())?;
+    let report = utf8(read(request.into_body()).await?)?;
+    if report.len() > MAX_REPORT_BYTES {
+        return Err(ApiError::request_too_large(MAX_REPORT_BYTES).into());
+    }
+    terms.host.report(CallId::from(call_id), principal.key, report).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 async fn open_socket(

@@ -91,6 +91,12 @@ pub trait SessionHost: Send + Sync + 'static {
     /// Ends a call of this key. False if it has none of that name: another key's call is as unknown as one that never was.
     fn hang_up(&self, call_id: CallId, key: KeyIndex) -> BoxFuture<'_, bool>;
 
+    /// Takes what the client of a call of this key measured of its own side, as it came.
+    ///
+    /// # Errors
+    /// `call_id_not_found` if the key has no such call, `invalid_type` for what is no report.
+    fn report(&self, call_id: CallId, key: KeyIndex, report: String) -> BoxFuture<'_, Result<(), ApiError>>;
+
     /// A session was refused before it started; for the count of them.
     fn refused(&self, error: &ApiError);
 

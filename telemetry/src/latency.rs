@@ -6,6 +6,7 @@
 //!
 //! - [`clock`]: how far the client's clock is from the gateway's, and how sure that is.
 //! - [`stamp`]: moments, and the stretches between them that hops claim.
+//! - [`joining`]: what a client saw of a turn, put together with what the gateway did.
 //! - [`account`]: what each hop took, what of its work ran beside another hop, and what no hop explains.
 //! - [`budget`]: what a turn and its hops may take, and who took more.
 //! - [`burn`]: how fast the slow turns a route may have are used up.
@@ -19,6 +20,7 @@ pub mod budget;
 pub mod burn;
 pub mod clock;
 mod fit;
+pub mod joining;
 pub mod stamp;
 pub mod watch;
 

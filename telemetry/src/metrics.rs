@@ -559,7 +559,7 @@ mod tests {
         let at = |ms| Moment::read(Duration::from_millis(ms));
         let work = |hop, from, to| Work { hop, from: at(from), to: at(to) };
         let works = vec![work(Hop::Endpointing, 0, 500), work(Hop::Model, 500, 800)];
-        let trace = TurnTrace { turn: 1, mouth: at(0), ear: at(850), works };
+        let trace = TurnTrace::new(1, at(0), at(850), works);
         metrics.turn_measured("*", &TurnAccount::from_trace(&trace).unwrap());
         let text = metrics.render().unwrap();
         assert!(text.contains(r#"voxgate_turn_seconds_sum{route="*"} 0.85"#));

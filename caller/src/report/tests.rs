@@ -14,7 +14,8 @@ fn hop(hop: &str, owner: &str, certainty: &str, duration_ms: f64) -> HopMeasured
 }
 
 fn turn(mouth_to_ear_ms: f64, hops: Vec<HopMeasured>) -> TurnMeasured {
-    TurnMeasured { turn: 3, mouth_to_ear_ms, hops }
+    let certainty = "estimated".to_owned();
+    TurnMeasured { turn: 3, mouth_to_ear_ms, certainty, error_ms: 0.0, hops }
 }
 
 #[test]

@@ -3,7 +3,7 @@ import { createCall, createSecret, hangUp } from "./api.js";
 import { CallFailure, eventFailure, microphoneFailure } from "./errors.js";
 import { watchRelays } from "./failover.js";
 import { readTurn } from "../shared/hops.js";
-import { StatsReader, clientReport } from "./report.js";
+import { measure } from "../client/voxgate-client.js";
 
 const CONNECT_PATIENCE_MS = 15_000;
 /** How long the browser may still find a path when every attempt to move the call was in vain. */
@@ -34,7 +34,7 @@ export class Call {
   #microphone = null;
   #events = null;
   #extension = null;
-  #reader = null;
+  #measuring = null;
   #relays = null;
   #keepsAlive;
   #location = null;
@@ -173,6 +173,11 @@ export class Call {
       const turn = readTurn(message);
       if (turn && !this.#isOver()) this.#on.turn(turn, message);
     });
+    this.#measuring = measure(connection, {
+      channel: this.#extension,
+      microphone: this.#microphone.getAudioTracks()[0],
+      onMeasured: (measured) => this.state === "connecting" || this.#on.stats(measured),
+    });
   }
 
   #opened() {
@@ -180,12 +185,7 @@ export class Call {
     this.#token = this.#offered;
     this.#resume = null;
     this.#enter("connected");
-    const [track] = this.#microphone.getAudioTracks();
-    this.#reader = new StatsReader(this.#connection, track, (measured) => {
-      sendOn(this.#extension, clientReport(measured));
-      this.#on.stats(measured);
-    });
-    this.#reader.read();
+    this.#measuring.read();
   }
 
   #receive(event) {
@@ -195,7 +195,7 @@ export class Call {
       if (update) this.send({ type: "session.update", session: update });
     }
     // The client's hops of a turn are those of the moment its answer begins to be heard, and of its end.
-    if (event.type === "output_audio_buffer.started" || event.type === "response.done") this.#reader?.read();
+    if (event.type === "output_audio_buffer.started" || event.type === "response.done") this.#measuring?.read();
     this.#on.event(event);
     if (event.type === "error" && event.error?.code === "session_expired") {
       this.#close("ended", eventFailure(event.error));
@@ -227,7 +227,7 @@ export class Call {
     this.state = state;
     clearTimeout(this.#deadline);
     clearTimeout(this.#lastHope);
-    this.#reader?.stop();
+    this.#measuring?.stop();
     this.#relays?.stop();
     this.#release();
     // A lost call that is hung up, or whose connection says farewell on a way that still works, leaves nothing to go on with.

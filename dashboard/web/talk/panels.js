@@ -1,6 +1,6 @@
 // The parts of the page that only show: status, presence, latency and connection figures.
 import { formatMs, verdict } from "../shared/hops.js";
-import { concealedShare, lossShare } from "./report.js";
+import { concealedShare, lossShare } from "../client/voxgate-client.js";
 import { drawTrend, trendLine } from "./trend.js";
 import { drawWaterfall, ownerKey } from "../shared/waterfall.js";
 

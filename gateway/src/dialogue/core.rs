@@ -73,7 +73,7 @@ pub(crate) enum CoreInput<'a> {
     Command(SessionCommand),
     /// Time passed: [`DialogueCore::poll_timeout`] is due.
     Timeout,
-    /// The packet of the last [`CoreOutput::Audio`] was handed to the network.
+    /// The packet of the last [`CoreOutput::Audio`] that is measured was handed to the network.
     Sent,
     /// What the network added on the way of the last packet.
     Network(NetworkTimes),
@@ -100,6 +100,8 @@ pub(crate) enum CoreOutput {
         marker: bool,
         /// For the first packet of an answer: when its samples came from the provider.
         first_received: Option<Instant>,
+        /// Whether [`CoreInput::Sent`] has to follow: what the turn took is measured by it.
+        is_measured: bool,
         /// How long after its deadline the packet was made.
         lateness: Duration,
     },
@@ -269,12 +271,13 @@ impl DialogueCore {
             SessionOutput::JudgeTurn { question, speech } => {
                 self.outputs.push_back(CoreOutput::JudgeTurn { question, speech });
             }
-            SessionOutput::Audio { payload, timestamp, marker, first_received, lateness } => {
+            SessionOutput::Audio { payload, timestamp, marker, first_received, is_measured, lateness } => {
                 self.outputs.push_back(CoreOutput::Audio {
                     payload,
                     timestamp,
                     marker,
                     first_received,
+                    is_measured,
                     lateness,
                 });
             }

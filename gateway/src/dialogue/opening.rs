@@ -23,6 +23,7 @@ use crate::replay::{Kept, ReplayLog};
 use crate::webhook::{Judge, Webhooks};
 
 use super::Dialogue;
+use super::client::ClientSide;
 use super::consultant::Consultant;
 use super::core::{CoreConfig, DialogueCore};
 use super::gate::Gate;
@@ -154,6 +155,7 @@ impl Dialogue {
             ticket,
             used_token,
             client_heard_at: Instant::now(),
+            client: ClientSide::new(Instant::now()),
         })
     }
 }

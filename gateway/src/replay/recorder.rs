@@ -147,13 +147,16 @@ impl Drop for Recorder {
 /// The sound of an output is in no fingerprint; its time and length are.
 fn without_sound(output: &CoreOutput) -> CoreOutput {
     match output {
-        CoreOutput::Audio { timestamp, marker, first_received, lateness, .. } => CoreOutput::Audio {
-            payload: Vec::new(),
-            timestamp: *timestamp,
-            marker: *marker,
-            first_received: *first_received,
-            lateness: *lateness,
-        },
+        CoreOutput::Audio { timestamp, marker, first_received, is_measured, lateness, .. } => {
+            CoreOutput::Audio {
+                payload: Vec::new(),
+                timestamp: *timestamp,
+                marker: *marker,
+                first_received: *first_received,
+                is_measured: *is_measured,
+                lateness: *lateness,
+            }
+        }
         CoreOutput::JudgeTurn { question, speech } => {
             CoreOutput::JudgeTurn { question: *question, speech: silence_like(speech) }
         }

@@ -106,7 +106,7 @@ impl Call {
         while let Some(output) = self.core.poll_output() {
             self.recorder.output(&output);
             match &output {
-                CoreOutput::Audio { first_received, .. } => begins |= first_received.is_some(),
+                CoreOutput::Audio { is_measured, .. } => begins |= is_measured,
                 CoreOutput::Text(text) => {
                     self.cleared += usize::from(text.contains("output_audio_buffer.cleared"));
                 }

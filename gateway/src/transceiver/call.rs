@@ -12,10 +12,10 @@ use voxgate_media::transport::{
 use voxgate_media::uplink::RtpAudio;
 use voxgate_policy::key::KeyIndex;
 use voxgate_protocol::id::CallId;
-use voxgate_protocol::session::{EndReason, SessionCommand};
+use voxgate_protocol::session::{ClientReport, EndReason};
 use voxgate_realtime::{ApiError, SidebandId};
 
-use crate::dialogue::{Dialogue, DialogueOutput};
+use crate::dialogue::{ClientMessage, Dialogue, DialogueOutput};
 use crate::sideband::{SidebandQueue, Sidebands};
 
 use super::extension::{self, RelayNotice};
@@ -48,8 +48,11 @@ pub(super) enum CallOutput {
     Validated(Path),
     /// The client no longer uses this path.
     Released(Path),
-    /// The packets before this begin an answer whose samples were received at the given time.
-    AnswerBegan { received: Instant },
+    /// The call is to be told when the packets before this are on the network.
+    Sent {
+        /// For the first packet of an answer: when its samples came from the provider.
+        received: Option<Instant>,
+    },
     /// The relays should learn the call's flows once more.
     Refresh,
 }
@@ -198,10 +201,16 @@ impl Call {
         self.drain(now, None, sink);
     }
 
-    /// The first packet of an answer is on the network.
+    /// A packet that is measured is on the network.
     pub(super) fn handle_sent(&mut self, sent: Instant, sink: &mut Vec<CallOutput>) {
         self.dialogue.handle_sent(sent);
         self.drain(sent, None, sink);
+    }
+
+    /// What the client measured, not by the data channel.
+    pub(super) fn handle_report(&mut self, now: Instant, report: ClientReport, sink: &mut Vec<CallOutput>) {
+        self.dialogue.hear_client(now, ClientMessage::Report(report));
+        self.drain(now, None, sink);
     }
 
     /// Ends the call in order.
@@ -312,7 +321,7 @@ impl Call {
                 Output::PathValidated(path) => sink.push(CallOutput::Validated(path)),
                 Output::PathReleased(path) => sink.push(CallOutput::Released(path)),
                 Output::Connected => {}
-                Output::ChannelClosed { channel } => self.channel_closed(channel),
+                Output::ChannelClosed { channel } => self.channel_closed(now, channel),
                 Output::Audio(packet) => {
                     let packet_now = now.max(packet.arrived);
                     self.dialogue.handle_rtp(
@@ -343,11 +352,15 @@ impl Call {
             }
         } else if label == extension::CHANNEL && self.extension.is_none() {
             self.extension = Some(channel);
+            self.dialogue.client_listens(now, true);
         }
     }
 
     /// A client may close a channel and open it anew.
-    fn channel_closed(&mut self, channel: ChannelId) {
+    fn channel_closed(&mut self, now: Instant, channel: ChannelId) {
+        if self.extension == Some(channel) {
+            self.dialogue.client_listens(now, false);
+        }
         for known in [&mut self.events, &mut self.extension] {
             known.take_if(|known| *known == channel);
         }
@@ -357,9 +370,9 @@ impl Call {
         if Some(channel) == self.events {
             self.dialogue.handle_text(now, text);
         } else if Some(channel) == self.extension
-            && let Some(report) = extension::client_report(text)
+            && let Some(message) = extension::client_message(text)
         {
-            self.dialogue.handle_command(now, SessionCommand::ReportClient(report));
+            self.dialogue.hear_client(now, message);
         }
     }
 
@@ -382,11 +395,14 @@ impl Call {
             DialogueOutput::Turn(turn) => {
                 self.send(now, self.extension, &extension::turn_measured(&turn));
             }
-            DialogueOutput::Audio { payload, timestamp, marker, first_received } => {
+            DialogueOutput::Ask(question) => {
+                self.send(now, self.extension, &extension::client_question(&question));
+            }
+            DialogueOutput::Audio { payload, timestamp, marker, first_received, is_measured } => {
                 self.transport.send_audio(now, AudioFrame { payload: payload.into(), timestamp, marker });
                 self.drain_transport(now, sink);
-                if let Some(received) = first_received {
-                    sink.push(CallOutput::AnswerBegan { received });
+                if is_measured {
+                    sink.push(CallOutput::Sent { received: first_received });
                 }
             }
             DialogueOutput::Ended(reason) => {

@@ -7,18 +7,25 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use voxgate_protocol::session::ClientReport;
+use voxgate_protocol::session::{CandidatePair, ClientReport};
 use voxgate_protocol::timeline::Hop;
+use voxgate_protocol::trace::{AudioMark, ClientMoments};
 use voxgate_telemetry::latency::account::HopAccount;
 use voxgate_telemetry::latency::budget::Breach;
 
-use crate::dialogue::MeasuredTurn;
+use crate::dialogue::{ClientMessage, ClientQuestion, MeasuredTurn};
 
 /// The label of the channel.
 pub(super) const CHANNEL: &str = "voxgate";
 
 /// A client that claims more than this about itself is wrong; its waterfall would be useless.
 const LONGEST_REPORTED_MS: f64 = 10_000.0;
+
+/// Packets in one report: ten seconds of the shortest packets there are. More is a counter that was not started anew.
+const MOST_REPORTED_PACKETS: u32 = 4_000;
+
+/// A client's clock may count from 1970, and not from 2100.
+const LATEST_CLIENT_MS: f64 = 4.1e12;
 
 /// What happened to the relay that carries a call. A page that is told restarts ICE and is given other relays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +73,7 @@ pub(super) fn turn_measured(turn: &MeasuredTurn) -> String {
         "turn": account.turn,
         "mouth_to_ear_ms": whole as f64 / 1_000.0,
         "certainty": account.whole.certainty,
+        "error_ms": milliseconds(account.whole.error),
         "hops": hops,
         "breaches": turn.breaches.iter().map(breach).collect::<Vec<_>>(),
     })
@@ -113,32 +121,106 @@ fn milliseconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1_000.0
 }
 
+/// `clock.ask` or `turn.ask`.
+pub(super) fn client_question(question: &ClientQuestion) -> String {
+    let mark = |mark: &Option<AudioMark>| {
+        mark.map(|AudioMark { packet, sample }| json!({ "packet": packet, "sample": sample }))
+    };
+    match question {
+        ClientQuestion::Time(number) => json!({ "type": "clock.ask", "question": number }),
+        ClientQuestion::Turn { turn, spoken, heard } => {
+            json!({ "type": "turn.ask", "turn": turn, "spoken": mark(spoken), "heard": mark(heard) })
+        }
+    }
+    .to_string()
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type")]
+enum Message {
+    #[serde(rename = "client.report")]
+    Report(Report),
+    #[serde(rename = "clock.answer")]
+    Time { question: u32, received_ms: f64, replied_ms: f64 },
+    #[serde(rename = "client.turn")]
+    Turn(Moments),
+}
+
 #[derive(Deserialize)]
 struct Report {
-    #[serde(rename = "type")]
-    kind: String,
     round_trip_ms: Option<f64>,
     jitter_buffer_ms: Option<f64>,
     playout_ms: Option<f64>,
     capture_ms: Option<f64>,
+    jitter_ms: Option<f64>,
+    concealed_ms: Option<f64>,
+    packets: Option<u32>,
+    lost: Option<u32>,
+    pair: Option<String>,
 }
 
-/// Reads `client.report`; anything else, and any figure that cannot be, is left out.
-pub(super) fn client_report(text: &str) -> Option<ClientReport> {
-    let report: Report = serde_json::from_str(text).ok()?;
-    if report.kind != "client.report" {
-        return None;
+#[derive(Deserialize)]
+struct Moments {
+    turn: u32,
+    spoken_at_ms: Option<f64>,
+    sent_at_ms: Option<f64>,
+    received_at_ms: Option<f64>,
+    heard_at_ms: Option<f64>,
+    spoken_error_ms: Option<f64>,
+    heard_error_ms: Option<f64>,
+}
+
+/// Reads what a client says of itself; `None` for anything else. A figure that cannot be is left out.
+pub(crate) fn client_message(text: &str) -> Option<ClientMessage> {
+    match serde_json::from_str(text).ok()? {
+        Message::Report(report) => Some(ClientMessage::Report(figures(&report))),
+        Message::Time { question, received_ms, replied_ms } => {
+            let (received, replied) = (moment(received_ms)?, moment(replied_ms)?);
+            Some(ClientMessage::Time { question, received, replied })
+        }
+        Message::Turn(seen) => {
+            let moments = ClientMoments {
+                spoken: seen.spoken_at_ms.and_then(moment),
+                sent: seen.sent_at_ms.and_then(moment),
+                received: seen.received_at_ms.and_then(moment),
+                heard: seen.heard_at_ms.and_then(moment),
+                spoken_error: duration(seen.spoken_error_ms).unwrap_or_default(),
+                heard_error: duration(seen.heard_error_ms).unwrap_or_default(),
+            };
+            Some(ClientMessage::Turn { turn: seen.turn, moments })
+        }
     }
-    let duration = |ms: Option<f64>| {
-        ms.filter(|ms| (0.0..=LONGEST_REPORTED_MS).contains(ms))
-            .map(|ms| Duration::from_secs_f64(ms / 1_000.0))
-    };
-    Some(ClientReport {
+}
+
+fn moment(ms: f64) -> Option<Duration> {
+    (0.0..=LATEST_CLIENT_MS).contains(&ms).then(|| Duration::from_secs_f64(ms / 1_000.0))
+}
+
+fn duration(ms: Option<f64>) -> Option<Duration> {
+    ms.filter(|ms| (0.0..=LONGEST_REPORTED_MS).contains(ms)).map(|ms| Duration::from_secs_f64(ms / 1_000.0))
+}
+
+/// Reads a report that did not come on the channel.
+pub(crate) fn client_report(text: &str) -> Option<ClientReport> {
+    match client_message(text)? {
+        ClientMessage::Report(report) => Some(report),
+        ClientMessage::Time { .. } | ClientMessage::Turn { .. } => None,
+    }
+}
+
+fn figures(report: &Report) -> ClientReport {
+    let packets = |count: Option<u32>| count.filter(|count| *count <= MOST_REPORTED_PACKETS);
+    ClientReport {
         round_trip: duration(report.round_trip_ms),
         jitter_buffer: duration(report.jitter_buffer_ms),
         playout: duration(report.playout_ms),
         capture: duration(report.capture_ms),
-    })
+        jitter: duration(report.jitter_ms),
+        concealed: duration(report.concealed_ms),
+        packets: packets(report.packets),
+        lost: packets(report.lost),
+        pair: report.pair.as_deref().and_then(CandidatePair::parse),
+    }
 }
 
 #[cfg(test)]
@@ -149,19 +231,71 @@ mod tests {
 
     use super::*;
 
+    const MS: Duration = Duration::from_millis(1);
+
     #[test]
     fn a_report_with_impossible_figures_keeps_the_possible_ones() {
         let text =
             r#"{"type":"client.report","round_trip_ms":12.5,"jitter_buffer_ms":-1,"playout_ms":1e300}"#;
-        let report = client_report(text).unwrap();
+        let Some(ClientMessage::Report(report)) = client_message(text) else { panic!("no report") };
         assert_eq!(report.round_trip, Some(Duration::from_micros(12_500)));
         assert_eq!((report.jitter_buffer, report.playout, report.capture), (None, None, None));
     }
 
     #[test]
+    fn what_a_client_says_of_its_packets_its_clock_and_its_turns_is_read_within_limits() {
+        let text = r#"{"type":"client.report","packets":48,"lost":4001,"concealed_ms":20,"jitter_ms":1.5,
+            "pair":"tcp/srflx","is_new":true}"#;
+        let Some(ClientMessage::Report(report)) = client_message(text) else { panic!("no report") };
+        assert_eq!((report.packets, report.lost), (Some(48), None));
+        assert_eq!((report.concealed, report.jitter), (Some(20 * MS), Some(Duration::from_micros(1_500))));
+        assert_eq!(report.pair.map(CandidatePair::as_str), Some("tcp/srflx"));
+        let time = |received: f64| {
+            json!({ "type": "clock.answer", "question": 3, "received_ms": received, "replied_ms": 8 })
+                .to_string()
+        };
+        let answer = ClientMessage::Time { question: 3, received: 7 * MS, replied: 8 * MS };
+        assert_eq!(client_message(&time(7.0)), Some(answer));
+        assert_eq!((client_message(&time(-1.0)), client_message(&time(1e18))), (None, None));
+        let text = r#"{"type":"client.turn","turn":2,"heard_at_ms":5,"spoken_at_ms":-1,"heard_error_ms":1}"#;
+        let Some(ClientMessage::Turn { turn: 2, moments }) = client_message(text) else { panic!("no turn") };
+        assert_eq!((moments.heard, moments.spoken, moments.heard_error), (Some(5 * MS), None, MS));
+    }
+
+    #[test]
+    fn what_a_client_is_asked_has_the_numbers_it_needs() {
+        let value = |question| -> Value { serde_json::from_str(&client_question(&question)).unwrap() };
+        assert_eq!(value(ClientQuestion::Time(4)), json!({ "type": "clock.ask", "question": 4 }));
+        let heard = Some(AudioMark { packet: u32::MAX, sample: 311 });
+        let asked = json!({ "type": "turn.ask", "turn": 2, "spoken": null,
+            "heard": { "packet": u32::MAX, "sample": 311 } });
+        assert_eq!(value(ClientQuestion::Turn { turn: 2, spoken: None, heard }), asked);
+    }
+
+    #[test]
+    fn the_corpus_of_channel_messages_is_understood_or_left_alone() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/client-channel");
+        let mut read = 0;
+        for file in std::fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let data = std::fs::read(&path).unwrap();
+            let understood = crate::fuzz::client_channel(&data);
+            // What a fuzzer finds is named by its digest and promises nothing.
+            if name.starts_with("valid-") {
+                assert_eq!(understood, data.split(|byte| *byte == b'\n').count() - 1, "{name}");
+            } else if name.starts_with("hostile-") {
+                assert_eq!(understood, 0, "{name}");
+            }
+            read += 1;
+        }
+        assert!(read >= 12, "the corpus has only {read} seeds");
+    }
+
+    #[test]
     fn anything_else_is_no_report() {
         for text in ["", "{}", "[1]", r#"{"type":"client.report","round_trip_ms":"x"}"#, r#"{"type":"x"}"#] {
-            assert_eq!(client_report(text), None, "{text}");
+            assert_eq!(client_message(text), None, "{text}");
         }
     }
 
@@ -170,7 +304,7 @@ mod tests {
         let at = |nanos| Moment::read(Duration::from_nanos(nanos));
         let work = |hop, from, to| Work { hop, from: at(from), to: at(to) };
         let works = vec![work(Hop::Jitter, 500, 2_499), work(Hop::Model, 2_499, 300_000_999)];
-        let trace = TurnTrace { turn: 2, mouth: at(500), ear: at(310_000_999), works };
+        let trace = TurnTrace::new(2, at(500), at(310_000_999), works);
         let account = TurnAccount::from_trace(&trace).unwrap();
         let value: Value =
             serde_json::from_str(&turn_measured(&MeasuredTurn { account, breaches: Vec::new() })).unwrap();
@@ -186,8 +320,7 @@ mod tests {
         let work = |hop, from, to| Work { hop, from: at(from), to: at(to) };
         let works =
             vec![work(Hop::Endpointing, 100, 600), work(Hop::Stt, 0, 650), work(Hop::Model, 650, 1_500)];
-        let account =
-            TurnAccount::from_trace(&TurnTrace { turn: 1, mouth: at(100), ear: at(1_500), works }).unwrap();
+        let account = TurnAccount::from_trace(&TurnTrace::new(1, at(100), at(1_500), works)).unwrap();
         let breaches = LatencyBudget::speech_to_speech().breaches(&account);
         let value: Value = serde_json::from_str(&turn_measured(&MeasuredTurn { account, breaches })).unwrap();
         let stt = &value["hops"][1];

@@ -180,12 +180,12 @@ impl Switchboard {
             }
             CallOutput::Released(path) => self.release(now, slot, path),
             CallOutput::Refresh => self.refresh(now, slot, |_| true),
-            CallOutput::AnswerBegan { received } => {
+            CallOutput::Sent { received } => {
                 let sent = Instant::now();
-                Metrics::observe(
-                    &self.config.metrics.egress_seconds,
-                    sent.saturating_duration_since(received),
-                );
+                if let Some(received) = received {
+                    let egress = sent.saturating_duration_since(received);
+                    Metrics::observe(&self.config.metrics.egress_seconds, egress);
+                }
                 self.work(now, slot, |call, sink| call.handle_sent(sent, sink));
             }
         }

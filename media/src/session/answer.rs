@@ -10,6 +10,7 @@ use crate::playout::{Playout, PlayoutConfig, PlayoutEvent, Queued};
 use crate::resample::Resampler;
 
 use super::estimate::PlaybackEstimate;
+use super::opening::{Opening, OpeningWatch};
 use super::{Leg, SessionError};
 
 /// An item the caller did not hear to its end.
@@ -27,6 +28,8 @@ pub(super) struct Packet {
     pub(super) marker: bool,
     /// For the first packet of an answer: when its samples came from the provider.
     pub(super) first_received: Option<Instant>,
+    /// What it means for the beginning of its answer, if anything.
+    pub(super) opening: Option<Opening>,
     pub(super) lateness: Duration,
 }
 
@@ -47,6 +50,7 @@ struct Speaker {
     coded: SampleRate,
     /// Where the provider's rate is not native to Opus.
     resampler: Option<Resampler>,
+    opening: OpeningWatch,
 }
 
 /// The way of answers to the client.
@@ -228,6 +232,7 @@ impl Speaker {
             encoder: Encoder::new(coded, *config).map_err(|error| audio(&error))?,
             coded,
             resampler,
+            opening: OpeningWatch::default(),
         })
     }
 
@@ -253,11 +258,16 @@ impl Speaker {
                         timestamp: rtp_timestamp,
                         marker: false,
                         first_received: None,
+                        opening: self.opening.pause(),
                         lateness: Duration::ZERO,
                     }),
                 });
             }
             let frame = self.playout.poll_frame(now)?;
+            if frame.first_of_response.is_some() {
+                self.opening.begin();
+            }
+            let opening = self.opening.hear(&frame.samples, self.coded);
             // A frame of the wrong length is impossible here; a lost frame is better than a lost call.
             let Ok(payload) = self.encoder.encode(&frame.samples) else { continue };
             return Some(Spoken::Packet(Packet {
@@ -265,6 +275,7 @@ impl Speaker {
                 timestamp: frame.rtp_timestamp,
                 marker: frame.marker,
                 first_received: frame.first_of_response.map(|(_, received)| received),
+                opening,
                 lateness: frame.lateness,
             }));
         }

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use voxgate_protocol::audio::{Pcm, SampleCount, SampleRate};
 use voxgate_protocol::bridge::{BridgeTraits, TurnOwner};
 use voxgate_protocol::settings::TurnDetection;
+use voxgate_protocol::trace::AudioMark;
 
+use crate::encode::OPUS_LOOK_AHEAD;
 use crate::resample::Resampler;
 use crate::turn::{ListeningRule, PauseRule, Question, TurnEvent, TurnMachine};
 use crate::uplink::{DEFAULT_MAX_SILENCE, RtpAudio, Uplink, UplinkFrame};
@@ -51,8 +53,28 @@ pub(super) struct Arrival {
     pub(super) waited: Duration,
     /// When its samples were ready.
     pub(super) decoded: Instant,
-    /// For the arrival of one sample: how long that sample waited in its packet for the packet to fill.
+    /// The RTP timestamp of the packet, and behind its last sample.
+    timestamps: Option<(u32, u32)>,
+    /// For the arrival of one sample: how long that sample waited in the client's encoder, for its packet to fill and for
+    /// what the coder looks ahead.
     pub(super) packing: Duration,
+    /// For the arrival of one sample: which it is in the client's counting.
+    pub(super) mark: Option<AudioMark>,
+}
+
+/// Where a piece of audio comes from.
+#[derive(Clone, Copy, Debug)]
+struct Provenance {
+    received: Instant,
+    waited: Duration,
+    timestamp: Option<u32>,
+}
+
+impl Provenance {
+    /// Not from a packet.
+    const fn at(received: Instant) -> Self {
+        Self { received, waited: Duration::ZERO, timestamp: None }
+    }
 }
 
 /// What the input path found out.
@@ -213,7 +235,7 @@ impl Input {
             None => pcm.samples.clone(),
         };
         for piece in samples.chunks(self.rate.samples_in(PIECE).0 as usize) {
-            self.take(now, now, Duration::ZERO, Pcm { rate: self.rate, samples: piece.to_vec() });
+            self.take(now, Provenance::at(now), Pcm { rate: self.rate, samples: piece.to_vec() });
         }
     }
 
@@ -301,7 +323,7 @@ impl Input {
     /// A caller who has sent next to nothing since a position is taken to be silent, so that there is something to commit.
     pub(super) fn fill_silence(&mut self, now: Instant, from: Duration) {
         if self.position().saturating_sub(from) < SHORTEST_COMMIT {
-            self.take(now, now, Duration::ZERO, Pcm::silence(self.rate, SHORTEST_COMMIT));
+            self.take(now, Provenance::at(now), Pcm::silence(self.rate, SHORTEST_COMMIT));
         }
     }
 
@@ -326,27 +348,36 @@ impl Input {
     fn arrival_of(&self, sample: SampleCount) -> Option<Arrival> {
         let index = self.arrivals.partition_point(|arrival| arrival.end < sample);
         let arrival = self.arrivals.get(index).or_else(|| self.arrivals.back()).copied()?;
-        let behind = SampleCount(arrival.end.0.saturating_sub(sample.0));
-        Some(Arrival { packing: behind.duration_at(self.rate).min(LONGEST_PACKET), ..arrival })
+        let behind = SampleCount(arrival.end.0.saturating_sub(sample.0)).duration_at(self.rate);
+        // Audio that did not come in packets was in no coder.
+        let Some((packet, end)) = arrival.timestamps else {
+            return Some(Arrival { packing: behind.min(LONGEST_PACKET), ..arrival });
+        };
+        let packing = behind.min(LONGEST_PACKET) + OPUS_LOOK_AHEAD;
+        let mark = AudioMark { packet, sample: end.wrapping_sub(ticks_in(packing)) };
+        Some(Arrival { packing, mark: Some(mark), ..arrival })
     }
 
     fn take_frames(&mut self, now: Instant) {
-        while let Some(UplinkFrame { pcm, arrived, jitter_wait, concealed }) =
-            self.uplink.as_mut().and_then(Uplink::poll)
-        {
+        while let Some(frame) = self.uplink.as_mut().and_then(Uplink::poll) {
+            let UplinkFrame { pcm, arrived: received, jitter_wait: waited, concealed, timestamp } = frame;
             self.concealed += u64::from(concealed);
-            self.take(now, arrived, jitter_wait, pcm);
+            self.take(now, Provenance { received, waited, timestamp }, pcm);
         }
     }
 
-    fn take(&mut self, now: Instant, received: Instant, waited: Duration, pcm: Pcm) {
+    fn take(&mut self, now: Instant, provenance: Provenance, pcm: Pcm) {
+        let Provenance { received, waited, timestamp } = provenance;
         self.position += pcm.len();
+        let ticks = ticks_in(pcm.duration());
         self.remember(Arrival {
             end: self.position,
             received,
             waited,
             decoded: now,
+            timestamps: timestamp.map(|begin| (begin, begin.wrapping_add(ticks))),
             packing: Duration::ZERO,
+            mark: None,
         });
         if self.turn.is_some() {
             let frames = self.voice.push(&pcm.samples);
@@ -422,6 +453,11 @@ impl Input {
             self.forward(Pcm { rate: self.rate, samples });
         }
     }
+}
+
+/// As RTP counts Opus, at 48 kHz (RFC 7587 section 4.1).
+pub(super) const fn ticks_in(duration: Duration) -> u32 {
+    SampleRate::HZ_48000.samples_in(duration).0 as u32
 }
 
 /// The pause that ends a turn under these settings, for providers that report the end only.

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 use voxgate_protocol::bridge::TurnStage;
 use voxgate_protocol::session::ClientReport;
 use voxgate_protocol::timeline::{Certainty, Hop};
-use voxgate_protocol::trace::TurnTrace;
+use voxgate_protocol::trace::{AudioMark, TurnTrace};
 
+use crate::encode::OPUS_LOOK_AHEAD;
 use crate::trace::{Outside, TurnTracer};
 
-use super::input::Arrival;
+use super::input::{Arrival, ticks_in};
+use super::opening::Opening;
 
 /// Time a packet waits in the client before it is heard, as long as the client has not said otherwise: one frame
 /// of jitter buffer and one of device buffer.
@@ -49,8 +51,14 @@ struct OpenTurn {
     /// A response of this turn ended without audio: a tool is at work.
     waits_for_tool: bool,
     progress: Progress,
-    /// Set when the first packet of the answer was polled; the next [`TurnMeter::sent`] completes the turn.
+    /// The caller's last word, by the client's own count.
+    spoken: Option<AudioMark>,
+    /// Set when the first packet of the answer was polled; [`TurnMeter::sent`] follows.
     is_polled: bool,
+    /// Everything up to the first packet of the answer, if that brought no sound.
+    unsounded: Option<TurnTracer>,
+    /// How the answer began; the next [`TurnMeter::sent`] completes the turn.
+    opening: Option<(Opening, u32)>,
 }
 
 impl OpenTurn {
@@ -74,9 +82,12 @@ impl OpenTurn {
     /// A voice behind a model is a hop of its own; a model that speaks is not.
     fn audio(&mut self, at: Instant) {
         if !std::mem::replace(&mut self.progress.has_audio, true) {
-            let hop = if self.progress.has_requested_speech { Hop::Tts } else { Hop::Model };
-            self.tracer.mark(hop, at);
+            self.tracer.mark(self.voice(), at);
         }
+    }
+
+    const fn voice(&self) -> Hop {
+        if self.progress.has_requested_speech { Hop::Tts } else { Hop::Model }
     }
 }
 
@@ -124,11 +135,14 @@ impl TurnMeter {
         self.open = Some(OpenTurn {
             tracer,
             packing: arrival.packing,
+            spoken: arrival.mark,
             recognising: self.recognising.take(),
             is_recognised: false,
             waits_for_tool: false,
             progress: Progress::default(),
             is_polled: false,
+            unsounded: None,
+            opening: None,
         });
     }
 
@@ -186,12 +200,41 @@ impl TurnMeter {
         }
     }
 
-    /// The packet is on the network: the turn is measured.
+    /// A packet with this RTP timestamp brings the first sound, or none is waited for any longer. The silence a voice
+    /// begins with is the voice's.
+    pub(super) fn opened(&mut self, opening: Opening, timestamp: u32, now: Instant) {
+        if let Some(open) = self.open.as_mut().filter(|open| open.is_polled) {
+            open.opening = Some((opening, timestamp));
+            if open.unsounded.is_some() {
+                open.tracer.mark(open.voice(), now);
+            }
+        }
+    }
+
+    /// The packet is on the network. If it brought the first sound the turn is measured.
     pub(super) fn sent(&mut self, now: Instant) -> Option<TurnTrace> {
-        let mut open = self.open.take_if(|open| open.is_polled)?;
+        let open = self.open.as_mut().filter(|open| open.is_polled)?;
         open.tracer.mark(Hop::Encode, now);
+        if open.opening.is_none() {
+            open.unsounded.get_or_insert_with(|| open.tracer.clone());
+            return None;
+        }
+        let mut open = self.open.take()?;
         self.turns += 1;
-        Some(open.tracer.finish(self.turns, &self.mouth_side(open.packing), &self.ear_side()))
+        let before = self.mouth_side(open.packing);
+        let mut after = self.ear_side().to_vec();
+        let mut heard = None;
+        match open.opening {
+            Some((Opening::Sounds(offset), packet)) => {
+                after.extend([known(open.voice(), offset), known(Hop::Encode, OPUS_LOOK_AHEAD)]);
+                let sample = packet.wrapping_add(ticks_in(offset + OPUS_LOOK_AHEAD));
+                heard = Some(AudioMark { packet, sample });
+            }
+            // Nobody knows when it is heard: the first packet has to do.
+            _ => open.tracer = open.unsounded.take().unwrap_or(open.tracer),
+        }
+        let trace = open.tracer.finish(self.turns, &before, &after);
+        Some(TurnTrace { spoken: open.spoken, heard, ..trace })
     }
 
     fn one_way(&self) -> Duration {
@@ -200,12 +243,7 @@ impl TurnMeter {
 
     fn mouth_side(&self, packing: Duration) -> [Outside; 3] {
         let device = self.client.capture.unwrap_or(DEFAULT_CAPTURE);
-        let relay_in = Outside {
-            hop: Hop::RelayIn,
-            duration: self.network.relay_in,
-            certainty: Certainty::Measured,
-            error: Duration::ZERO,
-        };
+        let relay_in = known(Hop::RelayIn, self.network.relay_in);
         [estimate(Hop::Capture, device + packing), self.way(Hop::Uplink), relay_in]
     }
 
@@ -222,6 +260,10 @@ impl TurnMeter {
     fn way(&self, hop: Hop) -> Outside {
         Outside { error: self.one_way(), ..estimate(hop, self.one_way()) }
     }
+}
+
+const fn known(hop: Hop, duration: Duration) -> Outside {
+    Outside { hop, duration, certainty: Certainty::Measured, error: Duration::ZERO }
 }
 
 /// Of which nobody knows how wrong it is.

@@ -54,6 +54,12 @@ impl SessionHost for Host {
         Box::pin(async { false })
     }
 
+    fn report(&self, _: CallId, _: KeyIndex, report: String) -> BoxFuture<'_, Result<(), ApiError>> {
+        Box::pin(async move {
+            if report == "{}" { Ok(()) } else { Err(ApiError::invalid_type("type", "client.report")) }
+        })
+    }
+
     fn refused(&self, _: &ApiError) {}
 
     fn decided(&self, _: &Caller, _: &Question<'_>, _: &Decision, _: Duration) {}

@@ -52,6 +52,10 @@ impl SessionHost for Idle {
         Box::pin(async { false })
     }
 
+    fn report(&self, _: CallId, _: KeyIndex, _: String) -> BoxFuture<'_, Result<(), ApiError>> {
+        Box::pin(async { Err(ApiError::call_id_not_found()) })
+    }
+
     fn refused(&self, _: &ApiError) {}
 
     fn decided(&self, _: &Caller, question: &Question<'_>, decision: &Decision, _: Duration) {

@@ -43,7 +43,7 @@ pub struct LatencyBudget {
 }
 
 /// What client, network and gateway may take of a turn, in milliseconds, whoever answers. Two frames for a device and for
-/// reordering, 100 ms of round trip, 500 ms of pause (the default of `silence_duration_ms`) and what finds its end, three
+/// reordering, 100 ms of round trip, the 6.5 ms Opus looks ahead, 500 ms of pause (the default of `silence_duration_ms`) and what finds its end, three
 /// frames of jitter buffer and two of loudspeaker.
 const AROUND: [(Hop, u32); 12] = [
     (Hop::Capture, 40),
@@ -54,7 +54,7 @@ const AROUND: [(Hop, u32); 12] = [
     (Hop::Endpointing, 550),
     (Hop::Policy, 10),
     (Hop::Pacing, 20),
-    (Hop::Encode, 5),
+    (Hop::Encode, 12),
     (Hop::RelayOut, 5),
     (Hop::Downlink, 50),
     (Hop::Playout, 100),

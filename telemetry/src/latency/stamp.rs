@@ -21,13 +21,21 @@ pub struct Stamp {
     clock: Clock,
     certainty: Certainty,
     error: Duration,
+    /// How wrong the reading itself may be, whatever the clock says.
+    read_error: Duration,
 }
 
 impl Stamp {
     /// Read from the gateway's clock.
     #[must_use]
     pub const fn gateway(at: Duration) -> Self {
-        Self { at, clock: Clock::Gateway, certainty: Certainty::Measured, error: Duration::ZERO }
+        Self {
+            at,
+            clock: Clock::Gateway,
+            certainty: Certainty::Measured,
+            error: Duration::ZERO,
+            read_error: Duration::ZERO,
+        }
     }
 
     /// Read from the client's clock. `None` if that was before the session began.
@@ -36,13 +44,31 @@ impl Stamp {
     #[must_use]
     pub fn client(at: Duration, offset: &ClockOffset) -> Option<Self> {
         let at = offset.to_gateway(at)?;
-        Some(Self { at, clock: Clock::Client, certainty: Certainty::Measured, error: offset.error() })
+        Some(Self {
+            at,
+            clock: Clock::Client,
+            certainty: Certainty::Measured,
+            error: offset.error(),
+            read_error: Duration::ZERO,
+        })
     }
 
     /// Nobody read a clock: derived from a round trip, a report or a default, and wrong by at most `error`.
     #[must_use]
     pub const fn estimated(at: Duration, error: Duration) -> Self {
-        Self { at, clock: Clock::Gateway, certainty: Certainty::Estimated, error }
+        Self { at, clock: Clock::Gateway, certainty: Certainty::Estimated, error, read_error: Duration::ZERO }
+    }
+
+    /// The same clock read this much later.
+    #[must_use]
+    pub const fn later(self, by: Duration) -> Self {
+        Self { at: self.at.saturating_add(by), ..self }
+    }
+
+    /// Whoever read the clock may have been this much too early or too late.
+    #[must_use]
+    pub const fn wrong_by(self, read_error: Duration) -> Self {
+        Self { read_error, ..self }
     }
 
     /// When.
@@ -51,13 +77,19 @@ impl Stamp {
         self.at
     }
 
+    /// How wrong it may be because of its clock or of how it was derived.
+    pub(super) const fn error(&self) -> Duration {
+        self.error
+    }
+
     /// How the time to another stamp is known, and how wrong it may be. Two readings of one clock are a measurement.
     pub(super) fn reading(&self, other: &Self) -> (Certainty, Duration) {
         let is_read = |stamp: &Self| stamp.certainty == Certainty::Measured;
+        let read_error = self.read_error.saturating_add(other.read_error);
         if self.clock == other.clock && is_read(self) && is_read(other) {
-            (Certainty::Measured, Duration::ZERO)
+            (Certainty::Measured, read_error)
         } else {
-            (Certainty::Estimated, self.error.saturating_add(other.error))
+            (Certainty::Estimated, self.error.saturating_add(other.error).saturating_add(read_error))
         }
     }
 }
@@ -65,7 +97,7 @@ impl Stamp {
 impl From<&Moment> for Stamp {
     fn from(moment: &Moment) -> Self {
         let Moment { at, certainty, error } = *moment;
-        Self { at, clock: Clock::Gateway, certainty, error }
+        Self { at, clock: Clock::Gateway, certainty, error, read_error: Duration::ZERO }
     }
 }
 

@@ -43,7 +43,7 @@ fn record(limits: RecordLimits) -> SessionRecord {
 fn account(turn: u32, model: Duration) -> TurnAccount {
     let at = |duration| Moment::read(duration);
     let works = vec![Work { hop: Hop::Model, from: at(Duration::ZERO), to: at(model) }];
-    TurnAccount::from_trace(&TurnTrace { turn, mouth: at(Duration::ZERO), ear: at(model), works }).unwrap()
+    TurnAccount::from_trace(&TurnTrace::new(turn, at(Duration::ZERO), at(model), works)).unwrap()
 }
 
 fn tell_turn(record: &SessionRecord, at: Duration, turn: u32, model: Duration) {

@@ -418,7 +418,7 @@ impl<'a> Call<'a> {
         self.trace.line(since, || format!("> {}", describe_input(&input)));
         self.judge.takes(self.now, &input);
         self.core.handle(self.now, input);
-        let mut begins_answer = false;
+        let mut is_awaited = false;
         while let Some(output) = self.core.poll_output() {
             self.trace.line(since, || format!("<   {}", describe_output(&output)));
             match &output {
@@ -442,8 +442,8 @@ impl<'a> Call<'a> {
                     self.gate.tell(command);
                     self.provider.hear(self.now, command);
                 }
-                CoreOutput::Audio { payload, timestamp, first_received, .. } => {
-                    begins_answer |= first_received.is_some();
+                CoreOutput::Audio { payload, timestamp, is_measured, .. } => {
+                    is_awaited |= is_measured;
                     self.judge.packet(self.now, payload, *timestamp)?;
                 }
                 CoreOutput::JudgeTurn { question, speech } => {
@@ -457,7 +457,7 @@ impl<'a> Call<'a> {
             self.gate.close();
         }
         self.judge.settled(self.now, &self.core)?;
-        if begins_answer {
+        if is_awaited {
             self.feed(CoreInput::Sent)?;
         }
         Ok(())

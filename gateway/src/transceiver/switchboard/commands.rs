@@ -44,6 +44,13 @@ impl Switchboard {
                 }
                 let _ = reply.send(slot.is_some());
             }
+            Command::Report { call_id, key, report, reply } => {
+                let slot = self.slot_of_key(&call_id, key);
+                if let Some(slot) = slot {
+                    self.work(now, slot, |call, sink| call.handle_report(now, report, sink));
+                }
+                let _ = reply.send(slot.is_some());
+            }
             Command::Revoke(revoked) => {
                 self.revoked = revoked;
                 let slots: Vec<Slot> = self.calls.keys().copied().collect();

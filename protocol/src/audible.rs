@@ -3,7 +3,7 @@
 //! The same rule finds the last word of a question and the first sound of an answer, so that the two ends of a
 //! mouth-to-ear time mean the same thing.
 
-use voxgate_protocol::audio::SampleRate;
+use crate::audio::SampleRate;
 
 /// -46 dBFS: below quiet speech, above what Opus makes of digital silence.
 const THRESHOLD: i32 = 164;

@@ -1,0 +1,344 @@
+// Measures the caller's side of a call and tells the gateway, so that its waterfall knows what only a client can know.
+//
+//   import { measure } from "https://GATEWAY/client/voxgate-client.js";
+//   const measuring = measure(peerConnection);
+//   ...
+//   measuring.stop();
+//
+// docs/client-script.md says what is sent. Reading and reckoning are pure; nothing here throws into the page.
+
+const SHORTEST_WINDOW_MS = 500;
+const KEPT_READINGS = 8;
+const EMPTY = { mediaPlayout: null, inbound: null, pair: null, local: null, source: null };
+
+/** RTP counts Opus at 48 kHz. */
+const TICKS_PER_MS = 48;
+/** Browsers hand decoded sound on in pieces of 10 ms, and say of which packet a piece was, not which piece it was. */
+const PIECE_MS = 10;
+const LOOK_MS = 5;
+/** The gateway waits a second for what was heard. */
+const LONGEST_LOOK_MS = 900;
+const MOST_LOOKS = 4;
+/** The device buffers of a browser that does not tell: one or two pieces. */
+const UNKNOWN_DEVICE_MS = 20;
+/** A channel that takes nothing any more must not fill the page's memory. */
+const MOST_BUFFERED = 65_536;
+
+/** Picks the entries that matter out of an RTCStatsReport (or any iterable of [id, stats]). */
+export function pickStats(report) {
+  const picked = { ...EMPTY };
+  let selectedPair = null;
+  const pairs = new Map();
+  const candidates = new Map();
+  for (const [id, stats] of report) {
+    if (stats.type === "media-playout") picked.mediaPlayout = stats;
+    else if (stats.type === "inbound-rtp" && stats.kind === "audio") picked.inbound = stats;
+    else if (stats.type === "media-source" && stats.kind === "audio") picked.source = stats;
+    else if (stats.type === "candidate-pair") pairs.set(id, stats);
+    else if (stats.type === "local-candidate") candidates.set(id, stats);
+    else if (stats.type === "transport") selectedPair = stats.selectedCandidatePairId ?? selectedPair;
+  }
+  // Firefox has no selectedCandidatePairId on the transport; it marks the pair.
+  picked.pair =
+    pairs.get(selectedPair) ?? [...pairs.values()].find((pair) => pair.selected || pair.nominated) ?? null;
+  picked.local = candidates.get(picked.pair?.localCandidateId) ?? null;
+  return picked;
+}
+
+/**
+ * Means over the time between two readings, in milliseconds; a figure that is not known is undefined. Totals
+ * since the start of the call would hide what changed in this turn.
+ */
+export function figures(now, before = EMPTY) {
+  return {
+    roundTripMs: milliseconds(now.pair?.currentRoundTripTime),
+    jitterBufferMs: meanDelay(now.inbound, before.inbound, "jitterBufferDelay", "jitterBufferEmittedCount"),
+    playoutMs: meanDelay(now.mediaPlayout, before.mediaPlayout, "totalPlayoutDelay", "totalSamplesCount"),
+    captureMs: meanDelay(now.source, before.source, "totalCaptureDelay", "totalSamplesCaptured"),
+    packetsReceived: now.inbound?.packetsReceived,
+    packetsLost: now.inbound?.packetsLost,
+    samplesReceived: now.inbound?.totalSamplesReceived,
+    concealedSamples: audiblyConcealed(now.inbound),
+    jitterMs: milliseconds(now.inbound?.jitter),
+    pair: pairName(now.local),
+    remoteAudioEnergy: now.inbound?.totalAudioEnergy,
+    remoteAudioSeconds: now.inbound?.totalSamplesDuration,
+  };
+}
+
+/** Silence is played between answers too, where nothing is sent; that hides no loss. */
+function audiblyConcealed(inbound) {
+  if (inbound?.concealedSamples === undefined) return undefined;
+  return inbound.concealedSamples - (inbound.silentConcealedSamples ?? 0);
+}
+
+/** How the packets travel, such as `udp/host`. */
+function pairName(local) {
+  const carrier = local?.relayProtocol ?? local?.protocol;
+  return carrier && local.candidateType ? `${carrier}/${local.candidateType}` : undefined;
+}
+
+/**
+ * The message for the gateway; `before` is what the last one was made of. Counters are told as what was added since,
+ * unknown figures are left out, not sent as zero.
+ */
+export function clientReport(measured, before = null) {
+  const message = { type: "client.report" };
+  const added = (name) => Math.max(0, measured[name] - (before?.[name] ?? 0));
+  const fields = {
+    round_trip_ms: measured.roundTripMs,
+    jitter_buffer_ms: measured.jitterBufferMs,
+    playout_ms: measured.playoutMs,
+    capture_ms: measured.captureMs,
+    jitter_ms: measured.jitterMs,
+  };
+  if (before) {
+    fields.packets = added("packetsReceived");
+    fields.lost = added("packetsLost");
+    fields.concealed_ms = added("concealedSamples") / TICKS_PER_MS;
+  }
+  for (const [name, value] of Object.entries(fields)) {
+    if (Number.isFinite(value)) message[name] = Math.round(value * 1000) / 1000;
+  }
+  if (measured.pair) message.pair = measured.pair;
+  return message;
+}
+
+/** The answer to `clock.ask`; both times on the clock of `performance.now()`. */
+export function clockAnswer(question, receivedMs, repliedMs) {
+  return { type: "clock.answer", question, received_ms: receivedMs, replied_ms: repliedMs };
+}
+
+/**
+ * When a sample was handed on to be played, on the clock of `performance.now()`: from the packet that was played last
+ * (an RTCRtpSynchronizationSource), or `null` before its time has come. Timestamps wrap.
+ */
+export function playedAt(source, sample, timeOrigin) {
+  if (!Number.isFinite(source?.rtpTimestamp) || !Number.isFinite(source.timestamp)) return null;
+  const passed = (source.rtpTimestamp - sample.packet) | 0;
+  if (passed < 0) return null;
+  // Some browsers count from 1970, others from the beginning of the page.
+  const at = source.timestamp > timeOrigin / 2 ? source.timestamp - timeOrigin : source.timestamp;
+  const within = (sample.sample - sample.packet) | 0;
+  return at + (within - passed) / TICKS_PER_MS;
+}
+
+/** Share of packets lost, 0 to 1, or undefined before the first packet. */
+export function lossShare({ packetsReceived, packetsLost }) {
+  const expected = packetsReceived + Math.max(0, packetsLost);
+  return expected > 0 ? Math.max(0, packetsLost) / expected : undefined;
+}
+
+/** Share of played samples that the browser had to invent, 0 to 1, or undefined before the first. */
+export function concealedShare({ samplesReceived, concealedSamples }) {
+  return samplesReceived > 0 ? concealedSamples / samplesReceived : undefined;
+}
+
+/** The reading to compare with: long enough ago that audio has flowed since, yet of this turn. */
+export function baseline(history, at) {
+  return history.findLast((reading) => at - reading.at >= SHORTEST_WINDOW_MS) ?? history[0];
+}
+
+/** Reads a peer connection's statistics, one reading at a time, and hands each to `onMeasured`. */
+class StatsReader {
+  #connection;
+  #track;
+  #onMeasured;
+  #history = [];
+  #busy = false;
+  #timer;
+
+  constructor(connection, track, onMeasured, everyMs) {
+    this.#connection = connection;
+    this.#track = track;
+    this.#onMeasured = onMeasured;
+    this.#timer = setInterval(() => this.read(), everyMs);
+  }
+
+  /** The newest figures; `undefined` before the first reading. */
+  latest;
+
+  async read() {
+    if (this.#busy || this.#timer === null) return;
+    this.#busy = true;
+    try {
+      const now = { ...pickStats(await this.#connection.getStats()), at: performance.now() };
+      const measured = figures(now, baseline(this.#history, now.at));
+      measured.captureMs ??= trackLatency(this.#track?.() ?? null);
+      this.#history = [...this.#history, now].slice(-KEPT_READINGS);
+      this.latest = measured;
+      if (this.#timer !== null) this.#onMeasured(measured);
+    } catch {
+      // A connection that was closed has no figures.
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  stop() {
+    clearInterval(this.#timer);
+    this.#timer = null;
+  }
+}
+
+/**
+ * @typedef {object} MeasureOptions
+ * @property {RTCDataChannel | false} [channel] The open or opening channel `voxgate`, if the page has one; `false`: open
+ *   none. Default: one is opened, which needs no new offer.
+ * @property {{ url: string, token: string }} [report] Where figures go while there is no channel:
+ *   `https://GATEWAY/v1/realtime/calls/CALL_ID/report`, and the secret or key the call was made with.
+ * @property {MediaStreamTrack} [microphone] The caller's track. Default: the first audio track that is sent.
+ * @property {number} [everyMs] Time between two readings, 250 ms at the least. Default 1000.
+ * @property {(measured: object) => void} [onMeasured] Is given each reading.
+ */
+
+/**
+ * Measures a call until it is stopped or the connection is closed.
+ *
+ * @param {RTCPeerConnection} connection
+ * @param {MeasureOptions} [options]
+ * @returns {{ stop(): void, read(): Promise<void> }} `read` takes a reading at once, such as at the end of an answer.
+ */
+export function measure(connection, options = {}) {
+  try {
+    const measuring = new Measuring(connection, options);
+    return { stop: () => measuring.stop(), read: () => measuring.read() };
+  } catch {
+    return { stop() {}, read: async () => {} };
+  }
+}
+
+class Measuring {
+  #connection;
+  #options;
+  #channel = null;
+  #reader;
+  #reported = null;
+  #posting = false;
+  #looks = 0;
+  #isStopped = false;
+
+  constructor(connection, options) {
+    this.#connection = connection;
+    this.#options = options;
+    if (options.channel !== false) this.#listen(options.channel ?? connection.createDataChannel("voxgate"));
+    const everyMs = Math.max(250, options.everyMs ?? 1000);
+    this.#reader = new StatsReader(connection, () => this.#microphone(), (read) => this.#measured(read), everyMs);
+  }
+
+  stop() {
+    this.#isStopped = true;
+    this.#reader.stop();
+  }
+
+  read() {
+    return this.#reader.read();
+  }
+
+  #listen(channel) {
+    this.#channel = channel;
+    channel.addEventListener("message", ({ data }) => {
+      const receivedMs = performance.now();
+      try {
+        if (!this.#isStopped) this.#answer(JSON.parse(data), receivedMs);
+      } catch {
+        // A message for somebody else.
+      }
+    });
+  }
+
+  #answer(message, receivedMs) {
+    if (message.type === "clock.ask") {
+      this.#send(clockAnswer(message.question, receivedMs, performance.now()));
+    } else if (message.type === "turn.ask") {
+      this.#reader.read();
+      if (message.heard) this.#lookFor(message, receivedMs);
+      else this.#send({ type: "client.turn", turn: message.turn });
+    }
+  }
+
+  /** Looks until the packet with the first sound is played. */
+  #lookFor({ turn, heard }, sinceMs) {
+    if (this.#looks === MOST_LOOKS) return;
+    this.#looks += 1;
+    const look = () => {
+      const at = this.#isStopped ? null : this.#playedAt(heard);
+      const isOver = this.#isStopped || performance.now() - sinceMs > LONGEST_LOOK_MS;
+      if (at === null && !isOver) return void setTimeout(look, LOOK_MS);
+      this.#looks -= 1;
+      if (!this.#isStopped) this.#tellTurn(turn, at);
+    };
+    look();
+  }
+
+  #playedAt(heard) {
+    try {
+      const receiver = this.#connection.getReceivers().find(({ track }) => track?.kind === "audio");
+      const [source] = receiver?.getSynchronizationSources?.() ?? [];
+      return playedAt(source, heard, performance.timeOrigin);
+    } catch {
+      return null;
+    }
+  }
+
+  /** What is handed on is heard when it has passed the device, as far as the browser knows how long that takes. */
+  #tellTurn(turn, at) {
+    const message = { type: "client.turn", turn };
+    if (at !== null) {
+      const deviceMs = this.#reader.latest?.playoutMs;
+      message.heard_at_ms = at + (deviceMs ?? 0);
+      message.heard_error_ms = PIECE_MS + LOOK_MS + (deviceMs === undefined ? UNKNOWN_DEVICE_MS : 0);
+    }
+    this.#send(message);
+  }
+
+  #microphone() {
+    if (this.#options.microphone) return this.#options.microphone;
+    return this.#connection.getSenders().find(({ track }) => track?.kind === "audio")?.track ?? null;
+  }
+
+  #measured(measured) {
+    if (this.#connection.connectionState === "closed") return this.stop();
+    const report = clientReport(measured, this.#reported);
+    if (this.#send(report) || this.#post(report)) this.#reported = measured;
+    this.#options.onMeasured?.(measured);
+  }
+
+  #send(message) {
+    if (this.#channel?.readyState !== "open" || this.#channel.bufferedAmount > MOST_BUFFERED) return false;
+    try {
+      this.#channel.send(JSON.stringify(message));
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** One request at a time: what is not told now is in the next report. */
+  #post(report) {
+    const { url, token } = this.#options.report ?? {};
+    if (!url || this.#channel?.readyState === "open" || this.#posting) return false;
+    this.#posting = true;
+    const headers = { Authorization: `Bearer ${token}`, "Content-Type": "application/json" };
+    fetch(url, { method: "POST", headers, body: JSON.stringify(report) })
+      .catch(() => {})
+      .finally(() => (this.#posting = false));
+    return true;
+  }
+}
+
+/**
+ * The device's own figure where getStats has none: Media Capture Extensions in ms, else the settings in
+ * seconds.
+ */
+export function trackLatency(track) {
+  return track?.stats?.averageLatency || milliseconds(track?.getSettings?.().latency || undefined);
+}
+
+function meanDelay(now, before, delay, count) {
+  const counted = (now?.[count] ?? 0) - (before?.[count] ?? 0);
+  if (!(counted > 0) || now[delay] === undefined) return undefined;
+  return milliseconds((now[delay] - (before?.[delay] ?? 0)) / counted);
+}
+
+const milliseconds = (seconds) => (Number.isFinite(seconds) ? seconds * 1000 : undefined);

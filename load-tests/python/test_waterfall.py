@@ -1,0 +1,165 @@
+"""Is the waterfall true? `voxgate call` keeps a recording of its own, and delays are put into calls from outside."""
+
+import concurrent.futures
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import wave
+
+import pytest
+
+from conftest import KEY, TARGET, running_gateway, start_simulator
+from delayed_way import DelayedWay
+
+HERE = pathlib.Path(__file__).parent
+DELAY_MS = 150
+# Of the delay: a busy machine adds and takes away a little everywhere.
+TOLERANCE_MS = 0.3 * DELAY_MS
+CALLS = 5
+LOCAL_CALLS = 3
+# The clocks are compared in the first second of a call, while every way is quick.
+SILENCE_SECONDS = 1.3
+SPEECH_LIBRARIES = {"ps_end_utt": "libpocketsphinx.so.3", "flite_text_to_wave": "libflite.so.1"}
+
+
+class SlowLibraries:
+    """The speech libraries with functions that can be made slower while the gateway runs."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.environment = {"LD_LIBRARY_PATH": str(folder)}
+        for function, name in SPEECH_LIBRARIES.items():
+            self.set(function, 0)
+            self.environment[f"SLOW_{function}"] = str(folder / function)
+            self._build(function, name)
+
+    def set(self, function, ms):
+        (self.folder / function).write_text(str(ms))
+
+    def _build(self, function, name):
+        found = subprocess.run(["/sbin/ldconfig", "-p"], check=True, capture_output=True, text=True).stdout
+        path = next(line.split(" => ")[1] for line in found.splitlines() if line.split() and line.split()[0] == name)
+        # The real one under another name, or the loader would take the library for its own dependency.
+        renamed = "real" + name[4:]
+        real = self.folder / renamed
+        real.write_bytes(pathlib.Path(path).read_bytes().replace(f"{name}\0".encode(), f"{renamed}\0".encode()))
+        definitions = [f"-DSLOW={function}", f'-DFUNCTION="{function}"', f'-DLIBRARY="{real}"']
+        source, made = HERE / "slow_library.c", self.folder / name
+        linking = ["-Wl,--no-as-needed", f"-Wl,-soname,{name}", real, "-ldl"]
+        subprocess.run(["cc", "-shared", "-fPIC", *definitions, source, "-o", made, *linking], check=True)
+
+
+def speech_after(silence_seconds, spoken, path):
+    with wave.open(str(spoken)) as speech, wave.open(str(path), "wb") as question:
+        question.setparams(speech.getparams())
+        question.writeframes(bytes(2 * int(silence_seconds * speech.getframerate())))
+        question.writeframes(speech.readframes(speech.getnframes()))
+    return path
+
+
+class Scene:
+    """A gateway and calls to it. Of each call the waterfall and what its recording says are kept."""
+
+    def __init__(self, gateway, question, at_once):
+        self.gateway, self.question, self.at_once = gateway, question, at_once
+        self.calls = []
+
+    def call(self, model):
+        command = [TARGET / "voxgate", "call", "--url", self.gateway.base, "--wav", self.question, "--json"]
+        done = subprocess.run([*command, "--model", model], env={**os.environ, "VOXGATE_KEY": KEY},
+                              capture_output=True, text=True, timeout=90)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def measure(self, model, count):
+        """The median of each hop, and of the whole."""
+        with concurrent.futures.ThreadPoolExecutor(self.at_once) as pool:
+            calls = list(pool.map(self.call, [model] * count))
+        self.calls += calls
+        turns = [call["turns"][-1] for call in calls]
+        hops = [{hop["hop"]: hop["duration_ms"] for hop in turn["hops"]} for turn in turns]
+        medians = {name: statistics.median(turn.get(name, 0) for turn in hops) for name in set().union(*hops)}
+        return {**medians, "whole": statistics.median(turn["mouth_to_ear_ms"] for turn in turns)}
+
+
+def grown(usual, slow):
+    return {hop: slow.get(hop, 0) - usual.get(hop, 0) for hop in {*usual, *slow}}
+
+
+def delays_outside(speak, folder):
+    """What the hops grow by when network and model take longer, with all calls."""
+    question = speech_after(SILENCE_SECONDS, speak("what time is it"), folder / "late.wav")
+    sims = {name: start_simulator("--answer-ms", "300", "--model-delay-ms", str(delay))
+            for name, delay in {"usual": 200, "slow": 200 + DELAY_MS}.items()}
+    providers = "".join(f"""
+  {name}: {{ kind: openai-realtime, base_url: "http://{address}/v1", turn_detection: gateway }}""" for name, (_, address) in sims.items())
+    config = f"""
+providers:{providers}
+routes: [{{ model: usual, provider: usual }}, {{ model: slow, provider: slow }}]
+"""
+    way = DelayedWay(SILENCE_SECONDS - 0.1)
+    try:
+        with running_gateway(config, arguments=("--relay-advertise", way.address)) as gateway:
+            # The address it names is that of the way.
+            way.relay = ("127.0.0.1", int(gateway.process.wait_for(r"relay started.* port=(\d+)").group(1)))
+            scene = Scene(gateway, question, at_once=CALLS)
+            usual = scene.measure("usual", CALLS)
+            found = {"model": grown(usual, scene.measure("slow", CALLS))}
+            for direction in ("uplink", "downlink"):
+                setattr(way, direction, DELAY_MS / 1_000)
+                found[direction] = grown(usual, scene.measure("usual", CALLS))
+                setattr(way, direction, 0)
+            return found, scene.calls
+    finally:
+        way.stop()
+        for process, _ in sims.values():
+            process.stop()
+
+
+def delays_inside(speak, folder):
+    """The same of recognition and voice. One call at a time: the libraries do one thing at a time."""
+    libraries = SlowLibraries(folder)
+    with running_gateway("{}", env=libraries.environment) as gateway:
+        scene = Scene(gateway, speak("what time is it"), at_once=1)
+        scene.measure("local", 1)
+        usual = scene.measure("local", LOCAL_CALLS)
+        found = {}
+        for hop, function in {"stt": "ps_end_utt", "tts": "flite_text_to_wave"}.items():
+            libraries.set(function, DELAY_MS)
+            found[hop] = grown(usual, scene.measure("local", LOCAL_CALLS))
+            libraries.set(function, 0)
+        return found, scene.calls
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory, speak):
+    """How much each hop grew with each delay, and every call that was made for it."""
+    speak("what time is it")
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        ways = [pool.submit(make, speak, tmp_path_factory.mktemp("waterfall")) for make in (delays_outside, delays_inside)]
+        found, calls = zip(*(way.result() for way in ways))
+    return {**found[0], **found[1]}, [*calls[0], *calls[1]]
+
+
+def test_a_delay_appears_whole_in_its_own_hop_and_in_no_other(measured):
+    found, _ = measured
+    for delayed, hops in found.items():
+        print(delayed, {hop: round(by, 1) for hop, by in sorted(hops.items())})
+    assert set(found) == {"uplink", "downlink", "model", "stt", "tts"}
+    for delayed, hops in found.items():
+        for hop, by in hops.items():
+            expected = DELAY_MS if hop in (delayed, "whole") else 0
+            # What varies in every hop varies together in the whole.
+            tolerance = 2 * TOLERANCE_MS if hop == "whole" else TOLERANCE_MS
+            assert abs(by - expected) <= tolerance, f"{hop} grew by {by} ms with {DELAY_MS} ms more in {delayed}"
+
+
+def test_the_waterfall_and_the_recording_agree_within_ten_milliseconds(measured):
+    _, calls = measured
+    differences = sorted(abs(call["mouth_to_ear_ms"] - call["turns"][-1]["mouth_to_ear_ms"]) for call in calls)
+    print("recording against waterfall, ms:", [round(difference, 1) for difference in differences])
+    assert len(differences) >= 20
+    assert all(call["turns"][-1]["certainty"] == "measured" for call in calls)
+    assert differences[int(0.95 * len(differences)) - 1] <= 10

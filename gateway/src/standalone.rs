@@ -267,6 +267,7 @@ fn greet(addresses: &Addresses, data: &DataDir, first_key: &FirstKey, keeper: &K
         }
         None => say(&format!("Talk page   {page}")),
     }
+    say(&format!("Dashboard   {page}dashboard"));
     say(&format!("API base    http://{}/v1", addresses.http));
     say(&format!("            https://{}/v1   (CA: {})", addresses.https, data.path(tls::CA_FILE).display()));
     for (index, relay) in addresses.relays.iter().enumerate() {

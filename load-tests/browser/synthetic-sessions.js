@@ -425,11 +425,10 @@ class SyntheticSession {
     summary.mouth_to_ear_p50_ms = rank(0.5);
     summary.mouth_to_ear_p95_ms = rank(0.95);
     summary.cost_nano_dollars += turn.cost_nano_dollars;
-    const whole = turn.breaches.find(({ subject }) => subject === "whole");
-    if (whole) {
-      summary.breaches++;
-      summary.worst_hop = whole.spender;
-    }
+    if (!turn.breaches.length) return;
+    summary.breaches++;
+    summary.worst_hop = turn.breaches[0].spender;
+    summary.badness = this.turns.slice(-10).filter(({ breaches }) => breaches[0]?.subject === "whole").length;
   }
 
   #levelsUntil(nowMs) {

@@ -28,7 +28,7 @@ export const COLUMNS = [
   {
     name: "breaches",
     title: "Over budget",
-    hint: "Turns over their budget, and the hop that spent most",
+    hint: "Turns over one of their budgets, and the hop that spent most",
     make: makeTwo,
     show: showBreaches,
   },

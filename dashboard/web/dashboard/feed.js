@@ -7,6 +7,8 @@ import { EventReader } from "./sse.js";
 const SILENCE_MS = 40_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 15_000;
+// A browser has six connections to a gateway over HTTP/1.1 for all its tabs: one that nobody looks at gives its own back.
+const HIDDEN_MS = 10_000;
 
 /** The pause before attempt `attempt` (from 0), between half of it and all, so that a crowd does not come back at once. */
 export function pauseMs(attempt, random = Math.random()) {
@@ -21,7 +23,8 @@ export const isFinal = (failure) =>
 /**
  * Follows `path` until `close()`. `onEvent(name, data, isFirst)` gets each event with its data read as JSON, `isFirst` for
  * the first of a connection: it tells everything. `onState` gets
- * `{ kind: "connecting" | "live" | "lost" | "refused" | "over", since, failure }`, `since` in milliseconds since 1970.
+ * `{ kind: "connecting" | "live" | "lost" | "paused" | "refused" | "over", since, failure }`, `since` in milliseconds since 1970;
+ * `paused` is a page that nobody sees.
  * The event `end` ends it for good.
  */
 export function follow(api, path, { onEvent, onState = () => {} }) {
@@ -37,6 +40,7 @@ export function follow(api, path, { onEvent, onState = () => {} }) {
     const connection = new AbortController();
     const stop = () => connection.abort();
     closing.signal.addEventListener("abort", stop, { once: true });
+    const unwatch = whenHidden(stop);
     let watch = setTimeout(stop, SILENCE_MS);
     const heard = () => {
       lastHeard = Date.now();
@@ -54,6 +58,7 @@ export function follow(api, path, { onEvent, onState = () => {} }) {
       return await readAll(response, heard);
     } finally {
       clearTimeout(watch);
+      unwatch();
       closing.signal.removeEventListener("abort", stop);
     }
   }
@@ -98,6 +103,12 @@ export function follow(api, path, { onEvent, onState = () => {} }) {
         if (isFinal(fault)) return state("refused", fault);
       }
       if (closing.signal.aborted) return;
+      if (isHidden()) {
+        state("paused");
+        await seen(closing.signal);
+        attempt = -1;
+        continue;
+      }
       if (Date.now() - began > SILENCE_MS) attempt = 0;
       state("lost", failure);
       await rest(Math.max(pauseMs(attempt), failure?.retryAfterMs ?? 0));
@@ -118,4 +129,38 @@ export function follow(api, path, { onEvent, onState = () => {} }) {
     /** Resolves when nothing more comes. */
     done,
   };
+}
+
+const isHidden = () => globalThis.document?.visibilityState === "hidden";
+
+/** Calls `act` once nobody has seen the page for a while. Gives back how to forget about it. */
+function whenHidden(act) {
+  const page = globalThis.document;
+  if (!page) return () => {};
+  let timer = null;
+  const look = () => {
+    clearTimeout(timer);
+    if (isHidden()) timer = setTimeout(act, HIDDEN_MS);
+  };
+  page.addEventListener("visibilitychange", look);
+  look();
+  return () => {
+    clearTimeout(timer);
+    page.removeEventListener("visibilitychange", look);
+  };
+}
+
+/** Resolves when the page is seen again, or `signal` says that it does not matter any more. */
+function seen(signal) {
+  const page = globalThis.document;
+  return new Promise((resolve) => {
+    const done = () => {
+      page.removeEventListener("visibilitychange", look);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const look = () => isHidden() || done();
+    page.addEventListener("visibilitychange", look);
+    signal.addEventListener("abort", done, { once: true });
+  });
 }

@@ -86,3 +86,25 @@ test("failures are told in a sentence that says what to do", () => {
   assert.match(sentenceOf(new ApiFailure(418, "")), /418/);
   assert.match(sentenceOf(new TypeError("x is not a function")), /fault of its own/);
 });
+
+test("a page that nobody sees does not come back before somebody looks", async (t) => {
+  const page = Object.assign(new EventTarget(), { visibilityState: "hidden" });
+  globalThis.document = page;
+  t.after(() => delete globalThis.document);
+  const api = apiOf("event: a\ndata: 1\n\n", "event: a\ndata: 2\n\nevent: end\ndata: {}\n\n");
+  const states = [];
+  const feed = follow(api, "/live", {
+    onEvent: () => {},
+    onState({ kind }) {
+      states.push(kind);
+      if (kind !== "paused") return;
+      assert.equal(api.asked.length, 1);
+      queueMicrotask(() => {
+        page.visibilityState = "visible";
+        page.dispatchEvent(new Event("visibilitychange"));
+      });
+    },
+  });
+  await feed.done;
+  assert.deepEqual(states, ["connecting", "live", "paused", "live", "over"]);
+});

@@ -42,10 +42,12 @@ export function drawFilters(onChange) {
       ...fields.map(({ node }) => node),
       orders.node,
     ),
+    state: "live",
     isNarrow: false,
     nothing: { search: null, ...Object.fromEntries(FIELDS.map((name) => [name, null])) },
     focus: () => search.field.focus(),
     show(filter) {
+      filters.state = filter.state;
       states.set(filter.state);
       orders.field.value = filter.order;
       if (document.activeElement !== search.field) search.field.value = filter.search;
@@ -58,12 +60,13 @@ export function drawFilters(onChange) {
       filters.isNarrow = filter.search !== "" || FIELDS.some((name) => filter[name] !== null);
     },
     /** Offers the values there are. A list that is open is left alone. */
-    offer(sessions, book) {
-      states.label("live", count(book.liveCount));
+    offer(sessions, { book, hasTold }) {
+      states.label("live", hasTold ? count(book.liveCount) : "");
       for (const field of fields) {
         const values = valuesOf(sessions.values(), field.name);
         if (field.wanted && !values.includes(field.wanted)) values.push(field.wanted);
-        field.node.hidden = values.length < 2 && !field.wanted;
+        const isIdle = field.name === "end_reason" && filters.state === "live";
+        field.node.hidden = (values.length < 2 || isIdle) && !field.wanted;
         const key = JSON.stringify(values);
         if (field.key === key || document.activeElement === field.field) continue;
         field.key = key;

@@ -165,6 +165,7 @@ function showFeed() {
     lost: () => `Not live since ${timeOfDay(since / 1000)} (${ago(since / 1000)}), trying again`,
     refused: () =>
       failure?.status === 403 ? "No live figures for this key" : "No live figures from this gateway",
+    paused: () => "Paused while nobody looks",
     over: () => "The feed has ended",
   };
   const node = byId("feed");

@@ -1,37 +1,32 @@
 // The list of sessions: live, worst first.
 import { element } from "../shared/element.js";
 import { drawFilters } from "./filters.js";
-import { plural } from "./format.js";
+import { count, plural } from "./format.js";
 import { filterOf, ranked, settle } from "./order.js";
 import { Rows } from "./rows.js";
 import { sessionPath } from "./routes.js";
 import { empty, failed, loading } from "./states.js";
-
-const MOST = 1000;
 
 export function open(root, context) {
   return new SessionList(root, context);
 }
 
 class SessionList {
-  #past = new Map();
   #order = [];
   #picked = null;
   #isPointed = false;
   #isDue = false;
   #isOver = false;
-  #failure = null;
-  #wantsFocus = false;
-  #refetch = null;
 
   constructor(root, context) {
     this.context = context;
     this.filter = filterOf(context.query);
     this.#draw(root);
-    this.#unlisten = context.live.listen((name, data) => this.#heard(name, data));
+    this.#unlisten = context.live.listen((name) => {
+      if (name === "sessions" || name === "state") this.#schedule();
+    });
     this.ticking = setInterval(() => this.#schedule(), 1000);
     document.addEventListener("keydown", this.#key);
-    this.#fetchPast();
     this.#schedule();
   }
 
@@ -42,7 +37,6 @@ class SessionList {
     this.filter = filterOf(query);
     this.filters.show(this.filter);
     this.#order = [];
-    this.#fetchPast();
     this.#schedule();
   }
 
@@ -50,7 +44,6 @@ class SessionList {
     this.#isOver = true;
     this.#unlisten();
     clearInterval(this.ticking);
-    clearTimeout(this.#refetch);
     document.removeEventListener("keydown", this.#key);
   }
 
@@ -101,44 +94,10 @@ class SessionList {
 
   #change(patch) {
     this.context.patchQuery(patch);
-    const wasLive = this.filter.state === "live";
     this.filter = filterOf(new URLSearchParams(location.search));
     this.filters.show(this.filter);
-    if (wasLive && this.filter.state !== "live") this.#fetchPast();
     this.#reorder();
     this.scroller.scrollTop = 0;
-  }
-
-  #heard(name, data) {
-    if (name === "sessions") {
-      const hasLost = (data.gone ?? []).length > 0;
-      if (hasLost && this.filter.state !== "live") {
-        this.#refetch ??= setTimeout(() => {
-          this.#refetch = null;
-          this.#fetchPast();
-        }, 1000);
-      }
-    }
-    if (name === "sessions" || name === "state") this.#schedule();
-  }
-
-  /** Those that ended are not told by the feed for long; the list of the past is asked for. */
-  async #fetchPast() {
-    if (this.filter.state === "live") return;
-    try {
-      const { items } = await this.context.api.get(
-        `/admin/v1/sessions?state=ended&order=begun&limit=${MOST}`,
-      );
-      this.#past = new Map(items.map((summary) => [summary.id, summary]));
-      this.#failure = null;
-    } catch (failure) {
-      this.#failure = failure;
-    }
-    this.#schedule();
-  }
-
-  #all() {
-    return new Map([...this.#past, ...this.context.live.book.sessions]);
   }
 
   #reorder() {
@@ -160,35 +119,32 @@ class SessionList {
   }
 
   #render() {
-    const all = this.#all();
+    const all = this.context.live.book.sessions;
     const wanted = ranked(all.values(), this.filter);
     const isHeld = this.#isHeld && this.#order.length > 0;
     const { order, moved } = settle(this.#order, wanted, isHeld, (id) => all.has(id));
     this.#order = order;
     if (!order.includes(this.#picked)) this.#picked = order[0] ?? null;
     this.rows.show(order, (id) => all.get(id), this.#picked, Date.now() / 1000);
-    if (this.#wantsFocus) this.rows.focus(this.#picked);
-    this.#wantsFocus = false;
     this.held.hidden = !isHeld || moved === 0;
-    this.held.textContent = `Order held · ${plural(moved, "row")} would move · put in order`;
-    this.filters.offer(all, this.context.live.book);
+    this.held.textContent = "Order held while you are in the list · put in order";
+    this.filters.offer(all, this.context.live);
     this.#showNote(order.length, all.size);
   }
 
   #showNote(shown, known) {
-    const { hasTold, state, book } = this.context.live;
-    this.total.textContent =
-      shown === known ? plural(shown, "session") : `${shown} of ${plural(known, "session")}`;
-    const key = [shown > 0, hasTold, state.kind, this.#failure?.message, this.filter.state, known > 0].join();
+    const { hasTold, state } = this.context.live;
+    const all = plural(known, "session");
+    this.total.textContent = known === 0 ? "" : shown === known ? all : `${count(shown)} of ${all}`;
+    const key = [shown > 0, hasTold, state.kind, this.filter.state, known > 0].join();
     if (this.note.dataset.key === key) return;
     this.note.dataset.key = key;
     this.rows.table.hidden = shown === 0;
     const nothing = () => {
-      if (this.#failure) return failed(this.#failure, () => this.#fetchPast());
       if (!hasTold && state.kind === "refused") return failed(state.failure);
       if (!hasTold && state.kind === "lost") return failed(state.failure, () => this.context.live.hurry());
       if (!hasTold) return loading("Asking the gateway for its sessions…");
-      return this.#emptyNote(known, book);
+      return this.#emptyNote(known);
     };
     this.note.replaceChildren(...(shown ? [] : [nothing()]));
   }
@@ -245,8 +201,9 @@ class SessionList {
     const at = this.#order.indexOf(this.#picked);
     const next = isInList ? Math.max(0, Math.min(length - 1, at + by)) : Math.max(0, at);
     this.#picked = this.#order[next];
-    this.#wantsFocus = true;
     this.rows.reveal(this.#picked);
-    this.#schedule();
+    // At once: the next key may be pressed before the next frame.
+    this.#render();
+    this.rows.focus(this.#picked);
   }
 }

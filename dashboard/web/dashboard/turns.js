@@ -103,9 +103,10 @@ function update(row, turn, scale, isPicked) {
   if (row.key === key) return;
   row.key = key;
   const read = turnOf(turn);
-  const whole = read?.breaches.find(({ subject }) => subject === "whole");
+  const whole = read?.breaches.find(isWhole);
   put(row.at, clock(turn.at_ms));
-  put(row.total, `${whole ? "▲ " : ""}${formatMs(turn.mouth_to_ear_ms)}`);
+  const sign = whole ? "▲ " : read?.breaches.length ? "△ " : "";
+  put(row.total, `${sign}${formatMs(turn.mouth_to_ear_ms)}`);
   row.total.dataset.tone = whole ? "bad" : "none";
   row.total.title = read?.breaches.length ? `Over budget: ${read.breaches.map(breachText).join("; ")}` : "";
   put(row.cost, money(turn.cost_nano_dollars));
@@ -126,10 +127,15 @@ function update(row, turn, scale, isPicked) {
   );
 }
 
+const isWhole = ({ subject }) => subject === "whole";
+
 /** One line about all turns. */
 export function turnsLine(turns) {
-  const broken = turns.filter(({ breaches }) => breaches.some(({ subject }) => subject === "whole")).length;
-  return turns.length
-    ? `${plural(turns.length, "turn")}, ${broken ? `${broken} over budget` : "all within budget"}`
-    : "";
+  if (!turns.length) return "";
+  const broken = turns.filter(({ breaches }) => breaches.some(isWhole)).length;
+  const inParts = turns.filter(({ breaches }) => breaches.length && !breaches.some(isWhole)).length;
+  const parts = [broken && `▲ ${broken} over budget`, inParts && `△ ${inParts} only in a hop`].filter(
+    Boolean,
+  );
+  return `${plural(turns.length, "turn")}, ${parts.length ? parts.join(", ") : "all within budget"}`;
 }

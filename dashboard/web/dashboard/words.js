@@ -73,7 +73,7 @@ export function drawTranscript(root, onPick) {
 
 function noteOf({ recording, transcript, truncated, session }, hidden) {
   if (!recording.words) {
-    return "No words were kept: no policy of this gateway allows it for this session. Figures, marks and levels hold nothing that was said.";
+    return "No words were kept: nothing allows it for this session. Figures, marks and levels hold nothing that was said.";
   }
   if (!transcript.length)
     return session?.state === "ended" ? "Nothing was said." : "Nothing has been said yet.";

@@ -2,7 +2,11 @@
 
 /** What stands in the navigation, in its order. `load` brings the module whose `open(root, context)` draws the page. */
 export const SECTIONS = [
+  { name: "overview", path: "/dashboard", title: "Overview", load: () => import("./overview.js") },
   { name: "sessions", path: "/dashboard/sessions", title: "Sessions", load: () => import("./sessions.js") },
+  { name: "fleet", path: "/dashboard/fleet", title: "Fleet", load: () => import("./fleet.js") },
+  { name: "spend", path: "/dashboard/spend", title: "Spend", load: () => import("./spend.js") },
+  { name: "approvals", path: "/dashboard/approvals", title: "Approvals", load: () => import("./approvals.js") },
 ];
 
 const SESSION = {
@@ -15,8 +19,7 @@ const SESSION = {
 /** The page at a path and what its path says, or null where there is none. */
 export function routeOf(pathname) {
   const path = pathname.replace(/\/+$/, "");
-  const isHome = path === "/dashboard";
-  const section = SECTIONS.find((candidate) => candidate.path === path) ?? (isHome ? SECTIONS[0] : null);
+  const section = SECTIONS.find((candidate) => candidate.path === path);
   if (section) return { ...section, section: section.name, params: {} };
   const match = /^\/dashboard\/sessions\/([^/]+)$/.exec(path);
   if (!match) return null;

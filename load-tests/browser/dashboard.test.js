@@ -254,6 +254,15 @@ test("a turn that is chosen is marked everywhere, and the address leads back to 
     await isMarked(3);
     await page.keyboard.press("Escape");
     await isMarked(before + 1);
+
+    await page.getByRole("button", { name: "Total" }).click();
+    const numbers = await page
+      .locator(".turns tbody tr")
+      .evaluateAll((rows) => rows.map((tr) => Number(tr.dataset.turn)));
+    const slowest = [...one.turns]
+      .sort((a, b) => b.mouth_to_ear_ms - a.mouth_to_ear_ms)
+      .map(({ turn }) => turn);
+    assert.deepEqual(numbers, slowest, "the slowest turns are found by one click");
   }));
 
 test("all lanes look at the same stretch of time, by drag, wheel and keyboard", () =>

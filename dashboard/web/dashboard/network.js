@@ -97,7 +97,10 @@ class NetworkLane {
       this.#plot.set(
         [
           network.map(({ at_ms }) => at_ms),
-          ...this.#chart.series.map(({ read }) => network.map((one) => read(one) ?? null)),
+          // A bar of nothing is no bar, not a line at the bottom.
+          ...this.#chart.series.map(({ read, bars }) =>
+            network.map((one) => (bars ? read(one) || null : (read(one) ?? null))),
+          ),
         ],
         false,
       );

@@ -8,11 +8,25 @@ import { Keyed } from "./keyed.js";
 /** So many are shown until somebody asks for all. */
 const SHOWN = 60;
 const ORDER = Object.keys(OWNERS);
+const HEADS = [
+  { text: "Turn", order: "turn" },
+  { text: "At" },
+  { text: "Mouth to ear against its budget" },
+  { text: "Total", order: "total" },
+  { text: "Cost", order: "cost" },
+];
+/** The greatest first. */
+const ORDERS = {
+  turn: (a, b) => b.turn - a.turn,
+  total: (a, b) => b.mouth_to_ear_ms - a.mouth_to_ear_ms || b.turn - a.turn,
+  cost: (a, b) => (b.cost_nano_dollars ?? -1) - (a.cost_nano_dollars ?? -1) || b.turn - a.turn,
+};
 
 export class TurnList {
   #rows;
   #shows = SHOWN;
   #turns = [];
+  #order = "turn";
 
   constructor(root, onPick) {
     this.onPick = onPick;
@@ -27,19 +41,17 @@ export class TurnList {
       class: "help",
       text: "No turn yet. A turn is measured when the caller hears the answer.",
     });
-    const heads = ["Turn", "At", "Mouth to ear against its budget", "", "Cost"];
     this.scroller = element(
       "div",
       { class: "turn-scroll" },
       element(
         "table",
         { class: "turns", "data-testid": "turns" },
-        element("caption", { class: "hidden", text: "Turns, the newest first" }),
-        element(
-          "thead",
-          {},
-          element("tr", {}, ...heads.map((text) => element("th", { scope: "col", text: text || "Total" }))),
-        ),
+        element("caption", {
+          class: "hidden",
+          text: "Turns; the heads Turn, Total and Cost put them in order",
+        }),
+        element("thead", {}, element("tr", {}, ...HEADS.map((head) => this.#head(head)))),
         this.body,
       ),
       this.none,
@@ -52,16 +64,35 @@ export class TurnList {
     });
   }
 
-  /** The newest first; `picked` is the number of the one that is looked at. */
+  /** In the order that was chosen, at first the newest first; `picked` is the number of the one that is looked at. */
   show(turns, picked) {
     this.#turns = turns;
     this.picked = picked;
-    const wanted = turns.slice(-this.#shows).reverse();
+    const wanted = [...turns].sort(ORDERS[this.#order]).slice(0, this.#shows);
     const scale = turns.reduce((most, turn) => Math.max(most, turn.mouth_to_ear_ms, turn.budget_ms ?? 0), 1);
     this.#rows.show(wanted, (row, turn) => update(row, turn, scale, turn.turn === picked));
     this.none.hidden = turns.length > 0;
     this.more.hidden = turns.length <= this.#shows;
     this.more.textContent = `Show all ${turns.length}`;
+  }
+
+  #head({ text, order }) {
+    const cell = element("th", { scope: "col" });
+    if (!order) {
+      cell.textContent = text;
+      return cell;
+    }
+    const button = element("button", { type: "button", class: "order-button", text });
+    button.addEventListener("click", () => {
+      this.#order = order;
+      for (const other of cell.parentNode.children) other.removeAttribute("aria-sort");
+      cell.setAttribute("aria-sort", "descending");
+      this.show(this.#turns, this.picked);
+      this.scroller.scrollTop = 0;
+    });
+    if (order === this.#order) cell.setAttribute("aria-sort", "descending");
+    cell.append(button);
+    return cell;
   }
 
   /** Scrolls the list, and only the list, to a turn. */

@@ -9,6 +9,7 @@ mod control;
 mod data_dir;
 mod dialogue;
 mod end_of_turn;
+mod fleet;
 #[doc(hidden)]
 pub mod fuzz;
 mod host;

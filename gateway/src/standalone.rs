@@ -17,11 +17,14 @@ use rustls::ServerConfig;
 use tokio::task::JoinHandle;
 use voxgate_policy::admission::Admission;
 use voxgate_policy::bundle::RevisionName;
+use voxgate_relay::shell::RelayHandle;
+use voxgate_signaling::admin::feed::Feeds;
 use voxgate_signaling::admin::money::Treasury;
 use voxgate_signaling::admin::revisions::Configuration;
 use voxgate_signaling::admin::{self, AdminApi};
 use voxgate_signaling::api::{self, ClientApi};
 use voxgate_signaling::gate::Gate;
+use voxgate_signaling::heard::HeardTurns;
 use voxgate_signaling::identity::Identity;
 use voxgate_signaling::live::LiveSessions;
 use voxgate_signaling::permit::Places;
@@ -37,6 +40,7 @@ use crate::config::{Checked, Loaded, Source};
 use crate::control;
 use crate::data_dir::{DataDir, FirstKey};
 use crate::end_of_turn::Listener;
+use crate::fleet::{self, Standing};
 use crate::host::LocalHost;
 use crate::http_server;
 use crate::latency::LatencyDesk;
@@ -89,7 +93,7 @@ async fn serve(beginning: Beginning, source: Arc<dyn Source>) -> Result<(), Star
     let in_force = InForce { facts, bundle, meaning, keys, bridges, drain_deadline, file, refused_file };
     let keeper = Arc::new(Keeper::new(source, reached, in_force));
     tokio::spawn(keys::follow_file(asked_to_reload, Arc::clone(&keeper)));
-    let service = router(&keeper, admittance.identity(&config)?, admittance.gate)?;
+    let service = router(&keeper, admittance.identity(&config)?, admittance.gate, edge.embedded)?;
     let addresses = listeners.addresses(&config, edge.public, edge.streams);
     let control =
         config.control.as_ref().map(|control| control::server::router(edge.control, &control.token));
@@ -218,14 +222,32 @@ impl Listeners {
 }
 
 /// What the HTTP listeners lead to.
-fn router(keeper: &Arc<Keeper>, identity: Identity, gate: Gate) -> Result<Router, StartError> {
+fn router(
+    keeper: &Arc<Keeper>,
+    identity: Identity,
+    gate: Gate,
+    embedded: Option<Arc<RelayHandle>>,
+) -> Result<Router, StartError> {
     let Reached { terms, keys, places, resumptions, store, metrics, live, shared, host, .. } =
         keeper.reached();
     let configured = keys.clone();
+    let turns = HeardTurns::default();
+    live.add_sink(Arc::new(turns.clone()));
+    let standing = Standing::new(fleet::Parts {
+        metrics: Arc::clone(metrics),
+        places: places.clone(),
+        terms: terms.clone(),
+        live: live.clone(),
+        latency: Arc::clone(&shared.latency),
+        embedded,
+    });
     let admin = AdminApi {
         identity: Arc::new(identity),
         terms: terms.clone(),
         live: live.clone(),
+        feeds: Feeds::default(),
+        turns,
+        fleet: Arc::new(standing),
         store: store.clone(),
         configured: Arc::new(move || configured.configured()),
         approvals: Arc::new(shared.held.clone()),

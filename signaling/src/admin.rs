@@ -9,6 +9,8 @@
 //! - [`order`]: what is asked for: queries, paths and bodies, read strictly.
 //! - [`page`]: long lists, a piece at a time.
 //! - [`sessions`], [`tenants`], [`keys`], [`agents`], [`usage`], [`budgets`], [`money`], [`policies`], [`audit`]: what is administered.
+//! - [`overview`]: turns beside each other; [`fleet`]: what they run on, and the seam to whoever knows.
+//! - [`live`]: feeds of what changes; [`feed`]: what their readers share.
 //! - [`approvals`]: the seam to whoever holds tool calls for a person; [`held_calls`]: what is done about them.
 //! - [`revisions`]: revisions of the configuration.
 
@@ -19,21 +21,27 @@ pub mod agents;
 pub mod approvals;
 pub mod audit;
 pub mod budgets;
+pub mod feed;
+pub mod fleet;
 pub mod held_calls;
 pub mod keys;
+pub mod live;
 pub mod money;
 mod order;
+pub mod overview;
 mod page;
 pub mod policies;
 pub mod reach;
 mod reply;
 pub mod revisions;
+mod search;
 pub mod sessions;
 pub mod tenants;
 pub mod usage;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::header;
 use axum::response::IntoResponse as _;
@@ -46,12 +54,15 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use voxgate_policy::directory::KeyEntry;
 
+use crate::heard::HeardTurns;
 use crate::identity::Identity;
 use crate::live::LiveSessions;
 use crate::store::Store;
 use crate::terms::TermsInForce;
 
 use self::approvals::Approvals;
+use self::feed::Feeds;
+use self::fleet::Fleet;
 use self::money::Treasury;
 use self::revisions::Configuration;
 
@@ -67,6 +78,12 @@ pub struct AdminApi {
     pub terms: TermsInForce,
     /// The sessions of this process.
     pub live: LiveSessions,
+    /// Who follows them.
+    pub feeds: Feeds,
+    /// Its turns.
+    pub turns: HeardTurns,
+    /// What they run on.
+    pub fleet: Arc<dyn Fleet>,
     /// Organisations, teams, keys and the audit log.
     pub store: Store,
     /// The keys the store does not have; they are shown and cannot be changed.
@@ -116,6 +133,12 @@ fn described() -> OpenApiRouter<AdminApi> {
         .routes(routes!(sessions::list_sessions))
         .routes(routes!(sessions::look_at_session))
         .routes(routes!(sessions::end_session))
+        .routes(routes!(sessions::look_at_record))
+        .routes(routes!(live::follow_session))
+        .routes(routes!(live::follow_sessions))
+        .routes(routes!(overview::look_at_overview))
+        .routes(routes!(fleet::look_at_latency))
+        .routes(routes!(fleet::look_at_fleet))
         .routes(routes!(tenants::list_organisations, tenants::create_organisation))
         .routes(routes!(tenants::look_at_organisation, tenants::change_organisation))
         .routes(routes!(tenants::list_teams, tenants::create_team))
@@ -148,6 +171,11 @@ fn described() -> OpenApiRouter<AdminApi> {
 #[must_use]
 pub fn document() -> Document {
     described().into_openapi()
+}
+
+/// As JSON has it.
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
 }
 
 /// The routes of the administration.

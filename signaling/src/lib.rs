@@ -15,6 +15,7 @@
 //! - [`roster`]: the keys of configuration and store, as a running gateway follows them.
 //! - [`permit`]: a place among the running sessions, given back when dropped.
 //! - [`remainder`]: what of a request its handler did not read.
+//! - [`heard`]: the turns of this process, for whoever compares them.
 //! - [`live`]: the sessions that run in this process.
 //! - [`outbox`]: ledger entries on their way to the store.
 //! - [`limits`]: how much of something, in this process or shared between nodes.
@@ -27,6 +28,7 @@ pub mod audit_queue;
 mod decision;
 pub mod directory;
 pub mod gate;
+pub mod heard;
 pub mod host;
 pub mod identity;
 pub mod limits;

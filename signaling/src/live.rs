@@ -173,6 +173,12 @@ impl LiveSessions {
         })
     }
 
+    /// The records of the sessions that run, in the order of their names.
+    #[must_use]
+    pub fn running(&self) -> Vec<SessionRecord> {
+        self.with(|book| book.live.values().map(|live| live.record.clone()).collect())
+    }
+
     /// Tells a session to end. Gives how it stands; `None` if it does not run.
     pub fn end(&self, session: &SessionId) -> Option<SessionStanding> {
         let live = self.get(session)?;

@@ -10,3 +10,4 @@ pub mod metrics;
 pub mod overview;
 pub mod relay;
 pub mod session;
+pub mod standing;

@@ -20,6 +20,8 @@ pub mod turn;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use voxgate_protocol::money::NanoDollars;
+
 use self::kept::{Origins, Row};
 use self::question::Question;
 use self::report::Report;
@@ -35,6 +37,8 @@ pub const LONGEST_AGE: Duration = Duration::from_secs(6 * 3_600);
 #[derive(Clone, Debug)]
 pub struct Overview {
     rows: VecDeque<Row>,
+    /// Turns that were kept before the oldest of them.
+    gone: u64,
     origins: Origins,
     /// The end of the last turn that was counted. Time that runs backwards stands still.
     newest: Duration,
@@ -55,6 +59,7 @@ impl Overview {
     pub fn of_at_most(most: usize) -> Self {
         Self {
             rows: VecDeque::new(),
+            gone: 0,
             origins: Origins::default(),
             newest: Duration::ZERO,
             lost: None,
@@ -78,6 +83,15 @@ impl Overview {
             }
             self.origins.leave(row.origin);
             self.rows.pop_front();
+            self.gone += 1;
+        }
+    }
+
+    /// What the turn with this number cost, counted from 0 over all that were ever told. Nothing happens if it is gone.
+    pub fn cost(&mut self, number: u64, cost: NanoDollars) {
+        let place = number.checked_sub(self.gone).and_then(|place| usize::try_from(place).ok());
+        if let Some(row) = place.and_then(|place| self.rows.get_mut(place)) {
+            row.cost = Some(cost);
         }
     }
 

@@ -36,7 +36,7 @@ use book::Book;
 pub use book::RecordLimits;
 use facts::{EventNote, NetworkNote, RecordFacts, Serving, TurnNote, WordsChange};
 pub use levels::LEVEL_STEP;
-use view::{Lane, MarkKind, RecordView, RecordingView, SummaryView};
+use view::{Lane, MarkKind, RecordView, RecordingView, SummaryView, TurnView};
 
 /// Hears of every session's turns and end. Called on the path of the session: it must return at once, so what takes time
 /// is queued, and what does not fit the queue is dropped and counted.
@@ -108,6 +108,12 @@ impl SessionRecord {
     #[must_use]
     pub fn view_since(&self, revision: u64) -> RecordView {
         self.read(|book| book.since(&self.0.facts, revision)).open()
+    }
+
+    /// The last turns that are kept, the newest first.
+    #[must_use]
+    pub fn newest_turns(&self, most: usize) -> Vec<TurnView> {
+        self.read(|book| book.newest_turns(most))
     }
 
     /// Roughly how many bytes it takes.

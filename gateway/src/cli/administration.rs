@@ -158,6 +158,11 @@ impl Administration {
         Ok(items)
     }
 
+    /// Shows one thing as JSON if that is wanted, otherwise some part of it as a table.
+    pub(super) fn show_whole(&self, whole: &Value, part: &[Value], columns: &[Column]) {
+        say(&if self.prints_json { whole.to_string() } else { table(part, columns) });
+    }
+
     /// Shows things as a table, or as JSON if that is wanted.
     pub(super) fn show(&self, things: &[Value], columns: &[Column]) {
         if self.prints_json {

@@ -25,6 +25,15 @@ enum SessionsTask {
         #[command(flatten)]
         gateway: GatewayArguments,
     },
+    /// Show a session that runs, or one of the last that are over: its turns and who spent their time; with `--json` the whole
+    /// record.
+    Show {
+        #[command(flatten)]
+        gateway: GatewayArguments,
+        /// The session, as `list` prints it.
+        #[arg(value_name = "SESSION")]
+        session: String,
+    },
     /// End a session. Its client is told so and does not come back by itself.
     End {
         #[command(flatten)]
@@ -41,6 +50,13 @@ pub(crate) fn run(arguments: SessionsArguments) -> ExitCode {
         SessionsTask::List { gateway } => gateway.run(async |administration| {
             let sessions = administration.list("/sessions").await?;
             administration.show(&sessions, &COLUMNS);
+            Ok(())
+        }),
+        SessionsTask::Show { gateway, session } => gateway.run(async |administration| {
+            let record =
+                administration.ask(Method::GET, &format!("/sessions/{session}/record"), None).await?;
+            let turns = record.get("turns").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+            administration.show_whole(&record, turns, &TURN_COLUMNS);
             Ok(())
         }),
         SessionsTask::End { gateway, session } => gateway.run(async |administration| {
@@ -62,6 +78,29 @@ const COLUMNS: [Column; 8] = [
     ("DOLLARS", dollars),
 ];
 
+const TURN_COLUMNS: [Column; 6] = [
+    ("TURN", |turn| field(turn, "turn")),
+    ("MILLISECONDS", |turn| milliseconds(turn.get("mouth_to_ear_ms"))),
+    ("MAY TAKE", |turn| milliseconds(turn.get("budget_ms"))),
+    ("SERVED BY", |turn| field(turn, "provider")),
+    ("LONGEST HOP", longest_hop),
+    ("DOLLARS", dollars),
+];
+
+fn milliseconds(time: Option<&Value>) -> String {
+    time.and_then(Value::as_f64).map_or_else(|| "-".to_owned(), |time| format!("{time:.0}"))
+}
+
+fn longest_hop(turn: &Value) -> String {
+    let hops = turn.get("hops").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let took = |hop: &Value| hop.get("duration_ms").and_then(Value::as_f64).unwrap_or_default();
+    let longest = hops.iter().max_by(|one, other| took(one).total_cmp(&took(other)));
+    longest.map_or_else(
+        || "-".to_owned(),
+        |hop| format!("{} {}", field(hop, "hop"), milliseconds(hop.get("duration_ms"))),
+    )
+}
+
 /// The place in the tree.
 pub(super) fn whose(thing: &Value) -> String {
     let place = ["organisation", "team", "key"].map(|name| field(thing, name)).join("/");
@@ -72,8 +111,9 @@ pub(super) fn whose(thing: &Value) -> String {
 }
 
 fn age(session: &Value) -> String {
-    let began = session.get("began_at").and_then(Value::as_u64).unwrap_or_default();
-    let age = since_unix_epoch().as_secs().saturating_sub(began);
+    let began = session.get("began_at").and_then(Value::as_f64).unwrap_or_default();
+    let began = Duration::try_from_secs_f64(began).unwrap_or_default();
+    let age = since_unix_epoch().saturating_sub(began).as_secs();
     humantime_serde::re::humantime::format_duration(Duration::from_secs(age)).to_string()
 }
 

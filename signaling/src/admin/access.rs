@@ -1,10 +1,12 @@
 //! The table of acts and roles, and the door.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::Method;
+use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use voxgate_policy::decision::{Effect, Question};
@@ -64,7 +66,13 @@ const BUDGET: &str = "/admin/v1/budgets/{budget}";
 pub const RULES: &[Rule] = &[
     read("/admin/v1/sessions", "sessions"),
     read("/admin/v1/sessions/{session}", "sessions"),
+    read("/admin/v1/sessions/{session}/record", "sessions"),
+    read("/admin/v1/sessions/{session}/live", "sessions"),
+    read("/admin/v1/live", "sessions"),
     write("POST", "/admin/v1/sessions/{session}/end", "sessions", MINDERS),
+    read("/admin/v1/overview", "sessions"),
+    read("/admin/v1/latency", "latency"),
+    read("/admin/v1/fleet", "fleet"),
     read("/admin/v1/approvals", "approvals"),
     write("POST", "/admin/v1/approvals/{approval}/approve", "approvals", MINDERS),
     write("POST", "/admin/v1/approvals/{approval}/deny", "approvals", MINDERS),
@@ -141,6 +149,11 @@ impl Administrator {
         self.reach.covers(organisation, team) && (!is_own || self.is_permitted(Some(team)))
     }
 
+    /// The same, asked once for each team.
+    pub(super) fn sight(&self) -> Sight {
+        Sight { administrator: self.clone(), teams: BTreeMap::new() }
+    }
+
     fn is_permitted(&self, team: Option<&TeamId>) -> bool {
         let question = Question::Administer {
             writes: self.rule.writes,
@@ -156,11 +169,85 @@ impl Administrator {
     }
 }
 
+/// What exists for an administrator, remembered: of a thousand sessions most are of a few teams, and the policies need not be
+/// asked again for each.
+pub(super) struct Sight {
+    administrator: Administrator,
+    teams: BTreeMap<(OrganisationId, TeamId), bool>,
+}
+
+impl Sight {
+    /// Whether a team exists for them.
+    pub(super) fn sees(&mut self, organisation: &OrganisationId, team: &TeamId) -> bool {
+        let Self { administrator, teams } = self;
+        // What is out of reach is not remembered: there may be any number of it.
+        administrator.reach.covers(organisation, team)
+            && *teams
+                .entry((organisation.clone(), team.clone()))
+                .or_insert_with(|| administrator.covers_team(organisation, team))
+    }
+
+    /// The same by their names.
+    pub(super) fn sees_names(&mut self, organisation: &str, team: &str) -> bool {
+        let names = (OrganisationId::new(organisation), TeamId::new(team));
+        matches!(names, (Ok(organisation), Ok(team)) if self.sees(&organisation, &team))
+    }
+}
+
+/// Somebody who came in and stays: whether they still may is asked again and again.
+pub(super) struct Vigil {
+    api: AdminApi,
+    credential: Option<String>,
+    method: Method,
+    path: String,
+    administrator: Administrator,
+    due: Instant,
+}
+
+impl Vigil {
+    /// What they may see at present.
+    pub(super) const fn administrator(&self) -> &Administrator {
+        &self.administrator
+    }
+
+    /// Waits until it is time to ask, and asks: what they may see from now on; `None` if their key opens this no more. May
+    /// be dropped while it waits and called again.
+    pub(super) async fn keep(&mut self) -> Option<Administrator> {
+        tokio::time::sleep_until(self.due.into()).await;
+        let credential = self.credential.as_deref();
+        self.api.identity.prepare(credential).await;
+        self.administrator = judge(&self.api, credential, &self.method, &self.path).ok()?;
+        self.due = Instant::now() + self.api.feeds.asked_again();
+        Some(self.administrator.clone())
+    }
+}
+
+impl FromRequestParts<AdminApi> for Vigil {
+    type Rejection = AdminError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &AdminApi) -> Result<Self, AdminError> {
+        // Without the door nobody is let in.
+        let administrator = parts.extensions.get::<Administrator>().cloned();
+        let administrator =
+            administrator.ok_or_else(|| AdminError::denied("Nobody checked who asks for this."))?;
+        let path = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str).unwrap_or_default();
+        Ok(Self {
+            api: api.clone(),
+            credential: bearer(&parts.headers).map(str::to_owned),
+            method: parts.method.clone(),
+            path: path.to_owned(),
+            administrator,
+            due: Instant::now() + api.feeds.asked_again(),
+        })
+    }
+}
+
 /// Lets in who may do what the request asks for.
 pub(super) async fn admit(State(api): State<AdminApi>, mut request: Request, next: Next) -> Response {
     let credential = bearer(request.headers()).map(str::to_owned);
     api.identity.prepare(credential.as_deref()).await;
-    match judge(&api, &request) {
+    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str).unwrap_or_default();
+    match judge(&api, credential.as_deref(), request.method(), path) {
         Ok(administrator) => {
             request.extensions_mut().insert(administrator);
             next.run(request).await
@@ -169,16 +256,19 @@ pub(super) async fn admit(State(api): State<AdminApi>, mut request: Request, nex
     }
 }
 
-fn judge(api: &AdminApi, request: &Request) -> Result<Administrator, AdminError> {
-    let credential = bearer(request.headers());
+fn judge(
+    api: &AdminApi,
+    credential: Option<&str>,
+    method: &Method,
+    path: &str,
+) -> Result<Administrator, AdminError> {
     let (terms, principal) =
         api.terms.with(|| api.identity.authenticate(credential, unix_now(), Scope::Admin));
     let principal = principal?;
     if principal.is_client_secret {
         return Err(AdminError::denied("A client secret does not open the administration."));
     }
-    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str).unwrap_or_default();
-    let Some(rule) = rule(request.method(), path) else { return Err(no_such_method(path)) };
+    let Some(rule) = rule(method, path) else { return Err(no_such_method(path)) };
     let caller = principal.caller;
     if !rule.roles.contains(&caller.role) {
         let message = format!("The role '{}' does not allow this.", caller.role.as_str());

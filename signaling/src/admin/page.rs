@@ -9,10 +9,10 @@ use super::reply::AdminError;
 const MOST: u32 = 200;
 
 /// Items of a page where nobody says how many.
-const USUAL: u32 = 50;
+pub(super) const USUAL: u32 = 50;
 
 /// Longest cursor: three names of 64 characters and what is between them.
-const LONGEST_CURSOR: usize = 200;
+pub(super) const LONGEST_CURSOR: usize = 200;
 
 /// Which piece of a list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -36,13 +36,17 @@ impl PageQuery {
             return Err(AdminError::invalid(message).with_param("limit"));
         }
         let after = self.after.unwrap_or_default();
-        let is_fit =
-            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'/' | b'-');
-        if after.len() > LONGEST_CURSOR || !after.bytes().all(is_fit) {
+        if after.len() > LONGEST_CURSOR || !is_cursor(&after) {
             return Err(AdminError::invalid("'after' is the 'next' of another page.").with_param("after"));
         }
         Ok(Piece { limit, after })
     }
+}
+
+/// Whether a text has the letters of a cursor only.
+pub(super) fn is_cursor(text: &str) -> bool {
+    let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'/' | b'-');
+    text.bytes().all(is_fit)
 }
 
 /// Which piece of a list whose cursors are numbers.

@@ -84,6 +84,19 @@ impl AdminError {
         Self { allow: Some(allow.into()), ..refusal }
     }
 
+    pub(super) fn too_many_readers() -> Self {
+        let message = "Too many live feeds are read already; close some.";
+        Self {
+            retry_after: Some(10),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_readers", message)
+        }
+    }
+
+    /// What should never happen.
+    pub(super) fn failed(message: &str) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
+    }
+
     fn unavailable() -> Self {
         let message = "The store does not answer; try again.";
         Self {
@@ -198,7 +211,7 @@ pub(super) enum Refusals {
     /// The body is no JSON.
     #[response(status = 415)]
     NoJson(ErrorBody),
-    /// The key was wrong too often.
+    /// The key was wrong too often, or too many live feeds are read.
     #[response(status = 429)]
     TooManyFailures(ErrorBody),
     /// The store does not answer.

@@ -1,102 +1,49 @@
-//! The sessions that run: list, look, end.
+//! Sessions: list, look, read the record, end.
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use serde::Serialize;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
 use serde_json::json;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 use voxgate_protocol::id::SessionId;
+use voxgate_telemetry::session::SessionRecord;
+use voxgate_telemetry::session::view::{RecordView, SummaryView};
 
 use super::AdminApi;
+use super::access::Administrator;
+use super::live::written;
 use super::order::{Asked, At, BareOrder, By, IdempotencyKey};
-use super::page::{Page, PageQuery};
+use super::page::Page;
 use super::reply::{AdminError, Refusals};
-use crate::live::SessionStanding;
+use super::search::SessionsQuery;
 use crate::store::administration::Witnessed;
 
-/// A session that runs in this process.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Session {
-    /// `sess_…`.
-    id: String,
-    /// `rtc_…`, as clients and sidebands name the call; null for one over a WebSocket.
-    call: Option<String>,
-    organisation: String,
-    team: String,
-    key: String,
-    /// The agent its key is narrowed to.
-    agent: Option<String>,
-    /// As the client named it.
-    model: String,
-    /// The configured provider that serves it; null until one does.
-    provider: Option<String>,
-    /// Where the provider works, if the configuration says so.
-    region: Option<String>,
-    /// `webrtc` or `websocket`.
-    transport: &'static str,
-    /// `conversation` or `transcription`.
-    purpose: &'static str,
-    /// `connecting`, `open` or `ending`.
-    state: &'static str,
-    /// The revision of the configuration it keeps to its end.
-    revision_number: u64,
-    /// Its hash.
-    revision_hash: String,
-    /// In seconds since 1970.
-    began_at: u64,
-    /// Answers that were completed.
-    answers: u32,
-    /// What it has cost so far in billionths of a dollar, estimates included; null if nobody counts.
-    cost_nano_dollars: Option<i64>,
-}
-
-impl From<SessionStanding> for Session {
-    fn from(standing: SessionStanding) -> Self {
-        let SessionStanding { facts, summary } = standing;
-        Self {
-            id: summary.id,
-            call: summary.call,
-            organisation: summary.organisation,
-            team: summary.team,
-            key: summary.key,
-            agent: summary.agent,
-            model: summary.model,
-            provider: summary.provider,
-            region: summary.region,
-            transport: facts.transport,
-            purpose: facts.purpose,
-            state: summary.state.as_str(),
-            revision_number: summary.revision_number,
-            revision_hash: summary.revision_hash,
-            began_at: facts.began_at_unix_ms / 1_000,
-            answers: summary.answers,
-            cost_nano_dollars: summary.cost_nano_dollars,
-        }
-    }
-}
-
-/// Sessions that run, in the order of their ids
+/// Sessions that run or are over, with their figures
+///
+/// Of those that are over the last 1,000 are known, as far as they fit 64 MiB, and none from before the process began.
 #[utoipa::path(
     get,
     path = "/admin/v1/sessions",
     tag = "sessions",
-    params(PageQuery),
-    responses((status = 200, body = Page<Session>), Refusals)
+    params(SessionsQuery),
+    responses((status = 200, body = Page<SummaryView>), Refusals)
 )]
 pub(super) async fn list_sessions(
     State(api): State<AdminApi>,
     By(administrator): By,
-    Asked(query): Asked<PageQuery>,
-) -> Result<Json<Page<Session>>, AdminError> {
-    let piece = query.read()?;
-    let most = piece.look_ahead() as usize;
+    Asked(query): Asked<SessionsQuery>,
+) -> Result<Json<Page<SummaryView>>, AdminError> {
+    let search = query.read()?;
     // The reach is asked under the lock of the list, the policies are not.
-    let found = api.live.list(&piece.after, most, |facts| administrator.reach.covers_path(&facts.tenancy));
-    let page = piece.cut(found, |session| session.facts.session.to_string());
-    let Page { items, next } = page;
-    let items = items.into_iter().filter(|session| administrator.covers(&session.facts.tenancy));
-    Ok(Json(Page { items: items.map(Session::from).collect(), next }))
+    let mut records = api.live.records(|facts| administrator.reach.covers_path(&facts.tenancy));
+    let mut sight = administrator.sight();
+    records.retain(|record| {
+        let tenancy = &record.facts().tenancy;
+        sight.sees(&tenancy.organisation, &tenancy.team)
+    });
+    Ok(Json(search.page(records)))
 }
 
 /// Where a session is.
@@ -109,40 +56,91 @@ pub(super) struct SessionPath {
     session: String,
 }
 
-/// One session that runs
+/// The record of a session, if it exists for whoever asks.
+pub(super) fn record_of(
+    api: &AdminApi,
+    administrator: &Administrator,
+    id: &SessionId,
+) -> Result<SessionRecord, AdminError> {
+    let found = api.live.record(id).filter(|record| administrator.covers(&record.facts().tenancy));
+    found.ok_or_else(no_session)
+}
+
+/// One session that runs, or one of the last that are over
 #[utoipa::path(
     get,
     path = "/admin/v1/sessions/{session}",
     tag = "sessions",
     params(SessionPath),
-    responses((status = 200, body = Session), Refusals)
+    responses((status = 200, body = SummaryView), Refusals)
 )]
 pub(super) async fn look_at_session(
     State(api): State<AdminApi>,
     By(administrator): By,
     At(id): At<SessionId>,
-) -> Result<Json<Session>, AdminError> {
-    let found = api.live.find(&id).filter(|session| administrator.covers(&session.facts.tenancy));
-    found.map(|session| Json(session.into())).ok_or_else(no_session)
+) -> Result<Json<SummaryView>, AdminError> {
+    record_of(&api, &administrator, &id).map(|record| Json(record.summary()))
+}
+
+/// How a record is handed out.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RecordQuery {
+    /// `1`: as a file to keep. Default: `0`.
+    #[param(nullable = false, minimum = 0, maximum = 1)]
+    download: Option<u8>,
+}
+
+/// All that is kept of a session: its turns, its network, who spoke when, what was said as far as it may be kept, and events
+#[utoipa::path(
+    get,
+    path = "/admin/v1/sessions/{session}/record",
+    tag = "sessions",
+    params(SessionPath, RecordQuery),
+    responses((status = 200, body = RecordView), Refusals)
+)]
+pub(super) async fn look_at_record(
+    State(api): State<AdminApi>,
+    By(administrator): By,
+    At(id): At<SessionId>,
+    Asked(query): Asked<RecordQuery>,
+) -> Result<Response, AdminError> {
+    let is_file = match query.download {
+        None | Some(0) => false,
+        Some(1) => true,
+        Some(_) => return Err(AdminError::invalid("'download' is 0 or 1.").with_param("download")),
+    };
+    let record = record_of(&api, &administrator, &id)?;
+    let text = written(record.view_since(0)).await;
+    let text = text.ok_or_else(|| AdminError::failed("The record could not be written."))?;
+    let mut response = ([(header::CONTENT_TYPE, "application/json")], text).into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if is_file {
+        let name = format!("attachment; filename=\"voxgate-{id}.json\"");
+        let name = HeaderValue::try_from(name).map_err(|_| no_session())?;
+        response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
+    }
+    Ok(response)
 }
 
 /// End a session
 ///
 /// Its client is told `session_ended_by_operator`, and a WebSocket is closed with 1008, so that it does not come back by itself.
-/// The session is gone from the list within a second. Ending one that ends already changes nothing.
+/// The session is over within a second. Ending one that ends already changes nothing.
 #[utoipa::path(
     post,
     path = "/admin/v1/sessions/{session}/end",
     tag = "sessions",
     params(SessionPath, IdempotencyKey),
-    responses((status = 202, description = "It ends.", body = Session), Refusals)
+    responses((status = 202, description = "It ends.", body = SummaryView), Refusals)
 )]
 pub(super) async fn end_session(
     State(api): State<AdminApi>,
     By(administrator): By,
     At(id): At<SessionId>,
     BareOrder(deed): BareOrder,
-) -> Result<(StatusCode, Json<Session>), AdminError> {
+) -> Result<(StatusCode, Json<SummaryView>), AdminError> {
     let found = api.live.find(&id).filter(|session| administrator.covers(&session.facts.tenancy));
     let standing = found.ok_or_else(no_session)?;
     let tenancy = &standing.facts.tenancy;
@@ -156,9 +154,9 @@ pub(super) async fn end_session(
         Witnessed::Before => standing,
         Witnessed::Refused(refusal) => return Err(refusal),
     };
-    Ok((StatusCode::ACCEPTED, Json(ended.into())))
+    Ok((StatusCode::ACCEPTED, Json(ended.summary)))
 }
 
-fn no_session() -> AdminError {
+pub(super) fn no_session() -> AdminError {
     AdminError::not_found("session")
 }

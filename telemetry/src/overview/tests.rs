@@ -97,6 +97,17 @@ fn a_slow_turn_is_counted_with_the_hop_that_spent_it() {
 }
 
 #[test]
+fn what_a_turn_cost_may_be_told_later_and_is_forgotten_with_it() {
+    let mut overview = Overview::of_at_most(2);
+    (0..3).for_each(|number| overview.turn(&turn(number, &origin("o", "p"), 1)));
+    for (number, cost) in [(0, 1_000), (1, 10), (2, 20), (3, 1_000)] {
+        overview.cost(number, NanoDollars::new(cost));
+    }
+    let report = all(&overview, &question(3, Span::Hour, Dimension::Nothing));
+    assert_eq!(report.groups[0].mean_cost, Some(NanoDollars::new(15)));
+}
+
+#[test]
 fn names_whose_turns_are_gone_are_forgotten() {
     let mut overview = Overview::of_at_most(10);
     for number in 0..1_000 {

@@ -319,6 +319,11 @@ impl Book {
         self.events.push(seq, EventView { seq, number, at_ms, kind, severity, text, detail });
     }
 
+    /// The last turns, the newest first.
+    pub(super) fn newest_turns(&self, most: usize) -> Vec<TurnView> {
+        self.turns.last(most)
+    }
+
     pub(super) fn badness(&self) -> Badness {
         Badness {
             runs: self.state != SessionState::Ended,

@@ -92,6 +92,11 @@ impl Turns {
         self.kept.newest().next()
     }
 
+    /// The newest first.
+    pub(super) fn last(&self, most: usize) -> Vec<TurnView> {
+        self.kept.newest().take(most).cloned().collect()
+    }
+
     /// A quantile of the kept turns by the nearest rank, exactly. `percent` is 1 to 100.
     pub(super) fn quantile(&self, percent: usize) -> Option<Duration> {
         let rank = (self.sorted.len() * percent).div_ceil(100).max(1);

@@ -4,6 +4,7 @@
 //! the shell around it: the queue to and from the bridge, metrics, the session's place. What is left over is for the
 //! client's connection.
 
+mod chronicle;
 mod client;
 mod consultant;
 pub(crate) mod core;
@@ -15,12 +16,14 @@ mod measuring;
 mod opening;
 mod provider;
 mod rotation;
+pub(crate) mod sight;
 mod telling;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde_json::json;
 use tokio::sync::mpsc;
 use voxgate_media::session::{Leg, NetworkTimes, SessionStats};
 use voxgate_media::uplink::RtpAudio;
@@ -33,6 +36,8 @@ use voxgate_signaling::live::Presence;
 use voxgate_signaling::permit::Permit;
 use voxgate_signaling::resume::{ResumeTicket, UsedToken};
 use voxgate_telemetry::metrics::Metrics;
+use voxgate_telemetry::session::facts::EventNote;
+use voxgate_telemetry::session::view::EventKind;
 
 use crate::end_of_turn::Ear;
 use crate::latency::LatencyDesk;
@@ -40,12 +45,14 @@ use crate::limits::{self, Allowance};
 use crate::money::{Account, Act};
 use crate::replay::Recorder;
 
+use self::chronicle::Chronicle;
 use self::consultant::Consultant;
 use self::core::{CoreInput, CoreOutput, DialogueCore};
 use self::gate::Gate;
 use self::guard::Guard;
 use self::provider::Provider;
 
+pub(crate) use self::chronicle::Transported;
 pub(crate) use self::client::{ClientMessage, ClientQuestion, ClientSide};
 pub(crate) use self::measuring::MeasuredTurn;
 pub(crate) use self::opening::DialogueConfig;
@@ -100,6 +107,8 @@ pub(crate) struct Dialogue {
     permit: Permit,
     /// What the administration sees of the session, and ends it by.
     presence: Presence,
+    /// Writes down what happens.
+    chronicle: Chronicle,
     /// Held until the session ends.
     ticket: Option<ResumeTicket>,
     /// With what its client comes back, until it has come.
@@ -114,6 +123,8 @@ impl Dialogue {
     pub(crate) fn open(&mut self, now: Instant) {
         self.used_token = None;
         self.presence.open(now);
+        let connected = EventNote::info(EventKind::Connected, "The client is connected.");
+        self.chronicle.pen().event(now, connected);
         self.take(now, CoreInput::Opened);
     }
 
@@ -146,6 +157,9 @@ impl Dialogue {
 
     /// A command that does not come from the client protocol.
     pub(crate) fn handle_command(&mut self, now: Instant, command: SessionCommand) {
+        if let SessionCommand::ReportClient(report) = &command {
+            self.chronicle.reported(now, *report);
+        }
         self.take(now, CoreInput::Command(command));
     }
 
@@ -203,7 +217,9 @@ impl Dialogue {
         let held = self.gate.poll_timeout().filter(|_| self.ended().is_none());
         let limits = self.allowance.poll_timeout(now).filter(|_| self.ended().is_none());
         let client = self.client.poll_timeout();
-        [self.core.poll_timeout(), provider, account, held, limits, client].into_iter().flatten().min()
+        let second = Some(self.chronicle.poll_timeout()).filter(|_| self.ended().is_none());
+        let own = [self.core.poll_timeout(), provider, account, held, limits, client, second];
+        own.into_iter().flatten().min()
     }
 
     /// Hands out what the core wants done. `arrived` is set if this follows an audio packet.
@@ -225,8 +241,10 @@ impl Dialogue {
         if self.ended().is_some() {
             self.gate.close();
             self.leave(now);
+        } else if self.is_second_over(now) {
+            self.write_second(now);
         }
-        self.count(now);
+        self.count();
     }
 
     /// Does what the account says. True if the core was told something about it.
@@ -234,13 +252,23 @@ impl Dialogue {
         let act = self.account.as_mut().and_then(Account::poll_act);
         let Some(act) = act.filter(|_| self.ended().is_none()) else { return false };
         match act {
+            Act::Warn => {
+                let text = "A budget the session draws on has passed its soft limit.";
+                self.chronicle.pen().event(now, EventNote::warning(EventKind::Budget, text));
+            }
             Act::Cancel => {
+                let text = "A budget is used up: the answer in progress is cancelled.";
+                self.chronicle.pen().event(now, EventNote::warning(EventKind::Budget, text));
                 self.take(now, CoreInput::Command(SessionCommand::CancelResponse { response_id: None }));
                 if self.leg == Leg::Rtp {
                     self.take(now, CoreInput::Command(SessionCommand::ClearOutput));
                 }
             }
-            Act::Close => self.take(now, CoreInput::End(EndReason::BudgetExhausted)),
+            Act::Close => {
+                let text = "A budget is used up: the session ends.";
+                self.chronicle.pen().event(now, EventNote::error(EventKind::Budget, text));
+                self.take(now, CoreInput::End(EndReason::BudgetExhausted));
+            }
         }
         true
     }
@@ -251,6 +279,9 @@ impl Dialogue {
         let Some(act) = act else { return false };
         match act {
             limits::Act::TakeBack(response_id, fault) => {
+                let text = "A limit is reached: an answer is taken back.";
+                let note = EventNote::warning(EventKind::Limit, text).with(json!({ "code": fault.code }));
+                self.chronicle.pen().event(now, note);
                 self.tell_core(now, BridgeEvent::Fault(fault));
                 let cancel = SessionCommand::CancelResponse { response_id: Some(response_id) };
                 self.take(now, CoreInput::Command(cancel));
@@ -258,7 +289,11 @@ impl Dialogue {
                     self.take(now, CoreInput::Command(SessionCommand::ClearOutput));
                 }
             }
-            limits::Act::Close => self.take(now, CoreInput::End(EndReason::RateLimited)),
+            limits::Act::Close => {
+                let text = "The session's audio is over its limit: the session ends.";
+                self.chronicle.pen().event(now, EventNote::error(EventKind::Limit, text));
+                self.take(now, CoreInput::End(EndReason::RateLimited));
+            }
         }
         true
     }
@@ -295,8 +330,8 @@ impl Dialogue {
         if let Some(recorder) = &mut self.recorder {
             recorder.input(now, &input);
         }
-        if let CoreInput::Bridge { event: BridgeEvent::ResponseDone { .. }, .. } = &input {
-            self.presence.answered(now);
+        if let CoreInput::Bridge { event, .. } = &input {
+            self.chronicle.heard(now, event);
         }
         self.core.handle(now, input);
         while let Some(output) = self.core.poll_output() {
@@ -305,19 +340,18 @@ impl Dialogue {
             }
             if let CoreOutput::Bridge(command) = &output {
                 self.gate.tell(command);
+                self.chronicle.told(now, command);
             }
             self.waiting.push_back(output);
         }
+        self.look(now);
     }
 
     fn tell_core(&mut self, now: Instant, event: BridgeEvent) {
         self.take(now, CoreInput::Bridge { at: now, event });
     }
 
-    fn count(&mut self, now: Instant) {
-        if let Some(account) = &self.account {
-            self.presence.costs(now, account.cost());
-        }
+    fn count(&mut self) {
         let stats = self.core.stats();
         // Most frames change none of them, and a label costs a lookup.
         if stats == self.counted {

@@ -113,6 +113,9 @@ pub struct JitterStats {
     pub reordered: u64,
     /// Times the sender jumped to another range of sequence numbers or back in its timestamps.
     pub resets: u64,
+    /// The interarrival jitter of RFC 3550, section 6.4.1: a smoothed mean of how much packets come closer together or
+    /// further apart than they were sent.
+    pub interarrival: Duration,
 }
 
 #[derive(Debug)]
@@ -322,7 +325,9 @@ impl JitterBuffer {
         let elapsed = arrived.saturating_duration_since(at).as_micros() as i64;
         let ticks = packet.timestamp.wrapping_sub(timestamp) as i32;
         let deviation = (elapsed - i64::from(ticks) * 1_000_000 / i64::from(RTP_CLOCK_HZ)).unsigned_abs();
-        if Duration::from_micros(deviation) > self.estimate {
+        let (jitter, deviated) = (self.stats.interarrival, Duration::from_micros(deviation));
+        self.stats.interarrival = (jitter * 15 + deviated) / 16;
+        if deviated > self.estimate {
             self.estimate = (self.estimate + ESTIMATE_STEP * 19 / 20).min(MAX_WAIT * 2);
         } else {
             self.estimate = self.estimate.saturating_sub(ESTIMATE_STEP / 20);

@@ -1,7 +1,8 @@
 //! One conversation: wires the caller's audio, the turn machine, the provider and the playout together.
 //!
 //! The session computes nothing itself. [`input`] turns audio into turns, [`responses`] knows which answers there are,
-//! [`answer`] turns them into audio, [`held`] judges what may be an interruption, [`meter`] measures; this file,
+//! [`answer`] turns them into audio, [`held`] judges what may be an interruption, [`meter`] measures, [`observing`] tells
+//! whoever looks on; this file,
 //! [`answering`] and [`interrupting`] decide who hears of what. Sans-IO: time comes in with every call, after each
 //! call drain [`Session::poll_output`], then wait until [`Session::poll_timeout`].
 
@@ -12,7 +13,9 @@ mod held;
 mod idle;
 mod input;
 mod interrupting;
+mod loudness;
 mod meter;
+mod observing;
 mod opening;
 mod recent;
 mod responses;
@@ -33,15 +36,18 @@ use voxgate_protocol::settings::{ResponseOptions, SessionSettings};
 
 use crate::encode::EncoderConfig;
 use crate::turn::{EndOfTurn, ListeningRule, Question, TranscriptShape, TurnSoFar};
-use crate::uplink::RtpAudio;
+use crate::uplink::{RtpAudio, UplinkStats};
 
 use answer::{Answer, Packet, Spoken};
 pub use held::InterruptionRule;
 use held::{End, Held};
 use idle::IdleClock;
 use input::{Input, InputEvent};
+pub use loudness::LOUDNESS_STEP;
 pub use meter::NetworkTimes;
 use meter::TurnMeter;
+use observing::Observer;
+pub use observing::{Loudness, Observed};
 use responses::Responses;
 use withdrawing::Withdrawal;
 use words::TurnWords;
@@ -148,6 +154,7 @@ pub struct Session {
     answer: Answer,
     responses: Responses,
     meter: TurnMeter,
+    observer: Observer,
     ids: IdSource,
     user_item: Option<ItemId>,
     /// Items the client removed, which may still sound.
@@ -194,6 +201,7 @@ impl Session {
             answer,
             responses: Responses::default(),
             meter: TurnMeter::default(),
+            observer: Observer::default(),
             ids,
             user_item: None,
             deleted: VecDeque::new(),
@@ -240,7 +248,9 @@ impl Session {
                 self.input.clear();
                 self.held = None;
                 self.answer.resume();
-                self.user_item = None;
+                if self.user_item.take().is_some() {
+                    self.observer.caller_silent(now);
+                }
                 self.bridge(BridgeCommand::ClearInput);
                 self.event(SessionEvent::InputCleared);
             }
@@ -405,6 +415,12 @@ impl Session {
         }
     }
 
+    /// What was seen of the caller's packets; `None` for a client that sends messages.
+    #[must_use]
+    pub fn uplink_stats(&self) -> Option<UplinkStats> {
+        self.input.uplink_stats()
+    }
+
     fn bridge(&mut self, command: BridgeCommand) {
         self.outputs.push_back(SessionOutput::Bridge(command));
     }
@@ -437,7 +453,7 @@ impl Session {
                 }
                 InputEvent::SpeechStopped { at, arrival } if self.keep_end(End { at, arrival }) => {}
                 InputEvent::SpeechStopped { at, arrival } => {
-                    self.meter.speech_ended(arrival, now);
+                    self.turn_ended(arrival, now);
                     self.gateway_heard_the_end(at);
                 }
                 InputEvent::IdleTimeout { .. } if self.responses.is_busy() => {}
@@ -475,7 +491,7 @@ impl Session {
     fn provider_heard_the_end(&mut self, arrived: Instant, item_id: ItemId, position: Duration) {
         let pause = input::configured_pause(self.settings.input.turn_detection.as_ref());
         let arrival = self.input.arrival_at(position.saturating_sub(pause));
-        self.meter.speech_ended(arrival, arrived);
+        self.turn_ended(arrival, arrived);
         self.event(SessionEvent::SpeechStopped { item_id, at: position });
     }
 
@@ -501,7 +517,7 @@ impl Session {
         };
         self.idle.stop();
         self.confirm_held(now);
-        self.meter.speech_ended(Some(arrival), now);
+        self.turn_ended(Some(arrival), now);
         let item_id = match self.user_item.take() {
             Some(item_id) => item_id,
             None => self.mint_item(),
@@ -538,17 +554,23 @@ impl Session {
                 Spoken::Packet(packet) => self.packet(now, packet),
                 Spoken::Started(response_id) => {
                     self.playback_started();
+                    self.observer.agent_speaks(now);
                     self.event(SessionEvent::PlayoutStarted { response_id });
                 }
                 Spoken::Stopped(response_id) => {
                     self.playback_ended(now);
+                    self.observer.agent_silent(now);
                     self.event(SessionEvent::PlayoutStopped { response_id });
                 }
-                Spoken::Cleared(response_id) => self.event(SessionEvent::PlayoutCleared { response_id }),
+                Spoken::Cleared(response_id) => {
+                    self.observer.agent_silent(now);
+                    self.event(SessionEvent::PlayoutCleared { response_id });
+                }
             }
         }
         if !self.responses.is_busy() && self.answer.has_probably_ended(now) {
             self.playback_ended(now);
+            self.observer.agent_silent(now);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use voxgate_protocol::conversation::{Content, ItemKind};
 use voxgate_protocol::id::{ConversationId, ItemId, SessionId};
 use voxgate_protocol::session::{EndReason, SessionEvent};
 use voxgate_protocol::settings::SessionSettings;
@@ -175,6 +176,24 @@ impl Adapter {
     #[must_use]
     pub fn context(&self) -> Vec<ContextItem> {
         context::of(self.conversation.items_with_words())
+    }
+
+    /// The words of a message as it stands, without those of the agent that were not heard. `None` for what is no
+    /// message of the conversation, and for speech of which no words are known.
+    #[must_use]
+    pub fn words_of(&self, id: &ItemId) -> Option<String> {
+        let item = match self.answers.written(id) {
+            Some(written) => written.item(),
+            None => self.conversation.get(id)?.clone(),
+        };
+        let ItemKind::Message { content, .. } = item.kind else { return None };
+        let words = content.into_iter().filter_map(|part| match part {
+            Content::InputText(text) | Content::OutputText(text) => Some(text),
+            Content::InputAudio { transcript } => transcript,
+            Content::OutputAudio { transcript } => Some(transcript),
+            Content::InputImage { .. } => None,
+        });
+        words.reduce(|all, part| all + " " + &part)
     }
 
     /// The names of the conversation's items, in order.

@@ -230,6 +230,12 @@ impl Presence {
         &self.live.record
     }
 
+    /// When the session began.
+    #[must_use]
+    pub fn began(&self) -> Instant {
+        self.live.began
+    }
+
     /// How long after the session's beginning a moment is: the time of [`SessionRecord`].
     #[must_use]
     pub fn since_began(&self, moment: Instant) -> Duration {

@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use voxgate_protocol::money::NanoDollars;
 use voxgate_protocol::session::EndReason;
+use voxgate_protocol::usage::TokenUsage;
 
 use badness::Badness;
 use book::Book;
@@ -200,9 +201,19 @@ impl SessionRecord {
         self.write(|book| book.words(at, (item, who), change));
     }
 
-    /// Something happened.
-    pub fn event(&self, at: Duration, note: EventNote) {
-        self.write(|book| book.event(at, note));
+    /// Something happened. Gives its number.
+    pub fn event(&self, at: Duration, note: EventNote) -> u64 {
+        self.write(|book| book.event(at, note))
+    }
+
+    /// What happened went on until `at`: its detail gets `until_ms`.
+    pub fn event_ended(&self, at: Duration, number: u64) {
+        self.write(|book| book.event_ended(at, number));
+    }
+
+    /// What an answer used. It counts for the turn that is answered.
+    pub fn tokens(&self, at: Duration, usage: &TokenUsage) {
+        self.write(|book| book.tokens(at, usage));
     }
 
     fn read<T>(&self, look: impl FnOnce(&Book) -> T) -> T {

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use voxgate_media::encode::EncoderConfig;
 use voxgate_media::session::{
-    InterruptionRule, Leg, NetworkTimes, Session, SessionConfig, SessionError, SessionOutput, SessionStats,
+    InterruptionRule, Leg, Loudness, NetworkTimes, Session, SessionConfig, SessionError, SessionOutput,
+    SessionStats,
 };
 use voxgate_media::turn::{ListeningRule, Question};
-use voxgate_media::uplink::RtpAudio;
+use voxgate_media::uplink::{RtpAudio, UplinkStats};
 use voxgate_protocol::audio::Pcm;
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, BridgeTraits};
 use voxgate_protocol::id::{IdSource, ResponseId, SessionId};
@@ -23,6 +24,8 @@ use voxgate_protocol::trace::TurnTrace;
 use voxgate_realtime::{
     Adapter, AdapterOutput, AllowedEvents, ApiError, ClientKind, ContextItem, ParkedConversation, SidebandId,
 };
+
+use super::sight::{Seen, SeenWords, Sight};
 
 /// Everything that decides how a core behaves, besides its inputs.
 #[derive(Clone)]
@@ -123,6 +126,8 @@ pub(crate) struct DialogueCore {
     ended: Option<EndReason>,
     /// Said last, behind what the end still made the client protocol say.
     end_to_tell: Option<EndReason>,
+    /// What somebody who looks on sees. No input or output depends on it.
+    sight: Sight,
 }
 
 impl DialogueCore {
@@ -158,12 +163,34 @@ impl DialogueCore {
         let adapter = Adapter::new(kind, session_id, settings, expires_at_unix, seeds.next_seed())
             .lasting(config.max_session)
             .allowing(config.allowed_events);
-        Ok(Self { session, adapter, outputs: VecDeque::new(), ended: None, end_to_tell: None })
+        let (outputs, sight) = (VecDeque::new(), Sight::default());
+        Ok(Self { session, adapter, outputs, ended: None, end_to_tell: None, sight })
     }
 
     /// Goes on with the conversation another session left behind. To be called before any input.
     pub(crate) fn resume(self, parked: ParkedConversation) -> Self {
         Self { adapter: self.adapter.resuming(parked), ..self }
+    }
+
+    /// From now on somebody looks on, and may see that much of what is said.
+    pub(crate) fn observe(&mut self, since: Instant, words: SeenWords) {
+        self.session.observe_since(since);
+        self.sight = Sight::of(words);
+    }
+
+    /// The next thing that was seen.
+    pub(crate) fn poll_seen(&mut self) -> Option<Seen> {
+        self.session.poll_observed().map(Seen::Session).or_else(|| self.sight.poll())
+    }
+
+    /// How loud both sides were since the last call.
+    pub(crate) fn take_loudness(&mut self, now: Instant) -> Option<Loudness> {
+        self.session.take_loudness(now)
+    }
+
+    /// What was seen of the caller's packets; `None` for a client that sends messages.
+    pub(crate) fn uplink_stats(&self) -> Option<UplinkStats> {
+        self.session.uplink_stats()
     }
 
     /// What the session leaves to the next one of the same client, once it has ended.
@@ -266,7 +293,11 @@ impl DialogueCore {
                     self.ended = Some(reason);
                     self.end_to_tell = Some(reason);
                 }
+                let glimpse = self.sight.glimpse(&event, |answer| self.session.is_beside(answer));
                 self.adapter.handle_event(event);
+                if let Some(glimpse) = glimpse {
+                    self.sight.look(glimpse, |item| self.adapter.words_of(item));
+                }
             }
             SessionOutput::JudgeTurn { question, speech } => {
                 self.outputs.push_back(CoreOutput::JudgeTurn { question, speech });

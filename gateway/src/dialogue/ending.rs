@@ -2,8 +2,11 @@
 
 use std::time::Instant;
 
+use serde_json::json;
 use voxgate_policy::routing::Target;
 use voxgate_protocol::session::{EndReason, SessionCommand};
+use voxgate_telemetry::session::facts::EventNote;
+use voxgate_telemetry::session::view::EventKind;
 
 use super::Dialogue;
 use super::core::CoreInput;
@@ -38,12 +41,17 @@ impl Drop for Dialogue {
         let now = Instant::now();
         self.leave(now);
         let reason = self.ended().unwrap_or(EndReason::ClientLost);
+        self.write_second(now);
         if let Some(cost) = self.account.as_mut().and_then(|account| account.close(now)) {
             let served_by = self.provider.target().map(Target::name);
             let why = reason.as_str();
             tracing::info!(session = %self.session_id, %cost, reason = why, served_by, "a session ended");
             self.presence.costs(now, cost);
         }
+        let why = reason.as_str();
+        let text = format!("The session is over: {why}.");
+        let note = EventNote::info(EventKind::Ended, text).with(json!({ "reason": why }));
+        self.chronicle.pen().event(now, note);
         self.presence.record().ended(self.presence.since_began(now), Some(reason));
         self.metrics.sessions.dec();
         self.metrics.session_ended(reason);

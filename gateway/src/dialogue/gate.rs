@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use voxgate_policy::approval::ApprovalState;
-use voxgate_policy::decision::{Act, Decision, Question, Risk};
+use voxgate_policy::decision::{Act, Decision, Effect, Question, Risk};
 use voxgate_policy::directory::Caller;
 use voxgate_policy::permission::{GateOutput, HeldCall, ToolGate, ToolPermissions};
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent};
@@ -18,9 +19,13 @@ use voxgate_protocol::id::{ResponseId, SessionId, ToolCallId};
 use voxgate_protocol::session::SessionCommand;
 use voxgate_realtime::ContextItem;
 use voxgate_telemetry::metrics::Metrics;
+use voxgate_telemetry::session::facts::EventNote;
+use voxgate_telemetry::session::view::EventKind;
 
 use crate::approvals::{HeldCalls, Ring, Ticket};
 use crate::permissions::Permissions;
+
+use super::chronicle::Pen;
 
 /// What the core has to take next.
 #[derive(Debug, PartialEq)]
@@ -42,6 +47,7 @@ pub(super) struct Gate {
     /// Wakes this session.
     ring: Ring,
     metrics: Arc<Metrics>,
+    pen: Pen,
     /// The calls a person is asked about.
     tickets: BTreeMap<ToolCallId, Ticket>,
     steps: VecDeque<Step>,
@@ -55,7 +61,7 @@ impl Gate {
         permissions: &Permissions,
         (session_id, caller): (SessionId, Caller),
         ring: Ring,
-        metrics: Arc<Metrics>,
+        (metrics, pen): (Arc<Metrics>, Pen),
         seed: u64,
     ) -> Self {
         let rules = permissions.agents.rules(caller.tenancy.agent.as_ref());
@@ -73,6 +79,7 @@ impl Gate {
             window: rules.approval_window,
             ring,
             metrics,
+            pen,
             tickets: BTreeMap::new(),
             steps: VecDeque::new(),
             is_closed: false,
@@ -102,6 +109,9 @@ impl Gate {
         for (call_id, state) in settled {
             self.tickets.remove(&call_id);
             self.calls.settle(&call_id, state);
+            let text = format!("A tool call that waited for a person is {}.", state.as_str());
+            let detail = json!({ "call": call_id.as_str(), "state": state.as_str() });
+            self.pen.event(now, EventNote::info(EventKind::Approval, text).with(detail));
             tracing::info!(session = %self.session_id, call = %call_id, state = state.as_str(), "a held tool call is settled");
         }
         self.carry_on(now);
@@ -147,7 +157,9 @@ impl Gate {
                     self.command(SessionCommand::CreateItem { item, position: Position::Last })
                 }
                 GateOutput::Answer(options) => self.command(SessionCommand::AnswerWhenFree(options)),
-                GateOutput::Decided { tool, risk, decision } => self.note_decision(&tool, risk, &decision),
+                GateOutput::Decided { tool, risk, decision } => {
+                    self.note_decision(now, &tool, risk, &decision);
+                }
                 GateOutput::Outcome(outcome) => {
                     self.metrics.tool_calls.with_label_values(&[outcome.as_str()]).inc();
                 }
@@ -160,10 +172,15 @@ impl Gate {
         self.steps.push_back(Step::Command(command));
     }
 
-    fn note_decision(&self, tool: &str, risk: Risk, decision: &Decision) {
+    fn note_decision(&self, now: Instant, tool: &str, risk: Risk, decision: &Decision) {
         self.held.decided(&self.caller, &Question::ToolCall { tool, risk }, decision);
         let labels = [Act::ToolCall.as_str(), decision.effect.as_str()];
         self.metrics.policy_decisions.with_label_values(&labels).inc();
+        if decision.effect == Effect::Deny {
+            let text = format!("The policies forbid the tool {tool}.");
+            let detail = json!({ "tool": tool, "risk": risk.as_str(), "policies": decision.policies });
+            self.pen.event(now, EventNote::warning(EventKind::ToolCall, text).with(detail));
+        }
         tracing::debug!(
             session = %self.session_id,
             tool,
@@ -180,6 +197,9 @@ impl Gate {
         let ring = Arc::clone(&self.ring);
         let ticket = self.held.ask(now, (&self.session_id, &self.caller.tenancy), held, self.window, ring);
         tracing::info!(session = %self.session_id, call = %held.call_id, tool = held.tool, "a tool call waits for a person");
+        let text = format!("A person is asked whether the tool {} may be called.", held.tool);
+        let detail = json!({ "call": held.call_id.as_str(), "tool": held.tool, "risk": held.risk.as_str() });
+        self.pen.event(now, EventNote::info(EventKind::Approval, text).with(detail));
         self.tickets.insert(held.call_id.clone(), ticket);
     }
 }

@@ -14,7 +14,10 @@ use voxgate_protocol::id::{ItemId, ResponseId};
 use voxgate_protocol::session::{EndReason, SessionCommand};
 use voxgate_protocol::settings::{ResponseOptions, ToolChoice};
 
+use voxgate_telemetry::session::view::Lane;
+
 use super::consultant::Heard;
+use super::sight::SaidWords;
 
 /// Items looked at side by side: an answer, answers beside the conversation, the caller's turn.
 const MOST_ITEMS: usize = 8;
@@ -133,6 +136,25 @@ impl Guard {
             _ => {}
         }
         command
+    }
+
+    /// Words as they may be written down.
+    pub(super) fn mask_words(&self, who: Lane, words: SaidWords) -> SaidWords {
+        let direction = match who {
+            Lane::Caller => Direction::Caller,
+            Lane::Agent => Direction::Agent,
+        };
+        let mask = |text: String| {
+            let mut text = if self.rules.masks() { self.rules.mask(direction, &text) } else { text };
+            self.hidden.hide(&mut text);
+            text
+        };
+        match words {
+            SaidWords::Added(text) => SaidWords::Added(mask(text)),
+            SaidWords::Complete(text) => SaidWords::Complete(mask(text)),
+            SaidWords::Cut(text) => SaidWords::Cut(mask(text)),
+            SaidWords::TakenBack => SaidWords::TakenBack,
+        }
     }
 
     /// An item of a conversation that is told again.

@@ -2,11 +2,14 @@
 
 use std::time::Instant;
 
-use voxgate_protocol::bridge::BridgeEvent;
+use serde_json::json;
+use voxgate_protocol::bridge::{BridgeEvent, Fault};
 use voxgate_protocol::session::EndReason;
 use voxgate_providers::bridge::StampedEvent;
 use voxgate_signaling::resume::ResumeTicket;
 use voxgate_telemetry::metrics::Metrics;
+use voxgate_telemetry::session::facts::EventNote;
+use voxgate_telemetry::session::view::EventKind;
 
 use crate::end_of_turn::{Ear, Verdict};
 
@@ -36,6 +39,9 @@ impl Dialogue {
         self.hear_judges(now);
         for _ in 0..EVENTS_AT_ONCE {
             let Some(StampedEvent { at, event }) = self.provider.hear(now) else { return };
+            if let BridgeEvent::Fault(fault) = &event {
+                self.note_fault(now, fault);
+            }
             let judgement = self.guard.hear(&event);
             self.obey(now, at, judgement);
             self.consultant.hear(&event);
@@ -98,10 +104,24 @@ impl Dialogue {
         true
     }
 
+    fn note_fault(&self, now: Instant, fault: &Fault) {
+        let text = format!("The provider's connection reports {}.", fault.code);
+        let note = if fault.is_final {
+            EventNote::error(EventKind::Error, text)
+        } else {
+            EventNote::warning(EventKind::Error, text)
+        };
+        let detail = json!({ "code": fault.code, "owner": fault.owner, "final": fault.is_final });
+        self.chronicle.pen().event(now, note.with(detail));
+    }
+
     /// Does what the rules ask for.
     pub(super) fn obey(&mut self, now: Instant, arrived: Instant, judgement: Judgement) {
         for note in &judgement.notes {
             self.metrics.guardrail_matched(&note.rule, note.direction, note.act);
+            let text = format!("The guardrail {} found something: {}.", note.rule, note.act);
+            let detail = json!({ "rule": note.rule, "direction": note.direction, "act": note.act });
+            self.chronicle.pen().event(now, EventNote::warning(EventKind::Guardrail, text).with(detail));
             tracing::info!(
                 rule = note.rule,
                 direction = note.direction,

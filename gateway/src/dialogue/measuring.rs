@@ -1,14 +1,20 @@
-//! Where the time of a session's turns went.
+//! Where the time of a session's turns went, and what else there is to write down of it.
 
 use std::time::Instant;
 
+use serde_json::json;
 use voxgate_protocol::session::SessionCommand;
 use voxgate_protocol::trace::TurnTrace;
 use voxgate_telemetry::latency::account::TurnAccount;
-use voxgate_telemetry::latency::budget::Breach;
-use voxgate_telemetry::session::facts::TurnNote;
+use voxgate_telemetry::latency::budget::{Breach, Subject};
+use voxgate_telemetry::session::facts::{EventNote, TurnNote};
+use voxgate_telemetry::session::view::EventKind;
 
+use crate::money::Account;
+
+use super::chronicle::{Second, Transported};
 use super::client::{ClientMessage, ReckonedTurn};
+use super::sight::Seen;
 use super::{Dialogue, DialogueOutput};
 
 /// A turn, and what of it took too long.
@@ -57,12 +63,13 @@ impl Dialogue {
 
     pub(super) fn tell_turns(&mut self, now: Instant, outputs: &mut Vec<DialogueOutput>) {
         while let Some(turn) = self.client.poll_turn(now) {
-            outputs.extend(self.measure(turn).map(DialogueOutput::Turn));
+            outputs.extend(self.measure(now, turn).map(DialogueOutput::Turn));
         }
     }
 
     /// Counts a turn and writes it down, once. `None` if the clocks it was read from contradict each other.
-    fn measure(&self, ReckonedTurn { turn, mouth, account }: ReckonedTurn) -> Option<Box<MeasuredTurn>> {
+    fn measure(&self, now: Instant, reckoned: ReckonedTurn) -> Option<Box<MeasuredTurn>> {
+        let ReckonedTurn { turn, mouth, account } = reckoned;
         let account = match account {
             Ok(account) => account,
             Err(error) => {
@@ -76,6 +83,64 @@ impl Dialogue {
         let budget = self.latency.budget(&self.route);
         let note = TurnNote { account: &account, budget: budget.as_ref(), breaches: &breaches };
         self.presence.record().turn(self.presence.since_began(mouth), note);
+        self.note_breaches(now, account.turn, &breaches);
         Some(Box::new(MeasuredTurn { account, breaches }))
+    }
+
+    /// Whether [`Dialogue::transported`] has something to tell.
+    pub(crate) fn is_second_over(&self, now: Instant) -> bool {
+        self.chronicle.is_due(now)
+    }
+
+    /// What the transport of the call knows at the end of a second.
+    pub(crate) fn transported(&mut self, transported: Transported) {
+        self.chronicle.transported(transported);
+    }
+
+    /// Something happened to the call that its session does not see.
+    pub(crate) fn happened(&self, now: Instant, event: EventNote) {
+        self.chronicle.pen().event(now, event);
+    }
+
+    /// Writes down what adds up.
+    pub(super) fn write_second(&mut self, now: Instant) {
+        let second = Second {
+            uplink: self.core.uplink_stats(),
+            loudness: self.core.take_loudness(now),
+            cost: self.account.as_ref().map(Account::cost),
+        };
+        self.chronicle.second(now, second);
+    }
+
+    /// Writes down what is seen. What a rule hides is hidden before.
+    pub(super) fn look(&mut self, now: Instant) {
+        while let Some(seen) = self.core.poll_seen() {
+            match seen {
+                Seen::Session(observed) => self.chronicle.observed(observed),
+                Seen::Words { item, who, words } => {
+                    let words = self.guard.mask_words(who, words);
+                    self.chronicle.said(now, item.as_str(), who, &words);
+                }
+            }
+        }
+    }
+
+    fn note_breaches(&self, now: Instant, turn: u32, breaches: &[Breach]) {
+        let Some(worst) = breaches.first() else { return };
+        let (spent, budget) = (worst.spent.as_millis() as u64, worst.budget.as_millis() as u64);
+        let subject = worst.subject.as_str();
+        let text = match (worst.subject, worst.spender) {
+            (Subject::Whole, Some(spender)) => {
+                let spender = spender.as_str();
+                format!(
+                    "Turn {turn} took {spent} ms of {budget} ms it may take; most of it went to {spender}."
+                )
+            }
+            _ => format!("In turn {turn} {subject} took {spent} ms of {budget} ms it may take."),
+        };
+        let detail = json!({
+            "turn": turn, "subject": subject, "spender": worst.spender, "spent_ms": spent, "budget_ms": budget,
+        });
+        self.chronicle.pen().event(now, EventNote::warning(EventKind::Breach, text).with(detail));
     }
 }

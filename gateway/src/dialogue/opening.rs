@@ -11,6 +11,8 @@ use voxgate_protocol::id::IdSource;
 use voxgate_signaling::host::SessionRequest;
 use voxgate_signaling::resume::Resumed;
 use voxgate_telemetry::metrics::Metrics;
+use voxgate_telemetry::session::facts::EventNote;
+use voxgate_telemetry::session::view::{EventKind, RecordingView};
 
 use crate::bridges::Connected;
 use crate::end_of_turn::Ear;
@@ -23,12 +25,14 @@ use crate::replay::{Kept, ReplayLog};
 use crate::webhook::{Judge, Webhooks};
 
 use super::Dialogue;
+use super::chronicle::{Chronicle, Pen};
 use super::client::ClientSide;
 use super::consultant::Consultant;
 use super::core::{CoreConfig, DialogueCore};
 use super::gate::Gate;
 use super::guard::Guard;
 use super::provider::Provider;
+use super::sight::SeenWords;
 use super::telling::{masked, serving};
 
 /// What a dialogue is started with.
@@ -100,7 +104,9 @@ impl Dialogue {
             Consultant::new(Arc::clone(&config.judges), config.webhooks, session_id.clone(), bell);
         let owner = (session_id.clone(), caller);
         let gate_metrics = Arc::clone(&config.metrics);
-        let gate = Gate::new(&config.permissions, owner, ring, gate_metrics, seeds.next_seed());
+        let pen = Pen::of(&presence);
+        let gate =
+            Gate::new(&config.permissions, owner, ring, (gate_metrics, pen.clone()), seeds.next_seed());
         let leg_name = match config.leg {
             Leg::Rtp => "webrtc",
             Leg::Pcm => "websocket",
@@ -120,13 +126,26 @@ impl Dialogue {
         };
         let mut core = DialogueCore::new(core_config.clone())?;
         let (parked, used_token) = resumed.and_then(Resumed::go_on).unzip();
+        let judges_mask = config.judges.iter().any(|judge| judge.masks);
+        let hides = config.guardrails.masks() || judges_mask;
+        let words = match recording {
+            // What a judge wants hidden it says when the words are out; then they are better not written down at all.
+            Some(_) if judges_mask => SeenWords::None,
+            Some(_) if hides => SeenWords::Complete,
+            Some(_) => SeenWords::All,
+            None => SeenWords::None,
+        };
+        let voices = config.replay.is_some() && recording.is_some_and(|recording| recording.audio);
+        presence.record().keeps(RecordingView { words: words != SeenWords::None, voices });
+        core.observe(presence.began(), words);
         let recorder = config.replay.zip(recording).map(|(log, recording)| {
-            let hides = config.guardrails.masks() || config.judges.iter().any(|judge| judge.masks);
             let kept = Kept { audio: recording.audio, words: !hides };
             log.record(&core_config, parked.as_ref(), kept)
         });
         let guard = Guard::new(config.guardrails);
         if let Some(parked) = parked {
+            let text = "The session goes on with the conversation of one whose client was lost.";
+            pen.event(Instant::now(), EventNote::info(EventKind::Resume, text));
             core = core.resume(parked);
             provider.restore(masked(&guard, core.context()));
         }
@@ -152,6 +171,7 @@ impl Dialogue {
             counted: SessionStats::default(),
             permit,
             presence,
+            chronicle: Chronicle::new(pen),
             ticket,
             used_token,
             client_heard_at: Instant::now(),

@@ -187,6 +187,11 @@ impl Provider {
         }
     }
 
+    /// Whether the connection is gone and the caller waits for another one.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.replacement.as_ref().is_some_and(|replacement| replacement.rotation.is_cut_off())
+    }
+
     /// Whether something read is waiting to be heard.
     pub(super) fn has_heard(&self) -> bool {
         !self.heard.is_empty()

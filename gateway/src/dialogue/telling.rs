@@ -2,19 +2,21 @@
 
 use std::time::Instant;
 
+use serde_json::json;
 use voxgate_media::turn::Question;
 use voxgate_policy::routing::Target;
 use voxgate_protocol::audio::Pcm;
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, FaultOwner};
 use voxgate_realtime::ContextItem;
 use voxgate_telemetry::metrics::Metrics;
-use voxgate_telemetry::session::facts::Serving;
+use voxgate_telemetry::session::facts::{EventNote, Serving};
+use voxgate_telemetry::session::view::EventKind;
 
 use super::Dialogue;
 use super::core::CoreInput;
 use super::guard::Guard;
 use super::provider::{self, Untold};
-use super::rotation::Step;
+use super::rotation::{Reason, Step};
 
 impl Dialogue {
     pub(super) fn judge_turn(&mut self, now: Instant, question: Question, speech: Pcm) {
@@ -67,6 +69,10 @@ impl Dialogue {
         while let Some(step) = self.provider.step(now) {
             let news = match step {
                 Step::Open => {
+                    if self.provider.is_cut_off() {
+                        let text = "The connection to the provider is gone: another one is tried.";
+                        self.chronicle.pen().event(now, EventNote::warning(EventKind::Retry, text));
+                    }
                     self.provider.open_next(now);
                     None
                 }
@@ -78,15 +84,16 @@ impl Dialogue {
                     context.extend(self.gate.context());
                     let context = masked(&self.guard, context);
                     let moved = self.provider.move_over(now, reason, context);
-                    if let Some(target) = &moved.target {
-                        self.presence.served_by(now, serving(target, &self.route));
-                    }
+                    self.note_move(now, reason, moved.target.as_ref());
                     if let (Some(account), Some(target)) = (&mut self.account, &moved.target) {
                         account.moved(now, target, self.provider.settings());
                     }
                     moved.fault
                 }
                 Step::End(reason, event) => {
+                    let text = "No connection to a provider can be made any more.";
+                    let detail = json!({ "reason": reason.as_str() });
+                    self.chronicle.pen().event(now, EventNote::error(EventKind::Error, text).with(detail));
                     self.provider.gave_up(reason, &event);
                     Some(*event)
                 }
@@ -101,6 +108,27 @@ impl Dialogue {
             self.provider.recut(&masked(&self.guard, self.core.context()));
         }
         has_told
+    }
+}
+
+impl Dialogue {
+    /// The conversation moved: to another target, or to a new connection to the same one.
+    fn note_move(&self, now: Instant, reason: Reason, target: Option<&Target>) {
+        let reason = reason.as_str();
+        let note = match target {
+            Some(target) => {
+                self.presence.served_by(now, serving(target, &self.route));
+                let text = format!("The conversation moved to {} ({reason}).", target.name());
+                let detail =
+                    json!({ "reason": reason, "provider": target.provider, "region": target.region });
+                EventNote::warning(EventKind::Failover, text).with(detail)
+            }
+            None => {
+                let text = format!("The conversation moved to a new connection to its provider ({reason}).");
+                EventNote::info(EventKind::Rotation, text).with(json!({ "reason": reason }))
+            }
+        };
+        self.chronicle.pen().event(now, note);
     }
 }
 

@@ -6,6 +6,7 @@ use voxgate_policy::admission::{Admission, SessionLimits};
 use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::decision::Obligations;
 use voxgate_policy::directory::Caller;
+use voxgate_policy::guardrail::RuleSet;
 use voxgate_policy::key::KeyIndex;
 use voxgate_policy::routing::{ModelPattern, Route, Target};
 use voxgate_protocol::audio::SampleRate;
@@ -26,6 +27,8 @@ use crate::permissions::Permissions;
 use crate::replay::{ReplayLog, Retention};
 use crate::routing::Way;
 use crate::webhook::Webhooks;
+
+mod record;
 
 const TRAITS: BridgeTraits = BridgeTraits {
     input_rate: SampleRate::HZ_16000,
@@ -58,12 +61,33 @@ fn recorded(
     replay: Option<Arc<ReplayLog>>,
     recording: Option<Recording>,
 ) -> (Dialogue, BridgeEnds) {
+    begun(places, Kind { replay, recording, ..Kind::default() })
+}
+
+/// What kind of session begins.
+struct Kind {
+    traits: BridgeTraits,
+    settings: SessionSettings,
+    guardrails: Arc<RuleSet>,
+    replay: Option<Arc<ReplayLog>>,
+    recording: Option<Recording>,
+}
+
+impl Default for Kind {
+    fn default() -> Self {
+        let settings = SessionSettings::default();
+        Self { traits: TRAITS, settings, guardrails: Arc::default(), replay: None, recording: None }
+    }
+}
+
+fn begun(places: &Places, kind: Kind) -> (Dialogue, BridgeEnds) {
+    let Kind { traits, settings, guardrails, replay, recording } = kind;
     let (ringer, wake) = Ringer::new(|| {});
-    let (near, far) = bridge(TRAITS, wake);
+    let (near, far) = bridge(traits, wake);
     let request = SessionRequest {
         session_id: SessionId::from("sess_1"),
         revision: RevisionName::default(),
-        settings: SessionSettings::default(),
+        settings,
         route: Route::to(ModelPattern::Exact("m".to_owned()), Target::new("p", None)),
         permit: places.take(KeyIndex(0)).unwrap(),
         presence: presence(),
@@ -83,7 +107,7 @@ fn recorded(
         max_session: Duration::from_secs(3_600),
         seed: 5,
         metrics: Arc::new(Metrics::new().unwrap()),
-        guardrails: Arc::default(),
+        guardrails,
         judges: Arc::default(),
         webhooks: Webhooks::deaf(),
         permissions: Permissions::unrestricted(),

@@ -17,6 +17,8 @@ use super::{Billing, Money, Pricing};
 /// What the session has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
+    /// Nothing; a budget has passed its soft limit.
+    Warn,
     /// Cancel the answer in progress and play no more of it.
     Cancel,
     /// End the session; its budget is used up.
@@ -184,6 +186,7 @@ impl Account {
                 SpendingOutput::Draw(_) => {}
                 SpendingOutput::Warn => {
                     self.money.acted("warn");
+                    self.acts.push_back(Act::Warn);
                     tracing::warn!(tenant = %self.tenant, "a budget has passed its soft limit");
                 }
                 SpendingOutput::Cancel => {

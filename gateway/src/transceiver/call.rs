@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,10 +13,13 @@ use voxgate_media::transport::{
 use voxgate_media::uplink::RtpAudio;
 use voxgate_policy::key::KeyIndex;
 use voxgate_protocol::id::CallId;
+use voxgate_protocol::path::ClientTransport;
 use voxgate_protocol::session::{ClientReport, EndReason};
 use voxgate_realtime::{ApiError, SidebandId};
+use voxgate_telemetry::session::facts::EventNote;
+use voxgate_telemetry::session::view::EventKind;
 
-use crate::dialogue::{ClientMessage, Dialogue, DialogueOutput};
+use crate::dialogue::{ClientMessage, Dialogue, DialogueOutput, Transported};
 use crate::sideband::{SidebandQueue, Sidebands};
 
 use super::extension::{self, RelayNotice};
@@ -65,6 +69,9 @@ enum Phase {
     Over,
 }
 
+/// The names of relays, by the addresses clients reach them at.
+pub(super) type RelayNames = Arc<[(SocketAddr, Arc<str>)]>;
+
 /// One call.
 pub(super) struct Call {
     pub(super) call_id: CallId,
@@ -78,6 +85,8 @@ pub(super) struct Call {
     pub(super) ways: Ways,
     /// The wall clock at which the session ends at the latest, since the Unix epoch.
     pub(super) session_end: Duration,
+    /// The names of the relays, by the addresses clients reach them at.
+    relays: RelayNames,
     dialogue: Dialogue,
     transport: Transport,
     events: Option<ChannelId>,
@@ -101,6 +110,7 @@ pub(super) struct CallParts {
     pub(super) call_id: CallId,
     pub(super) ufrag: String,
     pub(super) tag: u32,
+    pub(super) relays: RelayNames,
     pub(super) dialogue: Dialogue,
     pub(super) transport: Transport,
     pub(super) ends_at: Instant,
@@ -116,6 +126,7 @@ impl Call {
             tag: parts.tag,
             ways: Ways::default(),
             session_end: parts.session_end,
+            relays: parts.relays,
             dialogue: parts.dialogue,
             transport: parts.transport,
             events: None,
@@ -231,6 +242,8 @@ impl Call {
         if answer.is_ok() {
             self.generation = self.generation.saturating_add(1);
             self.ufrags.push_back(restart.ufrag);
+            let text = "The client restarted ICE: it looks for a new way to the gateway.";
+            self.dialogue.happened(now, EventNote::info(EventKind::Resume, text));
         }
         self.drain(now, None, sink);
         answer
@@ -254,6 +267,13 @@ impl Call {
         if notice == RelayNotice::Lost {
             self.transport.avoid_relay(now, address);
         }
+        let text = match notice {
+            RelayNotice::Lost => "The relay that carries the call is lost: the client is asked to move.",
+            RelayNotice::Draining => {
+                "The relay that carries the call is about to stop: the client is asked to move."
+            }
+        };
+        self.dialogue.happened(now, EventNote::warning(EventKind::Relay, text));
         self.send(now, self.extension, extension::relay_notice(notice));
         self.drain(now, None, sink);
         true
@@ -296,6 +316,9 @@ impl Call {
 
     /// Carries everything on until nothing is left.
     fn drain(&mut self, now: Instant, arrived: Option<Instant>, sink: &mut Vec<CallOutput>) {
+        if self.dialogue.is_second_over(now) {
+            self.dialogue.transported(self.transport_figures());
+        }
         loop {
             let moved = self.drain_transport(now, sink);
             self.dialogue.drain(now, arrived, &mut self.dialogue_outputs);
@@ -309,6 +332,24 @@ impl Call {
                 self.drain_transport(now, sink);
                 break;
             }
+        }
+    }
+
+    /// What is written down of the way of the packets once a second.
+    fn transport_figures(&self) -> Transported {
+        let stats = self.transport.stats();
+        let path = self.transport.current_path();
+        let relay = path.and_then(|path| self.relays.iter().find(|(address, _)| *address == path.relay));
+        Transported {
+            round_trip: stats.round_trip,
+            sent: stats.packets_sent,
+            lost: stats.packets_lost_by_caller,
+            jitter: stats.jitter_at_caller,
+            pair: path.map(|path| match path.client.transport {
+                ClientTransport::Udp => "udp",
+                ClientTransport::Tcp => "tcp",
+            }),
+            relay: relay.map(|(_, name)| Arc::clone(name)),
         }
     }
 

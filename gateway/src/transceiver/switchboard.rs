@@ -17,7 +17,7 @@ use voxgate_protocol::session::EndReason;
 use voxgate_signaling::directory::Revoked;
 use voxgate_telemetry::metrics::Metrics;
 
-use super::call::{Call, CallOutput};
+use super::call::{Call, CallOutput, RelayNames};
 use super::edge::{Edge, EdgeConfig};
 use super::liveness::Liveness;
 use super::{Slot, TransceiverConfig};
@@ -58,6 +58,8 @@ pub(super) struct Switchboard {
     draining: Option<Drain>,
     /// The keys whose calls have to end.
     revoked: Revoked,
+    /// What calls are told the relays are called.
+    relay_names: RelayNames,
     /// Calls answered so far; spreads them over the relays.
     answered: usize,
     /// The frame being made, kept for its memory.
@@ -75,6 +77,11 @@ impl Switchboard {
     ) -> Self {
         let edges: Vec<Edge> = edges.into_iter().map(|edge| Edge::new(edge, now)).collect();
         let liveness = Liveness::new(edges.len(), now);
+        let relay_names = edges.iter().flat_map(|edge| {
+            let name: Arc<str> = edge.relay().0.to_string().into();
+            edge.candidates().iter().map(move |candidate| (candidate.address, Arc::clone(&name)))
+        });
+        let relay_names = relay_names.collect();
         let switchboard = Self {
             socket,
             edges,
@@ -89,6 +96,7 @@ impl Switchboard {
             deadline_of: HashMap::new(),
             draining: None,
             revoked: Revoked::default(),
+            relay_names,
             answered: 0,
             frame: Vec::new(),
             sink: Vec::new(),

@@ -10,6 +10,7 @@ use crate::playout::{Playout, PlayoutConfig, PlayoutEvent, Queued};
 use crate::resample::Resampler;
 
 use super::estimate::PlaybackEstimate;
+use super::loudness::{Loudness, Piece};
 use super::opening::{Opening, OpeningWatch};
 use super::{Leg, SessionError};
 
@@ -63,6 +64,8 @@ pub(super) struct Answer {
     converting: Option<ItemId>,
     /// What a message client plays by itself.
     estimate: PlaybackEstimate,
+    /// If somebody looks on.
+    loudness: Option<Loudness>,
 }
 
 impl Answer {
@@ -80,7 +83,8 @@ impl Answer {
             Leg::Pcm if rate != SampleRate::HZ_24000 => Some(resampler(rate, SampleRate::HZ_24000)?),
             Leg::Pcm | Leg::Rtp => None,
         };
-        Ok(Self { speaker, resampler, converting: None, estimate: PlaybackEstimate::default() })
+        let estimate = PlaybackEstimate::default();
+        Ok(Self { speaker, resampler, converting: None, estimate, loudness: None })
     }
 
     /// Samples of this item follow. What a resampler still holds of another must not be heard in it.
@@ -117,6 +121,9 @@ impl Answer {
         match &mut self.speaker {
             Some(speaker) => speaker.push(response_id, item_id, pcm, received),
             None => {
+                if let Some(loudness) = &mut self.loudness {
+                    loudness.add(self.estimate.next_begins(received), &pcm.samples, pcm.rate);
+                }
                 self.estimate.received(received, item_id, pcm.duration());
                 true
             }
@@ -147,6 +154,7 @@ impl Answer {
     pub(super) fn clear(&mut self, silent_since: Instant, client_buffer: Duration) -> Vec<Interrupted> {
         let Some(speaker) = &mut self.speaker else {
             self.estimate.stop(silent_since);
+            self.loudness.iter_mut().for_each(|loudness| loudness.silence(silent_since));
             return Vec::new();
         };
         let cut = speaker.playout.clear();
@@ -209,11 +217,19 @@ impl Answer {
 
     /// The next packet or event, in order.
     pub(super) fn poll(&mut self, now: Instant) -> Option<Spoken> {
-        self.speaker.as_mut()?.poll(now)
+        self.speaker.as_mut()?.poll(now, self.loudness.as_mut())
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.speaker.as_ref()?.playout.poll_timeout()
+    }
+
+    pub(super) fn listen_to_loudness(&mut self, since: Instant) {
+        self.loudness = Some(Loudness::new(since));
+    }
+
+    pub(super) fn take_loudness(&mut self, until: Duration) -> Option<Piece> {
+        self.loudness.as_mut()?.take(until)
     }
 
     pub(super) fn underruns(&self) -> u64 {
@@ -246,7 +262,7 @@ impl Speaker {
         matches!(self.playout.push(response_id, item_id, pcm, received), Ok(Queued::Yes | Queued::Dropped))
     }
 
-    fn poll(&mut self, now: Instant) -> Option<Spoken> {
+    fn poll(&mut self, now: Instant, mut loudness: Option<&mut Loudness>) -> Option<Spoken> {
         loop {
             if let Some(event) = self.playout.poll_event() {
                 return Some(match event {
@@ -268,6 +284,9 @@ impl Speaker {
                 self.opening.begin();
             }
             let opening = self.opening.hear(&frame.samples, self.coded);
+            if let Some(loudness) = &mut loudness {
+                loudness.add(now, &frame.samples, self.coded);
+            }
             // A frame of the wrong length is impossible here; a lost frame is better than a lost call.
             let Ok(payload) = self.encoder.encode(&frame.samples) else { continue };
             return Some(Spoken::Packet(Packet {

@@ -102,6 +102,7 @@ impl Session {
                 self.play(at, &response_id, &item_id, &pcm);
                 if self.answer.is_played_by_the_client() {
                     self.playback_started();
+                    self.observer.agent_speaks(at);
                 }
                 OutputPart::Audio(self.answer.for_client(pcm))
             }

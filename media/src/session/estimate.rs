@@ -55,6 +55,11 @@ impl PlaybackEstimate {
         self.runs.push_back(Played { item_id: item_id.clone(), begins, before, length });
     }
 
+    /// When a piece that comes now would be played.
+    pub(super) fn next_begins(&self, now: Instant) -> Instant {
+        self.runs.back().map_or(now, |run| run.ends().max(now))
+    }
+
     /// When everything received so far has been played; `None` if nobody waits for that any more.
     pub(super) fn ends(&self) -> Option<Instant> {
         self.runs.back().map(Played::ends).filter(|_| self.is_sounding)

@@ -11,9 +11,10 @@ use voxgate_protocol::trace::AudioMark;
 use crate::encode::OPUS_LOOK_AHEAD;
 use crate::resample::Resampler;
 use crate::turn::{ListeningRule, PauseRule, Question, TurnEvent, TurnMachine};
-use crate::uplink::{DEFAULT_MAX_SILENCE, RtpAudio, Uplink, UplinkFrame};
+use crate::uplink::{DEFAULT_MAX_SILENCE, RtpAudio, Uplink, UplinkFrame, UplinkStats};
 use crate::voice::{VoiceActivity, VoiceFrame};
 
+use super::loudness::{Loudness, Piece};
 use super::recent::Recent;
 use super::{Leg, SessionError};
 
@@ -23,6 +24,9 @@ const ARRIVAL_MEMORY: Duration = Duration::from_secs(12);
 /// Audio kept before speech is detected, so that the provider hears the beginning of the first word: at most the
 /// longest prefix padding a client may ask for.
 const MAX_PREFIX: Duration = Duration::from_secs(10);
+
+/// What a semantic turn gets before its first word, for which a client cannot ask.
+pub(super) const SEMANTIC_PADDING: Duration = Duration::from_millis(300);
 
 /// Time the detector needs to be sure, in addition to the prefix padding.
 const DETECTION_LAG: Duration = Duration::from_millis(120);
@@ -146,6 +150,8 @@ pub(super) struct Input {
     arrivals: VecDeque<Arrival>,
     events: VecDeque<InputEvent>,
     concealed: u64,
+    /// If somebody looks on.
+    loudness: Option<Loudness>,
 }
 
 impl Input {
@@ -188,6 +194,7 @@ impl Input {
             arrivals: VecDeque::new(),
             events: VecDeque::new(),
             concealed: 0,
+            loudness: None,
         })
     }
 
@@ -216,7 +223,7 @@ impl Input {
         }
         let (padding, idle_timeout) = match detection {
             TurnDetection::ServerVad(vad) => (vad.prefix_padding, vad.idle_timeout),
-            TurnDetection::Semantic(_) => (Duration::from_millis(300), None),
+            TurnDetection::Semantic(_) => (SEMANTIC_PADDING, None),
         };
         self.silence_length = self.rate.samples_in(idle_timeout.unwrap_or_default().min(LONGEST_SILENCE));
         self.prefix_length = self.rate.samples_in(padding.min(MAX_PREFIX) + DETECTION_LAG);
@@ -234,6 +241,9 @@ impl Input {
             Some(resampler) => resampler.push(&pcm.samples),
             None => pcm.samples.clone(),
         };
+        if let Some(loudness) = &mut self.loudness {
+            loudness.add_before(now, &samples, self.rate);
+        }
         for piece in samples.chunks(self.rate.samples_in(PIECE).0 as usize) {
             self.take(now, Provenance::at(now), Pcm { rate: self.rate, samples: piece.to_vec() });
         }
@@ -287,6 +297,18 @@ impl Input {
     /// How much the caller has spoken in the last turn, and how long ago that ended.
     pub(super) fn last_spoken(&self) -> Option<(Duration, Duration)> {
         self.turn.as_ref()?.last_spoken()
+    }
+
+    pub(super) fn listen_to_loudness(&mut self, since: Instant) {
+        self.loudness = Some(Loudness::new(since));
+    }
+
+    pub(super) fn take_loudness(&mut self, until: Duration) -> Option<Piece> {
+        self.loudness.as_mut()?.take(until)
+    }
+
+    pub(super) fn uplink_stats(&self) -> Option<UplinkStats> {
+        self.uplink.as_ref().map(Uplink::stats)
     }
 
     pub(super) const fn concealed_frames(&self) -> u64 {
@@ -362,6 +384,9 @@ impl Input {
         while let Some(frame) = self.uplink.as_mut().and_then(Uplink::poll) {
             let UplinkFrame { pcm, arrived: received, jitter_wait: waited, concealed, timestamp } = frame;
             self.concealed += u64::from(concealed);
+            if let Some(loudness) = &mut self.loudness {
+                loudness.add_before(now, &pcm.samples, self.rate);
+            }
             self.take(now, Provenance { received, waited, timestamp }, pcm);
         }
     }

@@ -72,7 +72,7 @@ impl Session {
     /// It was an interruption: what would have happened when the answer fell silent happens now.
     pub(super) fn confirm_held(&mut self, now: Instant) {
         let Some(held) = self.held.take() else { return };
-        self.announce_speech(held.item_id, held.at);
+        self.announce_speech(now, held.item_id, held.at);
         self.interrupt(now, held.since);
         self.make_up_for(now, held.end);
     }
@@ -93,7 +93,7 @@ impl Session {
     pub(super) fn let_go(&mut self, now: Instant) {
         let Some(held) = self.held.take() else { return };
         self.answer.resume();
-        self.announce_speech(held.item_id, held.at);
+        self.announce_speech(now, held.item_id, held.at);
         if self.speech_interrupts() {
             // An answer nobody hears can be under way all the same.
             self.interrupt(now, now);
@@ -103,7 +103,7 @@ impl Session {
 
     fn make_up_for(&mut self, now: Instant, end: Option<End>) {
         if let Some(end) = end {
-            self.meter.speech_ended(end.arrival, now);
+            self.turn_ended(end.arrival, now);
             self.gateway_heard_the_end(end.at);
         }
     }
@@ -117,13 +117,14 @@ impl Session {
 
     pub(super) fn speech_started(&mut self, now: Instant, item_id: ItemId, at: Duration) {
         self.words.clear();
-        self.announce_speech(item_id, at);
+        self.announce_speech(now, item_id, at);
         if self.speech_interrupts() {
             self.interrupt(now, now);
         }
     }
 
-    fn announce_speech(&mut self, item_id: ItemId, at: Duration) {
+    fn announce_speech(&mut self, now: Instant, item_id: ItemId, at: Duration) {
+        self.note_speech(now, at);
         self.meter.speech_started();
         self.idle.stop();
         self.waiting = None;
@@ -139,6 +140,7 @@ impl Session {
         let stopped = current.filter(|id| self.responses.cancel(id, ResponseStatus::CancelledByTurn));
         if stopped.is_some() || self.answer.is_audible() {
             self.interruptions += 1;
+            self.observer.interrupted(silent_since);
         }
         if self.traits.turn_owner == TurnOwner::Gateway {
             self.responses.cancel_asked(&ResponseStatus::CancelledByTurn);
@@ -163,11 +165,13 @@ impl Session {
         let heard_at = now.checked_sub(silent_for).unwrap_or(now);
         let silent_since = self.held.take().map_or(heard_at, |held| held.since.min(heard_at));
         let cut = self.answer.lose(silent_since, self.meter.client_buffer());
+        self.observer.agent_silent(silent_since);
         self.tell_cut(cut);
     }
 
     fn cut_playback(&mut self, now: Instant, silent_since: Instant) {
         let cut = self.answer.clear(silent_since, self.meter.client_buffer());
+        self.observer.agent_silent(silent_since);
         self.drain_playout(now);
         self.tell_cut(cut);
     }

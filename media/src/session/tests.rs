@@ -21,6 +21,7 @@ mod idle;
 mod listening;
 mod lost;
 mod measuring;
+mod observing;
 mod silence;
 mod waiting;
 mod withdrawing;

@@ -52,6 +52,12 @@ impl Answers {
         active.items.iter_mut().find(|item| item.id == *id)
     }
 
+    /// An item being written to the conversation, to look at.
+    pub(super) fn written(&self, id: &ItemId) -> Option<&OutputItem> {
+        let active = self.live.iter().find(|response| !response.request.is_out_of_band)?;
+        active.items.iter().find(|item| item.id == *id)
+    }
+
     /// Whether any answer being written has an item of this name.
     pub(super) fn names_item(&self, id: &ItemId) -> bool {
         self.live.iter().any(|response| response.item_index(id).is_some())

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use voxgate_protocol::money::NanoDollars;
 use voxgate_protocol::session::EndReason;
+use voxgate_protocol::usage::TokenUsage;
 
 use super::badness::Badness;
 use super::facts::{EventNote, NetworkNote, RecordFacts, Serving, Spent, TurnNote, WordsChange};
@@ -15,7 +17,7 @@ use super::transcript::Transcript;
 use super::turns::{Turns, milliseconds};
 use super::view::{
     DownlinkView, EventView, Lane, MarkKind, MarkView, NetworkView, RECORD_VERSION, RecordView,
-    RecordingView, SessionState, SummaryView, TruncatedView, TurnView, UplinkView, WordsView,
+    RecordingView, SessionState, SummaryView, TokensView, TruncatedView, TurnView, UplinkView, WordsView,
 };
 
 /// How much of a session is kept. The oldest goes first.
@@ -88,6 +90,10 @@ pub(super) struct Book {
     answers: u32,
     interruptions: u32,
     spent: Spent,
+    /// What the turn that is not measured yet has used.
+    tokens: Option<TokensView>,
+    /// Whether its answer was cut off already.
+    is_interrupted: bool,
     quality: Quality,
     turns: Turns,
     network: Kept<NetworkView>,
@@ -135,6 +141,8 @@ impl Book {
             answers: 0,
             interruptions: 0,
             spent: Spent { total: None, at_last_word: None, at_turn: NanoDollars::ZERO },
+            tokens: None,
+            is_interrupted: false,
             quality: Quality::NONE,
             turns: Turns::new(limits.turns),
             network: Kept::new(limits.network),
@@ -232,7 +240,10 @@ impl Book {
         self.settle_last_turn(seq);
         self.turns.add(seq, at, note, &self.serving);
         let cost = self.spent.of_turn();
-        self.turns.change(seq, note.account.turn, |turn| turn.cost_nano_dollars = cost);
+        let (tokens, is_interrupted) = (self.tokens.take(), std::mem::take(&mut self.is_interrupted));
+        self.turns.change(seq, note.account.turn, |turn| {
+            (turn.cost_nano_dollars, turn.tokens, turn.interrupted) = (cost, tokens, is_interrupted);
+        });
     }
 
     /// What was spent since the caller's last word is the new turn's.
@@ -283,9 +294,15 @@ impl Book {
         self.marks.push(seq, MarkView { seq, number, at_ms, until_ms: None, lane, kind, stop_ms: None });
         if kind == MarkKind::Interruption {
             self.interruptions = self.interruptions.saturating_add(1);
-            if let Some(turn) = self.turns.newest().map(|turn| turn.turn) {
-                self.turns.change(seq, turn, |turn| turn.interrupted = true);
-            }
+            self.interrupt_turn(seq);
+        }
+    }
+
+    /// The answer that was cut off is that of the newest turn, or of the one that is not measured yet.
+    fn interrupt_turn(&mut self, seq: u64) {
+        match self.turns.newest().map(|turn| turn.turn).filter(|_| self.spent.at_last_word.is_none()) {
+            Some(turn) => drop(self.turns.change(seq, turn, |turn| turn.interrupted = true)),
+            None => self.is_interrupted = true,
         }
     }
 
@@ -311,12 +328,36 @@ impl Book {
         }
     }
 
-    pub(super) fn event(&mut self, at: Duration, note: EventNote) {
+    pub(super) fn event(&mut self, at: Duration, note: EventNote) -> u64 {
         let seq = self.change(at);
         self.happened += 1;
         let EventNote { kind, severity, text, detail } = note;
         let (number, at_ms) = (self.happened, milliseconds(at));
         self.events.push(seq, EventView { seq, number, at_ms, kind, severity, text, detail });
+        number
+    }
+
+    pub(super) fn event_ended(&mut self, at: Duration, number: u64) {
+        let seq = self.change(at);
+        self.events.change(seq, &number, |event| {
+            if let Value::Object(detail) = &mut event.detail {
+                detail.insert("until_ms".to_owned(), milliseconds(at).into());
+            }
+        });
+    }
+
+    pub(super) fn tokens(&mut self, at: Duration, usage: &TokenUsage) {
+        let seq = self.change(at);
+        // Since the caller's last word it is the next turn that is answered; it is not measured yet.
+        let newest = self.turns.newest().map(|turn| turn.turn).filter(|_| self.spent.at_last_word.is_none());
+        match newest {
+            Some(turn) => {
+                self.turns.change(seq, turn, |turn| {
+                    turn.tokens = Some(turn.tokens.unwrap_or_default().plus(usage));
+                });
+            }
+            None => self.tokens = Some(self.tokens.unwrap_or_default().plus(usage)),
+        }
     }
 
     /// The last turns, the newest first.
@@ -328,7 +369,7 @@ impl Book {
         Badness {
             runs: self.state != SessionState::Ended,
             recent_breaches: self.turns.recent_breaches(),
-            p95: self.turns.quantile(95).unwrap_or_default(),
+            p95_ms: self.turns.quantile(95).unwrap_or_default().as_millis() as u32,
             loss_ppm: self.quality.loss_ppm(),
         }
     }
@@ -371,6 +412,7 @@ impl Book {
             interruptions: self.interruptions,
             relay: self.relay.clone(),
             trace_id: facts.trace_id.clone(),
+            badness: self.badness().number(),
             seq: self.revision,
         }
     }

@@ -120,10 +120,10 @@ impl Quality {
     }
 
     /// The same in millionths; 0 if it is not known.
-    pub(super) const fn loss_ppm(&self) -> u64 {
+    pub(super) const fn loss_ppm(&self) -> u32 {
         match self.sent {
             0 => 0,
-            sent => self.lost.saturating_mul(1_000_000) / sent,
+            sent => (self.lost.saturating_mul(1_000_000) / sent) as u32,
         }
     }
 }

@@ -63,6 +63,8 @@ enum Telling {
     MarkEnded(Lane, MarkKind),
     Words(u8, Lane, u8, String),
     Event(u8),
+    EventEnded(u64),
+    Tokens(u8),
     Cost(i64),
     Answer,
     Serving(u8),
@@ -81,6 +83,8 @@ fn telling() -> impl Strategy<Value = Telling> {
         3 => (lane(), kind()).prop_map(|(lane, kind)| Telling::MarkEnded(lane, kind)),
         6 => (0..7_u8, lane(), 0..5_u8, "[a-zäß ]{0,25}").prop_map(|(item, who, what, text)| Telling::Words(item, who, what, text)),
         3 => any::<u8>().prop_map(Telling::Event),
+        1 => (0..9_u64).prop_map(Telling::EventEnded),
+        1 => any::<u8>().prop_map(Telling::Tokens),
         2 => (0..1_000_000_i64).prop_map(Telling::Cost),
         1 => Just(Telling::Answer),
         1 => any::<u8>().prop_map(Telling::Serving),
@@ -115,6 +119,10 @@ fn tell(record: &SessionRecord, at: Duration, turn: &mut u32, telling: &Telling)
         }
         Telling::Event(number) => {
             record.event(at, EventNote::info(EventKind::Error, "It happened.").with(json!({ "n": number })));
+        }
+        Telling::EventEnded(number) => record.event_ended(at, *number),
+        Telling::Tokens(tokens) => {
+            record.tokens(at, &TokenUsage { output_audio: u64::from(*tokens), ..TokenUsage::default() });
         }
         Telling::Cost(cost) => record.cost(at, NanoDollars::new(*cost)),
         Telling::Answer => record.answered(at),
@@ -291,6 +299,38 @@ fn what_is_spent_after_the_callers_last_word_is_the_next_turns() {
     cost(3_000, 100);
     assert_eq!(costs(), [Some(80), Some(20)]);
     assert_eq!(record.summary().cost_nano_dollars, Some(100));
+}
+
+#[test]
+fn tokens_count_for_the_turn_that_is_answered() {
+    let record = record(RecordLimits::default());
+    let used = |at, input_text| record.tokens(MS * at, &TokenUsage { input_text, ..TokenUsage::default() });
+    let tokens = || -> Vec<_> {
+        record.view_since(0).turns.iter().map(|turn| turn.tokens.map(|tokens| tokens.input_text)).collect()
+    };
+    record.mark(100 * MS, Lane::Caller, MarkKind::Speech);
+    record.mark_ended(900 * MS, Lane::Caller, MarkKind::Speech, None);
+    used(1_000, 5);
+    tell_turn(&record, 900 * MS, 1, 500 * MS);
+    used(1_500, 7);
+    assert_eq!(tokens(), [Some(12)]);
+    record.mark(2_000 * MS, Lane::Caller, MarkKind::Speech);
+    record.mark_ended(2_200 * MS, Lane::Caller, MarkKind::Speech, None);
+    used(2_300, 11);
+    tell_turn(&record, 2_200 * MS, 2, 500 * MS);
+    tell_turn(&record, 3_200 * MS, 3, 500 * MS);
+    assert_eq!(tokens(), [Some(12), Some(11), None]);
+}
+
+#[test]
+fn what_happened_for_a_while_says_until_when() {
+    let record = record(RecordLimits::default());
+    let note = EventNote::info(EventKind::ToolCall, "The model calls a tool.").with(json!({ "tool": "t" }));
+    let number = record.event(100 * MS, note);
+    let revision = record.revision();
+    record.event_ended(450 * MS, number);
+    let event = &record.view_since(revision).events[0];
+    assert_eq!((event.number, &event.detail), (number, &json!({ "tool": "t", "until_ms": 450.0 })));
 }
 
 #[test]

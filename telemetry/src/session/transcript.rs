@@ -101,7 +101,8 @@ impl Transcript {
 fn apply(words: &mut WordsView, change: WordsChange<'_>) {
     match change {
         // What was taken back or cut does not grow again.
-        WordsChange::Add(_) | WordsChange::Done if words.state == WordsState::Cut => {}
+        WordsChange::Add(_) | WordsChange::Complete(_) | WordsChange::Done
+            if words.state == WordsState::Cut => {}
         WordsChange::Add(text) => words.text.push_str(beginning(text, LONGEST_ITEM - words.text.len())),
         WordsChange::Done => words.state = WordsState::Complete,
         WordsChange::Complete(text) => {

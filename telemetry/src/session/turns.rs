@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use voxgate_protocol::timeline::Hop;
+use voxgate_protocol::usage::TokenUsage;
 
 use crate::latency::account::HopAccount;
 use crate::latency::budget::{Breach, LatencyBudget, Subject};
 
 use super::facts::{Serving, TurnNote};
 use super::kept::{Kept, Stamped};
-use super::view::{BreachView, HopView, StretchView, TurnView};
+use super::view::{BreachView, HopView, StretchView, TokensView, TurnView};
 
 /// Turns that decide which session is the worst at present.
 pub(super) const RECENT: usize = 10;
@@ -154,6 +155,7 @@ fn turn_view(at: Duration, note: TurnNote<'_>, serving: &Serving) -> TurnView {
         model: serving.model.clone(),
         interrupted: false,
         cost_nano_dollars: None,
+        tokens: None,
         hops: hops.collect(),
         unattributed_ms: milliseconds(account.unattributed),
         overrun_ms: milliseconds(account.overrun),
@@ -189,6 +191,20 @@ fn breach_view(breach: &Breach) -> BreachView {
         budget_ms: milliseconds(breach.budget),
         spent_ms: milliseconds(breach.spent),
         certain: breach.is_certain,
+    }
+}
+
+impl TokensView {
+    /// With what one more answer used.
+    pub(super) fn plus(self, usage: &TokenUsage) -> Self {
+        let cached = usage.cached_text.saturating_add(usage.cached_audio).saturating_add(usage.cached_image);
+        Self {
+            input_text: self.input_text.saturating_add(usage.input_text),
+            input_audio: self.input_audio.saturating_add(usage.input_audio),
+            cached: self.cached.saturating_add(cached),
+            output_text: self.output_text.saturating_add(usage.output_text),
+            output_audio: self.output_audio.saturating_add(usage.output_audio),
+        }
     }
 }
 

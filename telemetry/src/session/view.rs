@@ -151,6 +151,9 @@ pub struct SummaryView {
     pub relay: Option<String>,
     /// The trace of the session in OpenTelemetry, 32 hex digits.
     pub trace_id: String,
+    /// The worse the greater: sessions that run first, then by the breaches of the last ten turns, the 95th percentile and
+    /// the loss. Of equal ones the smaller id comes first.
+    pub badness: u64,
     /// The revision of the record.
     pub seq: u64,
 }
@@ -211,6 +214,8 @@ pub struct TurnView {
     pub interrupted: bool,
     /// What was spent from the caller's last word until that of the next turn; null if nobody counts.
     pub cost_nano_dollars: Option<i64>,
+    /// What its answers used; null if the provider does not say.
+    pub tokens: Option<TokensView>,
     /// The hops that took part, in their order. With `unattributed_ms` they sum to the whole.
     pub hops: Vec<HopView>,
     /// What no hop explains.
@@ -222,6 +227,21 @@ pub struct TurnView {
     pub unknown: Vec<Hop>,
     /// Budgets it broke.
     pub breaches: Vec<BreachView>,
+}
+
+/// What answers used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct TokensView {
+    /// Text tokens read, cached ones included.
+    pub input_text: u64,
+    /// Audio tokens read, cached ones included.
+    pub input_audio: u64,
+    /// Tokens of any kind read from the cache.
+    pub cached: u64,
+    /// Text tokens written.
+    pub output_text: u64,
+    /// Audio tokens written.
+    pub output_audio: u64,
 }
 
 /// One hop of a turn.

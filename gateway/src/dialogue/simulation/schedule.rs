@@ -24,8 +24,10 @@ use super::person::{self, Person, Rule};
 use super::provider::Provider;
 use super::sidebands::{Act, Sidebands};
 use crate::approvals::Ring;
+use crate::dialogue::chronicle::Pen;
 use crate::dialogue::core::{CoreConfig, CoreInput, CoreOutput, DialogueCore};
 use crate::dialogue::gate::{Gate, Step};
+use crate::dialogue::tests::presence;
 
 /// Steps after which a schedule is taken to run for ever.
 const MOST_STEPS: u32 = 20_000;
@@ -166,7 +168,8 @@ impl<'a> Call<'a> {
         let session_id = SessionId::from("sess_simulated");
         let owner = (session_id.clone(), voxgate_policy::directory::Caller::default());
         let ring: Ring = Arc::new(|| {});
-        let gate = Gate::new(&person.permissions(), owner, ring, person::metrics(), seed);
+        let gate =
+            Gate::new(&person.permissions(), owner, ring, (person::metrics(), Pen::of(&presence())), seed);
         let config = CoreConfig {
             session_id,
             settings: settings.clone(),

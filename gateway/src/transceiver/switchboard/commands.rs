@@ -170,6 +170,7 @@ impl Switchboard {
             call_id: start.call_id,
             ufrag: start.ufrag,
             tag: start.tag,
+            relays: Arc::clone(&self.relay_names),
             dialogue,
             transport,
             ends_at: start.ends_at,

@@ -33,7 +33,9 @@ test("the figures of the overview are those of the API", async (t) => {
   const turns = new SyntheticTurns({ turns: 600 });
   const { mock, page, complaints, holds } = await visit(t, "/dashboard", { turns, live: 7 });
   await holds("turns are shown", async () => (await figureOf(page, "p50")) !== "–");
-  const response = await fetch(`${mock.origin}/admin/v1/overview?window=1h`, { headers: { Authorization: `Bearer ${MOCK_KEY}` } });
+  const response = await fetch(`${mock.origin}/admin/v1/overview?window=1h`, {
+    headers: { Authorization: `Bearer ${MOCK_KEY}` },
+  });
   const [all] = (await response.json()).groups;
   assert.equal(await figureOf(page, "p50"), written(all.whole.p50_ms));
   assert.equal(await figureOf(page, "p95"), written(all.whole.p95_ms));
@@ -43,7 +45,11 @@ test("the figures of the overview are those of the API", async (t) => {
     const row = page.locator(`tr[data-hop="${hop.hop}"]`).first();
     const shown = await row.locator("td.number").allInnerTexts();
     const told = [hop.p50_ms, hop.p95_ms, hop.p99_ms].map((ms) => (ms < 9.95 ? ms.toFixed(1) : written(ms)));
-    assert.deepEqual(shown.slice(0, 3).map((text) => text.replace(/\s*\(over budget\)$/, "")), told, hop.hop);
+    assert.deepEqual(
+      shown.slice(0, 3).map((text) => text.replace(/\s*\(over budget\)$/, "")),
+      told,
+      hop.hop,
+    );
   }
   assert.deepEqual(complaints, []);
 });
@@ -62,7 +68,9 @@ test("an hour without a turn says so, and what to do", async (t) => {
   const turns = new SyntheticTurns({ turns: 0 });
   turns.add({ at: Date.now() / 1000 - 7_200 });
   const { page, complaints, text, holds } = await visit(t, "/dashboard", { turns });
-  await holds("the empty state is shown", async () => /No turn was measured in the last hour/.test(await text("empty")));
+  await holds("the empty state is shown", async () =>
+    /No turn was measured in the last hour/.test(await text("empty")),
+  );
   assert.equal(await figureOf(page, "p95"), "–");
   await page.getByRole("button", { name: "Look at the last 6 hours" }).click();
   await holds("the older turn is shown", async () => (await figureOf(page, "p95")) !== "–");
@@ -84,7 +92,9 @@ test("the heat map is read with the keyboard, and as a table", async (t) => {
 
 test("two sides with a few turns conclude nothing", async (t) => {
   const { text, holds } = await visit(t, "/dashboard?window=5m", { turns: new SyntheticTurns({ turns: 600 }) });
-  await holds("the verdict is there", async () => /^…\s*Too few turns to conclude anything/.test(await text("compare-verdict").catch(() => "")));
+  await holds("the verdict is there", async () =>
+    /^…\s*Too few turns to conclude anything/.test(await text("compare-verdict").catch(() => "")),
+  );
 });
 
 test("a tool call is approved with a reason, once, and the page says so", async (t) => {
@@ -110,7 +120,9 @@ test("a page that cannot be refreshed says of when its figures are", async (t) =
   const { mock, page, text, holds } = await visit(t, "/dashboard/fleet");
   await holds("the node is shown", async () => (await figureOf(page, "sessions")) === "184");
   mock.isDown = true;
-  await holds("it says so", async () => /These figures are of \d\d:\d\d:\d\d\. The gateway is busy or going down/.test(await text("fleet-note")));
+  await holds("it says so", async () =>
+    /These figures are of \d\d:\d\d:\d\d\. The gateway is busy or going down/.test(await text("fleet-note")),
+  );
   assert.equal(await figureOf(page, "sessions"), "184");
   mock.isDown = false;
   await holds("it is fresh again", async () => /as of/.test(await text("fleet-note")));
@@ -118,7 +130,9 @@ test("a page that cannot be refreshed says of when its figures are", async (t) =
 
 test("nothing spent and no budget are said, not drawn as zeroes", async (t) => {
   const { page, complaints, text, holds } = await visit(t, "/dashboard/spend");
-  await holds("the page is there", async () => /Nothing was spent this month/.test(await page.locator("main").innerText()));
+  await holds("the page is there", async () =>
+    /Nothing was spent this month/.test(await page.locator("main").innerText()),
+  );
   assert.match(await text("budgets"), /No budget is set/);
   assert.deepEqual(complaints, []);
 });
@@ -127,15 +141,29 @@ for (const scheme of ["light", "dark"]) {
   test(`every page of figures fits a narrow window without scrolling sideways (${scheme})`, async (t) => {
     const approvals = new SyntheticApprovals();
     approvals.hold();
-    const { page, mock, complaints, holds } = await visit(t, "/dashboard", { turns: new SyntheticTurns({ turns: 600 }), approvals, live: 5 });
+    const { page, mock, complaints, holds } = await visit(t, "/dashboard", {
+      turns: new SyntheticTurns({ turns: 600 }),
+      approvals,
+      live: 5,
+    });
     await page.setViewportSize({ width: 900, height: 800 });
     await page.emulateMedia({ colorScheme: scheme });
     for (const path of ["/dashboard", "/dashboard/fleet", "/dashboard/spend", "/dashboard/approvals"]) {
       await page.goto(mock.origin + path);
-      await holds(`${path} is drawn`, async () => (await page.locator(".state-loading:visible").count()) === 0 && (await page.locator("main section.card:visible").count()) > 0);
-      const beyond = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      await holds(
+        `${path} is drawn`,
+        async () =>
+          (await page.locator(".state-loading:visible").count()) === 0 &&
+          (await page.locator("main section.card:visible").count()) > 0,
+      );
+      const beyond = await page.evaluate(
+        () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+      );
       assert.equal(beyond, 0, path);
     }
-    assert.deepEqual(complaints.filter((complaint) => !/Failed to load resource/.test(complaint)), []);
+    assert.deepEqual(
+      complaints.filter((complaint) => !/Failed to load resource/.test(complaint)),
+      [],
+    );
   });
 }

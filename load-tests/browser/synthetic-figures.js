@@ -3,25 +3,85 @@
 import { random } from "./synthetic-sessions.js";
 
 const BOUNDS_MS = [
-  1, 2, 5, 10, 20, 35, 50, 75, 100, 150, 200, 250, 300, 400, 500, 600, 700, 800, 1000, 1200, 1500, 2000, 3000, 5000, 10_000, 30_000,
+  1, 2, 5, 10, 20, 35, 50, 75, 100, 150, 200, 250, 300, 400, 500, 600, 700, 800, 1000, 1200, 1500, 2000, 3000, 5000,
+  10_000, 30_000,
 ];
 const SPANS = { "5m": [300, 10], "15m": [900, 30], "1h": [3600, 60], "6h": [21_600, 300] };
 const OWNERS = {
-  capture: "client", uplink: "network", relay_in: "gateway", jitter: "network", decode: "gateway", endpointing: "setting", stt: "provider",
-  policy: "gateway", model: "provider", aggregation: "gateway", tts: "provider", pacing: "gateway", encode: "gateway", relay_out: "gateway",
-  downlink: "network", playout: "client", unattributed: null,
+  capture: "client",
+  uplink: "network",
+  relay_in: "gateway",
+  jitter: "network",
+  decode: "gateway",
+  endpointing: "setting",
+  stt: "provider",
+  policy: "gateway",
+  model: "provider",
+  aggregation: "gateway",
+  tts: "provider",
+  pacing: "gateway",
+  encode: "gateway",
+  relay_out: "gateway",
+  downlink: "network",
+  playout: "client",
+  unattributed: null,
 };
 const BUDGETS = {
-  capture: 40, uplink: 50, relay_in: 5, jitter: 40, decode: 5, endpointing: 550, policy: 10, pacing: 20, encode: 12, relay_out: 5, downlink: 50,
-  playout: 100, model: 500, whole: 1200,
+  capture: 40,
+  uplink: 50,
+  relay_in: 5,
+  jitter: 40,
+  decode: 5,
+  endpointing: 550,
+  policy: 10,
+  pacing: 20,
+  encode: 12,
+  relay_out: 5,
+  downlink: 50,
+  playout: 100,
+  model: 500,
+  whole: 1200,
 };
 const CASCADE = { ...BUDGETS, whole: 1500, stt: 150, model: 450, aggregation: 50, tts: 200 };
 
 const ORIGINS = [
-  { provider: "openai-eu", region: "eu-west", route: "gpt-*", model: "gpt-realtime", revision: "12", weight: 5, speed: 1 },
-  { provider: "openai-us", region: "us-east", route: "gpt-*", model: "gpt-realtime", revision: "12", weight: 3, speed: 1.45 },
-  { provider: "openai-eu", region: "eu-west", route: "gpt-*", model: "gpt-realtime", revision: "11", weight: 1, speed: 1.1 },
-  { provider: "house", region: null, route: "house-*", model: "house-voice", revision: "12", weight: 2, speed: 0.9, isCascade: true },
+  {
+    provider: "openai-eu",
+    region: "eu-west",
+    route: "gpt-*",
+    model: "gpt-realtime",
+    revision: "12",
+    weight: 5,
+    speed: 1,
+  },
+  {
+    provider: "openai-us",
+    region: "us-east",
+    route: "gpt-*",
+    model: "gpt-realtime",
+    revision: "12",
+    weight: 3,
+    speed: 1.45,
+  },
+  {
+    provider: "openai-eu",
+    region: "eu-west",
+    route: "gpt-*",
+    model: "gpt-realtime",
+    revision: "11",
+    weight: 1,
+    speed: 1.1,
+  },
+  {
+    provider: "house",
+    region: null,
+    route: "house-*",
+    model: "house-voice",
+    revision: "12",
+    weight: 2,
+    speed: 0.9,
+    isCascade: true,
+  },
 ];
 
 export class SyntheticTurns {
@@ -45,12 +105,27 @@ export class SyntheticTurns {
     const origin = ORIGINS.find(({ weight }) => (pick -= weight) < 0) ?? ORIGINS[0];
     const wasBad = at > this.now - 7_900 && at < this.now - 7_000 && origin.provider === "openai-us" ? 2.6 : 1;
     const hops = {
-      capture: this.#around(18, 0.2), uplink: this.#around(16, 0.5), relay_in: this.#around(0.2, 0.4), jitter: this.random() < 0.3 ? this.#around(9, 0.7) : 0,
-      decode: this.#around(0.25, 0.3), endpointing: 500 + 40 * this.random(), policy: this.#around(0.3, 0.6),
-      model: this.#around(290, 0.28) * origin.speed * wasBad + slow, pacing: 20 * this.random(), encode: this.#around(6.8, 0.1),
-      relay_out: this.#around(0.2, 0.4), downlink: this.#around(17, 0.5), playout: this.#around(52, 0.25), unattributed: this.#around(3, 0.9),
+      capture: this.#around(18, 0.2),
+      uplink: this.#around(16, 0.5),
+      relay_in: this.#around(0.2, 0.4),
+      jitter: this.random() < 0.3 ? this.#around(9, 0.7) : 0,
+      decode: this.#around(0.25, 0.3),
+      endpointing: 500 + 40 * this.random(),
+      policy: this.#around(0.3, 0.6),
+      model: this.#around(290, 0.28) * origin.speed * wasBad + slow,
+      pacing: 20 * this.random(),
+      encode: this.#around(6.8, 0.1),
+      relay_out: this.#around(0.2, 0.4),
+      downlink: this.#around(17, 0.5),
+      playout: this.#around(52, 0.25),
+      unattributed: this.#around(3, 0.9),
     };
-    if (origin.isCascade) Object.assign(hops, { stt: this.#around(95, 0.3), aggregation: this.#around(22, 0.4), tts: this.#around(120, 0.3) });
+    if (origin.isCascade)
+      Object.assign(hops, {
+        stt: this.#around(95, 0.3),
+        aggregation: this.#around(22, 0.4),
+        tts: this.#around(120, 0.3),
+      });
     const whole = Object.values(hops).reduce((sum, ms) => sum + ms, 0);
     const budgets = origin.isCascade ? CASCADE : BUDGETS;
     const row = { at, origin, hops, whole, budgets, cost: Math.round(this.#around(2_400_000, 0.4)) };
@@ -88,12 +163,16 @@ export class SyntheticTurns {
   /** As `GET /admin/v1/latency`. */
   latency(now = Date.now() / 1000) {
     const routes = [...new Set(ORIGINS.map(({ route }) => route))].map((route) => {
-      const of = (seconds) => this.rows.filter((row) => row.origin.route === route && row.at > now - seconds && row.at <= now);
+      const of = (seconds) =>
+        this.rows.filter((row) => row.origin.route === route && row.at > now - seconds && row.at <= now);
       const windows = { "5m": of(300), "1h": of(3_600), "6h": of(21_600) };
       const budgets = route === "house-*" ? CASCADE : BUDGETS;
       const burn = Object.keys({ whole: 0, ...budgets }).map((subject) => {
         const over = (row) => (subject === "whole" ? row.whole : (row.hops[subject] ?? 0)) > budgets[subject];
-        const each = Object.entries(windows).map(([name, rows]) => [name, rows.length ? (20 * rows.filter(over).length) / rows.length : 0]);
+        const each = Object.entries(windows).map(([name, rows]) => [
+          name,
+          rows.length ? (20 * rows.filter(over).length) / rows.length : 0,
+        ]);
         return { subject, owner: OWNERS[subject] ?? null, ...Object.fromEntries(each) };
       });
       const turns = Object.fromEntries(Object.entries(windows).map(([name, rows]) => [name, rows.length]));
@@ -152,13 +231,23 @@ function heat(rows, subject, { now, span, every }) {
 
 const FLEET = {
   node: {
-    id: "node-1", version: "0.9.0", uptime_ms: 190_000_000, cores: 8, sessions: 184, sessions_per_core: 23, draining: false, cpu_ratio: 0.41,
-    memory_bytes: 412_000_000, pacing_misses: 37, pacing_p99_ms: 0.8, underruns: 2,
+    id: "node-1",
+    version: "0.9.0",
+    uptime_ms: 190_000_000,
+    cores: 8,
+    sessions: 184,
+    sessions_per_core: 23,
+    draining: false,
+    cpu_ratio: 0.41,
+    memory_bytes: 412_000_000,
+    pacing_misses: 37,
+    pacing_p99_ms: 0.8,
+    underruns: 2,
   },
   relays: [
-    { id: "relay-1", state: "up", sessions: 131, round_trip_ms: 0.2, drains: 0 },
-    { id: "relay-2", state: "draining", sessions: 53, round_trip_ms: 11.8, drains: 1 },
-    { id: "relay-3", state: "away", sessions: 0, round_trip_ms: null, drains: 0 },
+    { id: "relay-1", state: "alive", sessions: 131, round_trip_ms: 0.2, drops: { malformed: 12, unknown_flow: 3 } },
+    { id: "relay-2", state: "draining", sessions: 53, round_trip_ms: 11.8, drops: {} },
+    { id: "relay-3", state: "silent", sessions: 0, round_trip_ms: null, drops: {} },
   ],
   providers: [
     { target: "openai-eu", state: "closed", first_audio_ms: 288, sessions: 120 },
@@ -168,13 +257,40 @@ const FLEET = {
 };
 
 const SHARES = {
-  model: [["gpt-realtime", 0.71], ["gpt-realtime-mini", 0.18], ["house-voice", 0.11]],
-  provider: [["openai-eu", 0.62], ["openai-us", 0.27], ["house", 0.11]],
-  organisation: [["acme", 0.55], ["globex", 0.34], ["default", 0.11]],
-  team: [["support", 0.48], ["sales", 0.33], ["default", 0.19]],
-  key: [["till", 0.4], ["phone", 0.35], ["first", 0.25]],
-  agent: [["receptionist", 0.66], ["", 0.34]],
-  hop: [["model", 0.82], ["tts", 0.13], ["stt", 0.05]],
+  model: [
+    ["gpt-realtime", 0.71],
+    ["gpt-realtime-mini", 0.18],
+    ["house-voice", 0.11],
+  ],
+  provider: [
+    ["openai-eu", 0.62],
+    ["openai-us", 0.27],
+    ["house", 0.11],
+  ],
+  organisation: [
+    ["acme", 0.55],
+    ["globex", 0.34],
+    ["default", 0.11],
+  ],
+  team: [
+    ["support", 0.48],
+    ["sales", 0.33],
+    ["default", 0.19],
+  ],
+  key: [
+    ["till", 0.4],
+    ["phone", 0.35],
+    ["first", 0.25],
+  ],
+  agent: [
+    ["receptionist", 0.66],
+    ["", 0.34],
+  ],
+  hop: [
+    ["model", 0.82],
+    ["tts", 0.13],
+    ["stt", 0.05],
+  ],
 };
 const NAMES = ["day", "organisation", "team", "key", "agent", "provider", "model", "hop"];
 
@@ -193,23 +309,62 @@ function usage(query) {
     entries: Math.max(1, Math.round(nano / 4e7)),
   });
   const days = [];
-  for (let at = Date.parse(first); at <= Date.parse(last); at += 86_400_000) days.push(new Date(at).toISOString().slice(0, 10));
+  for (let at = Date.parse(first); at <= Date.parse(last); at += 86_400_000)
+    days.push(new Date(at).toISOString().slice(0, 10));
   const spent = (day) => 12.4e9 * (0.55 + 0.45 * Math.abs(Math.sin(Date.parse(day) / 1.3e8)));
   const everything = days.reduce((sum, day) => sum + spent(day), 0);
   if (by.length === 0) rows.push(row({}, everything, true));
   else if (by.includes("day")) rows.push(...days.map((day) => row({ day }, spent(day), day === last)));
-  else rows.push(...(SHARES[by[0]] ?? []).map(([name, share]) => row({ [by[0]]: name, organisation: "acme", team: "support", [by[0]]: name }, everything * share, true)));
+  else
+    rows.push(
+      ...(SHARES[by[0]] ?? []).map(([name, share]) =>
+        row({ [by[0]]: name, organisation: "acme", team: "support", [by[0]]: name }, everything * share, true),
+      ),
+    );
   return { items: rows, next: null };
 }
 
 const budget = (more) => ({
-  id: null, source: "configuration", set_by: null, organisation: "acme", team: null, key: null, agent: null, window: "day",
-  soft_nano_dollars: null, hard_nano_dollars: null, spent_nano_dollars: 0, leased_nano_dollars: 0, left_nano_dollars: null, ...more,
+  id: null,
+  source: "configuration",
+  set_by: null,
+  organisation: "acme",
+  team: null,
+  key: null,
+  agent: null,
+  window: "day",
+  soft_nano_dollars: null,
+  hard_nano_dollars: null,
+  spent_nano_dollars: 0,
+  leased_nano_dollars: 0,
+  left_nano_dollars: null,
+  ...more,
 });
 const BUDGETS_SET = [
-  budget({ hard_nano_dollars: 40e9, soft_nano_dollars: 30e9, spent_nano_dollars: 12.4e9, leased_nano_dollars: 1.9e9, left_nano_dollars: 25.7e9 }),
-  budget({ team: "support", window: "month", hard_nano_dollars: 200e9, soft_nano_dollars: 150e9, spent_nano_dollars: 171e9, leased_nano_dollars: 4e9, left_nano_dollars: 25e9 }),
-  budget({ team: "sales", key: "phone", window: "hour", hard_nano_dollars: 1e9, spent_nano_dollars: 1.02e9, left_nano_dollars: 0 }),
+  budget({
+    hard_nano_dollars: 40e9,
+    soft_nano_dollars: 30e9,
+    spent_nano_dollars: 12.4e9,
+    leased_nano_dollars: 1.9e9,
+    left_nano_dollars: 25.7e9,
+  }),
+  budget({
+    team: "support",
+    window: "month",
+    hard_nano_dollars: 200e9,
+    soft_nano_dollars: 150e9,
+    spent_nano_dollars: 171e9,
+    leased_nano_dollars: 4e9,
+    left_nano_dollars: 25e9,
+  }),
+  budget({
+    team: "sales",
+    key: "phone",
+    window: "hour",
+    hard_nano_dollars: 1e9,
+    spent_nano_dollars: 1.02e9,
+    left_nano_dollars: 0,
+  }),
   budget({ organisation: "globex", window: "total", soft_nano_dollars: 500e9, spent_nano_dollars: 312e9 }),
 ];
 
@@ -219,12 +374,28 @@ export class SyntheticApprovals {
   #count = 0;
 
   /** One more that waits for `ms`. */
-  hold({ tool = "refund_order", risk = "dangerous", ms = 60_000, session = "sess_0", args = { order: "A-1742", amount: 49.9, reason: "arrived broken" } } = {}) {
+  hold({
+    tool = "refund_order",
+    risk = "dangerous",
+    ms = 60_000,
+    session = "sess_0",
+    args = { order: "A-1742", amount: 49.9, reason: "arrived broken" },
+  } = {}) {
     const number = ++this.#count;
     const now = Date.now();
     const held = {
-      id: `appr_${number}`, session, call: `call_${number}`, organisation: "acme", team: "support", key: "till", agent: "receptionist", tool, risk,
-      arguments: JSON.stringify(args), asked_at_ms: now, deadline_ms: now + ms,
+      id: `appr_${number}`,
+      session,
+      call: `call_${number}`,
+      organisation: "acme",
+      team: "support",
+      key: "till",
+      agent: "receptionist",
+      tool,
+      risk,
+      arguments: JSON.stringify(args),
+      asked_at_ms: now,
+      deadline_ms: now + ms,
     };
     this.held.push(held);
     return held;
@@ -246,7 +417,11 @@ export class SyntheticApprovals {
 }
 
 /** The answers of all pages of figures, for MockGateway. */
-export function figureAnswers({ turns = new SyntheticTurns(), approvals = new SyntheticApprovals(), isBusy = true } = {}) {
+export function figureAnswers({
+  turns = new SyntheticTurns(),
+  approvals = new SyntheticApprovals(),
+  isBusy = true,
+} = {}) {
   return {
     "/admin/v1/overview": (url) => turns.overview(url.searchParams),
     "/admin/v1/latency": () => turns.latency(),

@@ -13,7 +13,8 @@ const RISKS = {
 export const riskOf = (risk) => RISKS[risk] ?? { label: risk.replaceAll("_", " "), sign: "●" };
 
 /** Those whose time ends first come first. */
-export const urgentFirst = (held) => [...held].sort((a, b) => a.deadline_ms - b.deadline_ms || a.id.localeCompare(b.id));
+export const urgentFirst = (held) =>
+  [...held].sort((a, b) => a.deadline_ms - b.deadline_ms || a.id.localeCompare(b.id));
 
 /**
  * What is left of the time a person has: `leftMs`, `share` of all of it (0 to 1), `text`, and whether it is `urgent` or
@@ -61,14 +62,22 @@ function written(value) {
 const TELLING = new Set(["tool_call", "approval", "ended", "error"]);
 
 /**
- * What happened in the session after a decision, oldest first: events of its record from `sinceMs` (since the session
- * began) on that speak of the call, of tools without naming another call, or of the end.
+ * What happened in the session to a held call, oldest first: events of its record from `sinceMs` (since the session
+ * began) on that speak of the call, of its tool where they name no call, or of the end.
  */
-export function aftermath(events, call, sinceMs) {
+export function aftermath(events, { call, tool }, sinceMs) {
+  const isOfCall = ({ detail }) => (detail?.call ? detail.call === call : (detail?.tool ?? tool) === tool);
   return events
     .filter(({ kind, at_ms }) => TELLING.has(kind) && at_ms >= sinceMs)
-    .filter(({ detail }) => (detail?.call ?? call) === call)
-    .map(({ seq, at_ms, kind, severity, text }) => ({ seq, afterMs: Math.max(0, at_ms - sinceMs), kind, severity, text }));
+    .filter(isOfCall)
+    .sort((a, b) => a.at_ms - b.at_ms)
+    .map(({ seq, at_ms, kind, severity, text }) => ({
+      seq,
+      afterMs: Math.max(0, at_ms - sinceMs),
+      kind,
+      severity,
+      text,
+    }));
 }
 
 /** The headline of the page. */

@@ -1,10 +1,10 @@
 // Tool calls that wait for a person: look, decide, and see what became of it.
 import { sentenceOf } from "./api.js";
-import { aftermath, decisions, readArguments, riskOf, timeLeft, urgentFirst, waiting } from "./approval.js";
+import { aftermath, decisions, riskOf, urgentFirst, waiting } from "./approval.js";
 import { DecisionDialog } from "./decision-dialog.js";
-import { ago, dateAndTime, duration } from "./format.js";
+import { heldCard, showTime } from "./held-card.js";
 import { keepFresh } from "./refresh.js";
-import { sessionPath } from "./routes.js";
+import { pastTable, settledRow } from "./settled-calls.js";
 import { failed, loading } from "./states.js";
 import { element } from "../shared/element.js";
 
@@ -78,7 +78,9 @@ class ApprovalsPage {
     for (const gone of (before ?? []).filter(({ id }) => !ids.has(id))) this.#vanished(gone);
     if (before) {
       for (const fresh of held.filter(({ id }) => !before.some((known) => known.id === id))) {
-        this.context.announce(`A tool call waits for a person: ${fresh.tool}, ${riskOf(fresh.risk).label.toLowerCase()}.`);
+        this.context.announce(
+          `A tool call waits for a person: ${fresh.tool}, ${riskOf(fresh.risk).label.toLowerCase()}.`,
+        );
       }
     }
     this.#drawCards();
@@ -99,35 +101,12 @@ class ApprovalsPage {
       this.#cards.delete(id);
     }
     for (const [index, held] of this.#held.entries()) {
-      const card = this.#cards.get(held.id) ?? this.#card(held);
+      const card = this.#cards.get(held.id) ?? heldCard(held, (verdict) => this.dialog.ask(held, verdict));
       this.#cards.set(held.id, card);
       if (this.list.children[index] !== card) this.list.insertBefore(card, this.list.children[index] ?? null);
     }
     this.empty.hidden = this.#held.length > 0;
     this.list.hidden = this.#held.length === 0;
-  }
-
-  #card(held) {
-    const risk = riskOf(held.risk);
-    const name = `held-${held.id}`;
-    const approve = element("button", { type: "button", class: "primary", text: "Approve…", "data-testid": "approve" });
-    const deny = element("button", { type: "button", class: "danger", text: "Deny…", "data-testid": "deny" });
-    approve.addEventListener("click", () => this.dialog.ask(held, "approve"));
-    deny.addEventListener("click", () => this.dialog.ask(held, "deny"));
-    return element(
-      "li",
-      { class: "card held-card", "data-approval": held.id, "data-risk": held.risk },
-      element(
-        "div",
-        { class: "held-head" },
-        element("h2", { id: name, class: "tool-name", text: held.tool }),
-        element("span", { class: "risk", title: "How much harm the tool can do" }, element("i", { "aria-hidden": "true", text: risk.sign }), risk.label),
-        element("p", { class: "time-left", "data-part": "time" }),
-      ),
-      element("span", { class: "time-bar", "aria-hidden": "true" }, element("i")),
-      element("div", { class: "held-body" }, argumentsOf(held), about(held)),
-      element("div", { class: "held-actions", role: "group", "aria-labelledby": name }, approve, deny),
-    );
   }
 
   #tick() {
@@ -136,13 +115,7 @@ class ApprovalsPage {
     this.note.dataset.tone = this.#failure ? "bad" : "";
     if (this.note.textContent !== note) this.note.textContent = note;
     for (const held of this.#held) {
-      const card = this.#cards.get(held.id);
-      const { share, text, isUrgent, isOver } = timeLeft(held, this.#now());
-      const label = card.querySelector("[data-part=time]");
-      if (label.textContent !== text) label.textContent = text;
-      card.dataset.time = isOver ? "over" : isUrgent ? "urgent" : "";
-      card.querySelector(".time-bar i").style.width = `${100 * share}%`;
-      for (const button of card.querySelectorAll("button")) button.disabled = isOver;
+      showTime(this.#cards.get(held.id), held, this.#now());
     }
   }
 
@@ -191,7 +164,7 @@ class ApprovalsPage {
       const record = await this.context.api.get(`/admin/v1/sessions/${encodeURIComponent(held.session)}/record`);
       // A call is held a moment before it is asked about.
       const sinceMs = held.asked_at_ms - 1000 * record.session.began_at - 1_000;
-      settled.events = aftermath(record.events, held.call, sinceMs);
+      settled.events = aftermath(record.events, held, sinceMs);
       settled.isOver = record.session.state === "ended";
     } catch (failure) {
       if (failure?.status === 404) settled.isOver = true;
@@ -206,7 +179,11 @@ class ApprovalsPage {
   #showPast(past) {
     this.pastCard.hidden = !past;
     if (!past) return;
-    this.pastList.replaceChildren(past.length ? pastTable(past) : element("p", { class: "quiet-note", text: "Nobody has decided about a tool call yet." }));
+    this.pastList.replaceChildren(
+      past.length
+        ? pastTable(past)
+        : element("p", { class: "quiet-note", text: "Nobody has decided about a tool call yet." }),
+    );
   }
 
   #draw(root) {
@@ -218,7 +195,9 @@ class ApprovalsPage {
       "section",
       { class: "card state state-empty", "data-testid": "empty", hidden: true },
       element("h2", { text: "Nothing waits for a person" }),
-      element("p", { text: "A tool call waits here when the agent’s tool is marked as dangerous, or when a policy asks for a person’s approval. The caller is told that somebody looks at it; a call nobody decides about counts as denied." }),
+      element("p", {
+        text: "A tool call waits here when the agent’s tool is marked as dangerous, or when a policy asks for a person’s approval. The caller is told that somebody looks at it; a call nobody decides about counts as denied.",
+      }),
     );
     this.settled = element("ol", { class: "settled", "data-testid": "settled" });
     this.settledCard = card("What became of them", "settled-title", this.settled);
@@ -226,75 +205,22 @@ class ApprovalsPage {
     this.pastList = element("div", { class: "table-scroll", "data-testid": "past" });
     this.pastCard = card("Decisions in the audit log", "past-title", this.pastList);
     this.pastCard.hidden = true;
-    root.append(element("div", { class: "page-head" }, this.heading, this.note), this.waiting, this.empty, this.list, this.settledCard, this.pastCard, this.dialog.node);
+    root.append(
+      element("div", { class: "page-head" }, this.heading, this.note),
+      this.waiting,
+      this.empty,
+      this.list,
+      this.settledCard,
+      this.pastCard,
+      this.dialog.node,
+    );
   }
 }
 
 const card = (title, name, child) =>
-  element("section", { class: "card", "aria-labelledby": name }, element("div", { class: "card-head" }, element("h2", { id: name, text: title })), child);
-
-function argumentsOf(held) {
-  const { rows, text } = readArguments(held.arguments);
-  const title = element("h3", { text: "It would be called with" });
-  if (!rows) return element("div", { class: "arguments" }, title, element("pre", { text }));
-  if (rows.length === 0) return element("div", { class: "arguments" }, title, element("p", { class: "soft", text: "no arguments" }));
-  const lines = rows.map(({ name, value }) => element("div", {}, element("dt", { text: name }), element("dd", { text: value })));
-  return element("div", { class: "arguments" }, title, element("dl", {}, ...lines));
-}
-
-function about({ organisation, team, key, agent, session, asked_at_ms }) {
-  const rows = [
-    ["Agent", agent ?? "no agent"],
-    ["Team", `${organisation} / ${team}`],
-    ["Key", key],
-    ["Asked", dateAndTime(asked_at_ms / 1000)],
-  ];
-  const lines = rows.map(([name, value]) => element("div", {}, element("dt", { text: name }), element("dd", { text: value })));
-  const link = element("a", { href: sessionPath(session), text: "Look at the call" });
-  return element("div", { class: "about" }, element("dl", {}, ...lines), link);
-}
-
-const OUTCOMES = {
-  approved: { sign: "✓", label: "Approved" },
-  denied: { sign: "✕", label: "Denied" },
-  "ran out": { sign: "◷", label: "Ran out of time" },
-  gone: { sign: "–", label: "Waits no more" },
-};
-
-function settledRow({ held, state, reason, note, at, events }) {
-  const { sign, label } = OUTCOMES[state] ?? { sign: "–", label: state };
-  const told = events.map(({ afterMs, severity, text }) =>
-    element("li", { "data-severity": severity }, element("span", { class: "soft figure", text: `+${duration(afterMs)}` }), element("span", { text })),
+  element(
+    "section",
+    { class: "card", "aria-labelledby": name },
+    element("div", { class: "card-head" }, element("h2", { id: name, text: title })),
+    child,
   );
-  return element(
-    "li",
-    { "data-approval": held.id, "data-state": state },
-    element(
-      "p",
-      { class: "settled-head" },
-      element("span", { class: "sign" }, element("i", { "aria-hidden": "true", text: sign }), label),
-      element("b", { class: "tool-name", text: held.tool }),
-      element("span", { class: "soft", text: ago(at / 1000) }),
-      element("a", { href: sessionPath(held.session), text: "Look at the call" }),
-    ),
-    reason ? element("p", { class: "soft", text: `Reason: ${reason}` }) : null,
-    note ? element("p", { class: "soft", text: note }) : null,
-    told.length ? element("ol", { class: "aftermath", "aria-label": "What happened in the call" }, ...told) : null,
-  );
-}
-
-function pastTable(past) {
-  const rows = past.map(({ at_ms, actor, approved, tool, reason }) =>
-    element(
-      "tr",
-      {},
-      element("td", { class: "figure", text: dateAndTime(at_ms / 1000) }),
-      element("td", {}, element("span", { class: "sign" }, element("i", { "aria-hidden": "true", text: approved ? "✓" : "✕" }), approved ? "Approved" : "Denied")),
-      element("th", { scope: "row", class: "tool-name", text: tool }),
-      element("td", { text: actor }),
-      element("td", { text: reason || "no reason given" }),
-    ),
-  );
-  const heads = ["When", "Decision", "Tool", "Who", "Why"].map((text) => element("th", { scope: "col", text }));
-  return element("table", { class: "plain-table" }, element("caption", { class: "hidden", text: "Decisions about tool calls, the newest first" }), element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows));
-}

@@ -1,5 +1,15 @@
 // How fast the budgets of routes and hops burn, the worst first.
-import { STATES, USUAL, adviceText, burnMeaning, burnPlace, burnRows, ownerLabel, subjectLabel, times } from "./burn.js";
+import {
+  STATES,
+  USUAL,
+  adviceText,
+  burnMeaning,
+  burnPlace,
+  burnRows,
+  ownerLabel,
+  subjectLabel,
+  times,
+} from "./burn.js";
 import { msFigure, plural } from "./format.js";
 import { element } from "../shared/element.js";
 import { marker } from "../shared/waterfall.js";
@@ -23,7 +33,8 @@ export class BurnCard {
     this.latency = latency;
     const tolerance = { ...USUAL, ...latency.tolerance };
     const rows = burnRows(latency);
-    if (rows.every(({ state }) => state === "idle")) return this.root.replaceChildren(headline(rows), meaning(tolerance));
+    if (rows.every(({ state }) => state === "idle"))
+      return this.root.replaceChildren(headline(rows), meaning(tolerance));
     const loud = rows.filter(({ state }) => state === "alert" || state === "above").length;
     const shown = this.#isAll ? rows : rows.slice(0, Math.max(MOST_CALM, loud));
     this.root.replaceChildren(
@@ -37,7 +48,9 @@ export class BurnCard {
 
   #more(left) {
     if (left === 0 && !this.#isAll) return [];
-    const text = this.#isAll ? "Show the worst only" : `Show ${plural(left, "more budget")} that ${left === 1 ? "is" : "are"} calm`;
+    const text = this.#isAll
+      ? "Show the worst only"
+      : `Show ${plural(left, "more budget")} that ${left === 1 ? "is" : "are"} calm`;
     const button = element("button", { type: "button", class: "quiet", text });
     button.addEventListener("click", () => {
       this.#isAll = !this.#isAll;
@@ -52,9 +65,12 @@ const headline = (rows) => element("p", { class: "burn-summary", "data-testid": 
 function summary(rows) {
   const inState = (state) => rows.filter((row) => row.state === state).length;
   const [alerts, above] = [inState("alert"), inState("above")];
-  if (alerts) return `${plural(alerts, "budget")} ${alerts === 1 ? "burns" : "burn"} so fast that something is done about it.`;
-  if (above) return `No budget burns fast; ${above === 1 ? "one is" : `${above} are`} above the allowance in some window.`;
-  if (rows.every(({ state }) => state === "idle")) return "No turn was measured in the last six hours, so no budget burns.";
+  if (alerts)
+    return `${plural(alerts, "budget")} ${alerts === 1 ? "burns" : "burn"} so fast that something is done about it.`;
+  if (above)
+    return `No budget burns fast; ${above === 1 ? "one is" : `${above} are`} above the allowance in some window.`;
+  if (rows.every(({ state }) => state === "idle"))
+    return "No turn was measured in the last six hours, so no budget burns.";
   return "Every budget is within its allowance.";
 }
 
@@ -90,12 +106,22 @@ function line({ route, subject, owner, budgetMs, windows, state }, tolerance) {
     element(
       "td",
       {},
-      element("div", { class: "burn-state" }, element("span", { class: "burn-sign", "aria-hidden": "true", text: sign }), element("span", { text: label })),
+      element(
+        "div",
+        { class: "burn-state" },
+        element("span", { class: "burn-sign", "aria-hidden": "true", text: sign }),
+        element("span", { text: label }),
+      ),
     ),
     element(
       "th",
       { scope: "row" },
-      element("span", { class: "burn-name" }, subject === "whole" ? null : marker(owner ?? "other"), subjectLabel(subject)),
+      element(
+        "span",
+        { class: "burn-name" },
+        subject === "whole" ? null : marker(owner ?? "other"),
+        subjectLabel(subject),
+      ),
       element("span", { class: "below", text: `${route} · ${msFigure(budgetMs)} ms · ${ownerLabel(owner)}` }),
     ),
     ...windows.map((window) => cell(window, tolerance)),

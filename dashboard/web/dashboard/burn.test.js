@@ -20,20 +20,20 @@ test("what would be acted upon comes first, then what is above its allowance, th
       route("bad day", [burning("whole", 0, 3.1, 3.2)]),
     ],
   });
-  assert.deepEqual(rows.map(({ route, subject, state }) => `${route} ${subject} ${state}`), [
-    "bad hour whole alert",
-    "bad day whole alert",
-    "bad minute whole above",
-    "calm whole within",
-    "calm model within",
-  ]);
+  assert.deepEqual(
+    rows.map(({ route, subject, state }) => `${route} ${subject} ${state}`),
+    ["bad hour whole alert", "bad day whole alert", "bad minute whole above", "calm whole within", "calm model within"],
+  );
   assert.equal(rows.at(-1).budgetMs, 500);
 });
 
 test("a handful of turns raises no alert, and none at all is no calm", () => {
   const few = route("few", [burning("whole", 20, 20, 20)], { "5m": 9, "1h": 9, "6h": 9 });
   const none = route("none", [burning("whole", 0, 0, 0)], { "5m": 0, "1h": 0, "6h": 0 });
-  assert.deepEqual(burnRows({ routes: [none, few] }).map(({ state }) => state), ["above", "idle"]);
+  assert.deepEqual(
+    burnRows({ routes: [none, few] }).map(({ state }) => state),
+    ["above", "idle"],
+  );
 });
 
 test("a gateway that tolerates less is believed", () => {
@@ -54,10 +54,16 @@ test("multiples are short and not rounded to nothing", () => {
 });
 
 test("a bar is full where every turn is too slow", () => {
-  assert.deepEqual([0, 5, 20, 40].map((burn) => burnPlace(burn)), [0, 50, 100, 100]);
+  assert.deepEqual(
+    [0, 5, 20, 40].map((burn) => burnPlace(burn)),
+    [0, 50, 100, 100],
+  );
 });
 
 test("advice of a newer gateway is still a sentence", () => {
-  assert.equal(adviceText({ action: "prefer_another", subject: "model" }), "Prefer another target from the next turn on: model is too slow.");
+  assert.equal(
+    adviceText({ action: "prefer_another", subject: "model" }),
+    "Prefer another target from the next turn on: model is too slow.",
+  );
   assert.equal(adviceText({ action: "do_a_dance", subject: "whole" }), "do a dance: the whole turn.");
 });

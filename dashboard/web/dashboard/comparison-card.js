@@ -19,7 +19,13 @@ export class ComparisonCard {
     });
     this.a = list({ name: "compare-a", label: "One side", onPick: (a) => this.#pick({ a }) });
     this.b = list({ name: "compare-b", label: "The other side", onPick: (b) => this.#pick({ b }) });
-    this.pair = element("div", { class: "pair" }, this.a.node, element("span", { class: "soft", text: "and" }), this.b.node);
+    this.pair = element(
+      "div",
+      { class: "pair" },
+      this.a.node,
+      element("span", { class: "soft", text: "and" }),
+      this.b.node,
+    );
     this.body = element("div");
     root.append(element("div", { class: "compare-choice" }, this.by.node, this.pair), this.body);
   }
@@ -74,7 +80,10 @@ function verdict(pair, names) {
 function table(pair, names) {
   const { hops, whole } = differences(...pair);
   const { tail } = conclude(...pair, names);
-  const rows = [{ hop: "whole", label: "Mouth to ear", ...whole }, ...hops.map((hop) => ({ ...hop, label: hopLabel(hop.hop) }))];
+  const rows = [
+    { hop: "whole", label: "Mouth to ear", ...whole },
+    ...hops.map((hop) => ({ ...hop, label: hopLabel(hop.hop) })),
+  ];
   const most = Math.max(...rows.map(({ p50, p95 }) => Math.max(Math.abs(p50 ?? 0), Math.abs(p95 ?? 0))), 1);
   return element(
     "div",
@@ -95,7 +104,12 @@ function heads([a, b]) {
   const column = (text, name = "number") => element("th", { scope: "col", class: name, text });
   return [
     element("tr", {}, element("td", {}), group("p50, half of the turns"), group("p95, 19 of 20 turns")),
-    element("tr", {}, column("Hop", ""), ...[0, 1].flatMap(() => [column(a, "number name"), column(b, "number name"), column("Difference", "difference")])),
+    element(
+      "tr",
+      {},
+      column("Hop", ""),
+      ...[0, 1].flatMap(() => [column(a, "number name"), column(b, "number name"), column("Difference", "difference")]),
+    ),
   ];
 }
 
@@ -130,7 +144,13 @@ function difference(ms, most, isWeak = false) {
 
 function feet(pair) {
   const both = (name, read) =>
-    element("tr", {}, element("th", { scope: "row", text: name }), ...pair.map((group) => element("td", { class: "number", text: read(group) })), element("td", { colspan: "4" }));
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row", text: name }),
+      ...pair.map((group) => element("td", { class: "number", text: read(group) })),
+      element("td", { colspan: "4" }),
+    );
   return [
     both("Turns", ({ turns }) => count(turns)),
     both("Over budget", ({ breaches, turns }) => `${count(breaches)} (${share(breaches / turns)})`),

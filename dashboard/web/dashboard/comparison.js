@@ -14,7 +14,8 @@ export const SIDES = [
 
 /** The name of a group as people read it. */
 export function groupName({ name }, by) {
-  if (name === null || name === undefined || name === "") return SIDES.find((side) => side.by === by)?.nameless ?? "unnamed";
+  if (name === null || name === undefined || name === "")
+    return SIDES.find((side) => side.by === by)?.nameless ?? "unnamed";
   return by === "revision" ? `revision ${name}` : name;
 }
 
@@ -53,8 +54,23 @@ export function differences(a, b) {
 }
 
 const ORDER = [
-  "capture", "uplink", "relay_in", "jitter", "decode", "endpointing", "stt", "policy", "model", "aggregation", "tts",
-  "pacing", "encode", "relay_out", "downlink", "playout", "unattributed",
+  "capture",
+  "uplink",
+  "relay_in",
+  "jitter",
+  "decode",
+  "endpointing",
+  "stt",
+  "policy",
+  "model",
+  "aggregation",
+  "tts",
+  "pacing",
+  "encode",
+  "relay_out",
+  "downlink",
+  "playout",
+  "unattributed",
 ];
 const order = (hops) => hops.sort((a, b) => rank(a) - rank(b));
 const rank = (hop) => (ORDER.includes(hop) ? ORDER.indexOf(hop) : ORDER.length);

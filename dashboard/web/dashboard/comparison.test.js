@@ -15,21 +15,45 @@ const group = (name, turns, histogram, model = 300) => ({
 
 test("without a wish the two groups with the most turns are compared", () => {
   const groups = [group("c", 1, [1]), group("a", 50, [50]), group("b", 90, [90])];
-  assert.deepEqual(choices(groups).map(({ name }) => name), ["b", "a", "c"]);
-  assert.deepEqual(pickPair(groups).map(({ name }) => name), ["b", "a"]);
-  assert.deepEqual(pickPair(groups, ["c", "b"]).map(({ name }) => name), ["c", "b"]);
-  assert.deepEqual(pickPair(groups, ["b", "b"]).map(({ name }) => name), ["b", "a"]);
-  assert.deepEqual(pickPair(groups, ["gone", "b"]).map(({ name }) => name), ["a", "b"]);
+  assert.deepEqual(
+    choices(groups).map(({ name }) => name),
+    ["b", "a", "c"],
+  );
+  assert.deepEqual(
+    pickPair(groups).map(({ name }) => name),
+    ["b", "a"],
+  );
+  assert.deepEqual(
+    pickPair(groups, ["c", "b"]).map(({ name }) => name),
+    ["c", "b"],
+  );
+  assert.deepEqual(
+    pickPair(groups, ["b", "b"]).map(({ name }) => name),
+    ["b", "a"],
+  );
+  assert.deepEqual(
+    pickPair(groups, ["gone", "b"]).map(({ name }) => name),
+    ["a", "b"],
+  );
   assert.equal(pickPair(groups.slice(1, 2)), null);
   const nameless = group(null, 1, [1]);
-  assert.deepEqual(pickPair([...groups, nameless], [null, null]).map(({ name }) => name), ["b", "a"]);
-  assert.deepEqual(pickPair([...groups, nameless], ["∅", null]).map(({ name }) => name), [null, "b"]);
+  assert.deepEqual(
+    pickPair([...groups, nameless], [null, null]).map(({ name }) => name),
+    ["b", "a"],
+  );
+  assert.deepEqual(
+    pickPair([...groups, nameless], ["∅", null]).map(({ name }) => name),
+    [null, "b"],
+  );
 });
 
 test("a few turns conclude nothing, and it is said how many there are and how many are needed", () => {
   const { kind, sentence } = conclude(group("a", 6, [6, 0]), group("b", 3, [0, 3]), ["a", "b"]);
   assert.equal(kind, "few");
-  assert.equal(sentence, "Too few turns to conclude anything: 6 turns of a, 3 turns of b. At least 20 of each are needed.");
+  assert.equal(
+    sentence,
+    "Too few turns to conclude anything: 6 turns of a, 3 turns of b. At least 20 of each are needed.",
+  );
 });
 
 test("the same distribution twice is chance, however many turns there are", () => {
@@ -49,9 +73,15 @@ test("a clear difference names the faster and the hop that makes it", () => {
 
 test("a hop only one group has is unknown in the other, never nothing", () => {
   const a = group("a", 30, [30]);
-  const b = { ...group("b", 30, [30]), hops: [{ hop: "stt", owner: "provider", ...dist([30], 90, 120) }, ...group("b", 30, [30]).hops] };
+  const b = {
+    ...group("b", 30, [30]),
+    hops: [{ hop: "stt", owner: "provider", ...dist([30], 90, 120) }, ...group("b", 30, [30]).hops],
+  };
   const { hops, whole } = differences(a, b);
-  assert.deepEqual(hops.map(({ hop }) => hop), ["endpointing", "stt", "model"]);
+  assert.deepEqual(
+    hops.map(({ hop }) => hop),
+    ["endpointing", "stt", "model"],
+  );
   assert.deepEqual([hops[1].a, hops[1].p50], [null, null]);
   assert.equal(whole.p50, 0);
 });

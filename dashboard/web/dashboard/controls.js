@@ -14,7 +14,11 @@ export function segments({ name, label, choices, value, onPick }) {
   const labels = choices.map((choice, index) =>
     element("label", { title: choice.title }, inputs[index], element("span", { text: choice.label })),
   );
-  const node = element("div", { class: "segments", role: "radiogroup", "aria-label": label, "data-testid": name }, ...labels);
+  const node = element(
+    "div",
+    { class: "segments", role: "radiogroup", "aria-label": label, "data-testid": name },
+    ...labels,
+  );
   const show = (value) => {
     for (const input of inputs) input.checked = input.value === value;
   };

@@ -7,8 +7,18 @@ import { element } from "../shared/element.js";
 const LONGEST_REASON = 500;
 
 const WORDS = {
-  approve: { title: "Approve", button: "Approve it", state: "approved", meaning: "The tool is called with these arguments at once. That cannot be taken back." },
-  deny: { title: "Deny", button: "Deny it", state: "denied", meaning: "The tool is not called. The model is told that it was refused, and the call goes on." },
+  approve: {
+    title: "Approve",
+    button: "Approve it",
+    state: "approved",
+    meaning: "The tool is called with these arguments at once. That cannot be taken back.",
+  },
+  deny: {
+    title: "Deny",
+    button: "Deny it",
+    state: "denied",
+    meaning: "The tool is not called. The model is told that it was refused, and the call goes on.",
+  },
 };
 
 export class DecisionDialog {
@@ -20,7 +30,13 @@ export class DecisionDialog {
     this.onDecided = onDecided;
     this.title = element("h2", { id: "decision-title" });
     this.meaning = element("p", { id: "decision-meaning", class: "soft" });
-    this.reason = element("textarea", { id: "decision-reason", rows: "2", maxlength: String(LONGEST_REASON), placeholder: "For the audit log; optional", "data-testid": "reason" });
+    this.reason = element("textarea", {
+      id: "decision-reason",
+      rows: "2",
+      maxlength: String(LONGEST_REASON),
+      placeholder: "For the audit log; optional",
+      "data-testid": "reason",
+    });
     this.fault = element("p", { class: "fault", role: "alert", "data-testid": "decision-fault" });
     this.confirm = element("button", { type: "submit", "data-testid": "confirm" });
     const cancel = element("button", { type: "button", class: "plain", text: "Cancel" });
@@ -34,7 +50,16 @@ export class DecisionDialog {
       this.fault,
       element("div", { class: "decision-actions" }, this.confirm, cancel),
     );
-    this.node = element("dialog", { class: "help-dialog decision", "aria-labelledby": "decision-title", "aria-describedby": "decision-meaning", "data-testid": "decision" }, form);
+    this.node = element(
+      "dialog",
+      {
+        class: "help-dialog decision",
+        "aria-labelledby": "decision-title",
+        "aria-describedby": "decision-meaning",
+        "data-testid": "decision",
+      },
+      form,
+    );
     cancel.addEventListener("click", () => this.node.close());
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -72,7 +97,9 @@ export class DecisionDialog {
     this.fault.textContent = "";
     try {
       const path = `/admin/v1/approvals/${encodeURIComponent(held.id)}/${verdict}`;
-      const { state } = await this.api.post(path, reason ? { reason } : {}, { headers: { "Idempotency-Key": question.mark } });
+      const { state } = await this.api.post(path, reason ? { reason } : {}, {
+        headers: { "Idempotency-Key": question.mark },
+      });
       this.#settle(question, { state, reason, note: "" });
     } catch (failure) {
       this.#failed(question, failure);
@@ -91,7 +118,8 @@ export class DecisionDialog {
       const state = /\bapproved\b/.test(failure.message) ? "approved" : "denied";
       return this.#settle(question, { state, reason: "", note: `Somebody else was first. ${failure.message}` });
     }
-    if (failure?.status === 404) return this.#settle(question, { state: "gone", reason: "", note: "It waited no more when the decision came." });
+    if (failure?.status === 404)
+      return this.#settle(question, { state: "gone", reason: "", note: "It waited no more when the decision came." });
     this.fault.textContent = `${sentenceOf(failure)} Nothing was decided for certain; press again to be sure.`;
     this.confirm.disabled = false;
   }

@@ -31,7 +31,10 @@ test("an axis holds every value, and what is below its beginning is drawn at its
   assert.equal(axis.place(0), 0);
   assert.equal(axis.place(2_000), 100);
   assert.ok(Math.abs(axis.place(Math.sqrt(2_000)) - 50) < 1e-9);
-  assert.deepEqual(axis.ticks.filter(({ isDecade }) => isDecade).map(({ valueMs }) => valueMs), [1, 10, 100, 1_000]);
+  assert.deepEqual(
+    axis.ticks.filter(({ isDecade }) => isDecade).map(({ valueMs }) => valueMs),
+    [1, 10, 100, 1_000],
+  );
 });
 
 test("an axis of nothing is an axis", () => {
@@ -43,7 +46,10 @@ test("an axis of nothing is an axis", () => {
 
 test("columns stand side by side, the highest fills the height", () => {
   const drawn = columns(bounds, [0, 10, 20, 0, 0, 5], logAxis([60, 1_500]));
-  assert.deepEqual(drawn.map(({ height }) => height), [50, 100, 25]);
+  assert.deepEqual(
+    drawn.map(({ height }) => height),
+    [50, 100, 25],
+  );
   assert.ok(Math.abs(drawn[0].left + drawn[0].width - drawn[1].left) < 1e-9);
   assert.ok(drawn.at(-1).left + drawn.at(-1).width <= 100);
 });

@@ -11,7 +11,8 @@ const known = (value) => Number.isFinite(value);
 
 /** The tiles of the node. `before` is an earlier answer with its time: counters are told with what was added since. */
 export function nodeTiles(node, before = null) {
-  const added = (name) => (known(node[name]) && known(before?.node?.[name]) ? Math.max(0, node[name] - before.node[name]) : null);
+  const added = (name) =>
+    known(node[name]) && known(before?.node?.[name]) ? Math.max(0, node[name] - before.node[name]) : null;
   const since = before ? `in the last ${duration(before.agoMs)}` : "";
   const misses = added("pacing_misses");
   const underruns = added("underruns");
@@ -20,7 +21,9 @@ export function nodeTiles(node, before = null) {
       name: "sessions",
       label: "Sessions here",
       figure: count(node.sessions),
-      note: known(node.sessions_per_core) ? `${node.sessions_per_core.toFixed(1)} on each of ${plural(node.cores, "core")}` : "",
+      note: known(node.sessions_per_core)
+        ? `${node.sessions_per_core.toFixed(1)} on each of ${plural(node.cores, "core")}`
+        : "",
       href: "/dashboard/sessions",
     },
     {
@@ -32,7 +35,13 @@ export function nodeTiles(node, before = null) {
       tone: node.cpu_ratio >= BUSY_CPU ? "warn" : null,
       bar: known(node.cpu_ratio) ? { share: node.cpu_ratio, mark: BUSY_CPU } : null,
     },
-    { name: "memory", label: "Memory", figure: bytes(node.memory_bytes).split(" ")[0], unit: ` ${bytes(node.memory_bytes).split(" ")[1] ?? ""}`, note: "of this process" },
+    {
+      name: "memory",
+      label: "Memory",
+      figure: bytes(node.memory_bytes).split(" ")[0],
+      unit: ` ${bytes(node.memory_bytes).split(" ")[1] ?? ""}`,
+      note: "of this process",
+    },
     {
       name: "pacing-misses",
       label: "Pacing misses",
@@ -65,11 +74,9 @@ export function nodeLine({ id, version, uptime_ms, draining }) {
 }
 
 const RELAY_STATES = {
-  up: { label: "In service", sign: "✓", tone: "good" },
-  active: { label: "In service", sign: "✓", tone: "good" },
+  alive: { label: "In service", sign: "✓", tone: "good" },
   draining: { label: "Draining: takes no new flows", sign: "△", tone: "warn" },
-  away: { label: "Not heard", sign: "▲", tone: "bad" },
-  lost: { label: "Not heard", sign: "▲", tone: "bad" },
+  silent: { label: "Not heard", sign: "▲", tone: "bad" },
 };
 
 const CIRCUIT_STATES = {
@@ -78,17 +85,33 @@ const CIRCUIT_STATES = {
   open: { label: "Passed over after failures", sign: "▲", tone: "bad" },
 };
 
-const unknownState = (state) => ({ label: state ? String(state).replaceAll("_", " ") : "Not known", sign: "–", tone: null });
+const unknownState = (state) => ({
+  label: state ? String(state).replaceAll("_", " ") : "Not known",
+  sign: "–",
+  tone: null,
+});
 
 export const relayState = ({ state }) => RELAY_STATES[state] ?? unknownState(state);
 export const circuitState = ({ state }) => CIRCUIT_STATES[state] ?? unknownState(state);
+
+/** Packets a relay dropped: how many, and for which reasons, most first. */
+export function dropped({ drops }) {
+  const reasons = Object.entries(drops ?? {}).filter(([, packets]) => packets > 0);
+  const ordered = reasons.sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]));
+  return {
+    packets: ordered.reduce((sum, [, packets]) => sum + packets, 0),
+    reasons: ordered.map(([reason, packets]) => `${reason.replaceAll("_", " ")}: ${count(packets)}`).join(", "),
+  };
+}
 
 const WORST = ["bad", "warn", null, "good"];
 
 /** Those with trouble first, then in the order of their names. */
 export const worstFirst = (items, stateOf, nameOf) =>
   [...items].sort(
-    (a, b) => WORST.indexOf(stateOf(a).tone) - WORST.indexOf(stateOf(b).tone) || String(nameOf(a)).localeCompare(String(nameOf(b))),
+    (a, b) =>
+      WORST.indexOf(stateOf(a).tone) - WORST.indexOf(stateOf(b).tone) ||
+      String(nameOf(a)).localeCompare(String(nameOf(b))),
   );
 
 /** What is wrong in the fleet, as sentences; empty if nothing is. */
@@ -98,9 +121,14 @@ export function troubles({ node, relays = [], providers = [] }) {
   const open = providers.filter((target) => circuitState(target).tone === "bad");
   if (node?.draining) found.push("This node drains: it takes no new sessions and stops when the last one has ended.");
   if (lost.length) found.push(`${plural(lost.length, "relay is", "relays are")} not heard: ${names(lost, "id")}.`);
-  if (relays.length > 0 && lost.length === relays.length) found.push("No relay is left: callers over WebRTC cannot be reached.");
-  if (open.length) found.push(`${plural(open.length, "target is", "targets are")} passed over after failures: ${names(open, "target")}.`);
-  if (providers.length > 0 && open.length === providers.length) found.push("Every target is passed over: new sessions are refused.");
+  if (relays.length > 0 && lost.length === relays.length)
+    found.push("No relay is left: callers over WebRTC cannot be reached.");
+  if (open.length)
+    found.push(
+      `${plural(open.length, "target is", "targets are")} passed over after failures: ${names(open, "target")}.`,
+    );
+  if (providers.length > 0 && open.length === providers.length)
+    found.push("Every target is passed over: new sessions are refused.");
   return found;
 }
 

@@ -1,10 +1,29 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { NodeHistory, circuitState, nodeLine, nodeTiles, relayState, troubles, worstFirst } from "./fleet-figures.js";
+import {
+  NodeHistory,
+  circuitState,
+  dropped,
+  nodeLine,
+  nodeTiles,
+  relayState,
+  troubles,
+  worstFirst,
+} from "./fleet-figures.js";
 
 const node = {
-  id: "node-1", version: "0.9.0", uptime_ms: 7_440_000, cores: 8, sessions: 184, sessions_per_core: 23, draining: false, cpu_ratio: 0.41,
-  memory_bytes: 412_000_000, pacing_misses: 37, pacing_p99_ms: 0.8, underruns: 2,
+  id: "node-1",
+  version: "0.9.0",
+  uptime_ms: 7_440_000,
+  cores: 8,
+  sessions: 184,
+  sessions_per_core: 23,
+  draining: false,
+  cpu_ratio: 0.41,
+  memory_bytes: 412_000_000,
+  pacing_misses: 37,
+  pacing_p99_ms: 0.8,
+  underruns: 2,
 };
 const tiles = (node, before) => Object.fromEntries(nodeTiles(node, before).map((tile) => [tile.name, tile]));
 
@@ -38,15 +57,29 @@ test("the node is named with its version and its age", () => {
 });
 
 test("those with trouble come first, and a state nobody knows is told as it is", () => {
-  const targets = [{ target: "a", state: "closed" }, { target: "b", state: "open" }, { target: "c", state: "half_open" }];
-  assert.deepEqual(worstFirst(targets, circuitState, ({ target }) => target).map(({ target }) => target), ["b", "c", "a"]);
+  const targets = [
+    { target: "a", state: "closed" },
+    { target: "b", state: "open" },
+    { target: "c", state: "half_open" },
+  ];
+  assert.deepEqual(
+    worstFirst(targets, circuitState, ({ target }) => target).map(({ target }) => target),
+    ["b", "c", "a"],
+  );
   assert.equal(relayState({ state: "on_fire" }).label, "on fire");
   assert.equal(circuitState({ state: null }).label, "Not known");
 });
 
 test("trouble is told in sentences, and peace in none", () => {
-  assert.deepEqual(troubles({ node, relays: [{ id: "r", state: "up" }], providers: [{ target: "a", state: "closed" }] }), []);
-  const found = troubles({ node: { ...node, draining: true }, relays: [{ id: "r", state: "away" }], providers: [{ target: "a", state: "open" }] });
+  assert.deepEqual(
+    troubles({ node, relays: [{ id: "r", state: "alive" }], providers: [{ target: "a", state: "closed" }] }),
+    [],
+  );
+  const found = troubles({
+    node: { ...node, draining: true },
+    relays: [{ id: "r", state: "silent" }],
+    providers: [{ target: "a", state: "open" }],
+  });
   assert.deepEqual(found, [
     "This node drains: it takes no new sessions and stops when the last one has ended.",
     "1 relay is not heard: r.",
@@ -62,5 +95,17 @@ test("the history forgets the oldest, keeps gaps and takes no moment twice", () 
   history.add(2, { sessions: 2, cpu_ratio: null });
   history.add(2, { sessions: 9, cpu_ratio: 0.9 });
   history.add(3, { sessions: 3, cpu_ratio: 0.3 });
-  assert.deepEqual(history.columns("sessions", "cpu_ratio"), [[2, 3], [2, 3], [null, 0.3]]);
+  assert.deepEqual(history.columns("sessions", "cpu_ratio"), [
+    [2, 3],
+    [2, 3],
+    [null, 0.3],
+  ]);
+});
+
+test("packets that were dropped are told with their reasons, most first", () => {
+  assert.deepEqual(dropped({ drops: { unknown_flow: 2, malformed: 1_300, rate: 0 } }), {
+    packets: 1_302,
+    reasons: "malformed: 1\u2009300, unknown flow: 2",
+  });
+  assert.deepEqual(dropped({ drops: {} }), { packets: 0, reasons: "" });
 });

@@ -1,7 +1,16 @@
 // What carries the calls: this node, its relays, and the targets it calls.
 import { sentenceOf } from "./api.js";
 import { ago, count, duration, ms, msFigure, timeOfDay } from "./format.js";
-import { NodeHistory, circuitState, nodeLine, nodeTiles, relayState, troubles, worstFirst } from "./fleet-figures.js";
+import {
+  NodeHistory,
+  circuitState,
+  dropped,
+  nodeLine,
+  nodeTiles,
+  relayState,
+  troubles,
+  worstFirst,
+} from "./fleet-figures.js";
 import { drawPlot } from "./plot.js";
 import { keepFresh } from "./refresh.js";
 import { failed, loading } from "./states.js";
@@ -9,6 +18,9 @@ import { drawTiles } from "./tiles.js";
 import { element } from "../shared/element.js";
 
 const EVERY_MS = 2_000;
+
+/** Steps of an axis that counts: there are no half sessions. */
+const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000];
 
 export function open(root, context) {
   return new FleetPage(root, context);
@@ -51,7 +63,11 @@ class FleetPage {
     drawTiles(this.tiles, nodeTiles(node, agoMs > 0 ? { node: this.#first.node, agoMs } : null));
     this.#showTroubles(troubles(fleet));
     this.#showLines(node, now);
-    this.relays.replaceChildren(relays.length ? relayTable(relays) : nothing("No relay of its own is known to this node: it takes callers without one."));
+    this.relays.replaceChildren(
+      relays.length
+        ? relayTable(relays)
+        : nothing("No relay of its own is known to this node: it takes callers without one."),
+    );
     this.targets.replaceChildren(providers.length ? targetTable(providers) : nothing("No provider is configured."));
     this.#tick();
   }
@@ -70,14 +86,17 @@ class FleetPage {
   }
 
   #showLines(node, now) {
-    this.#history.add(now / 1000, { ...node, cpu_percent: Number.isFinite(node.cpu_ratio) ? 100 * node.cpu_ratio : null });
+    this.#history.add(now / 1000, {
+      ...node,
+      cpu_percent: Number.isFinite(node.cpu_ratio) ? 100 * node.cpu_ratio : null,
+    });
     if (this.#plots.length === 0) this.#drawLines();
     for (const plot of this.#plots) plot.set(this.#history.columns(plot.column));
   }
 
   #drawLines() {
     const lines = [
-      ["Sessions", "sessions", "--series-1", (value) => count(value), [0, 1]],
+      ["Sessions", "sessions", "--series-1", (value) => count(value), [0, 4]],
       ["Processor, % of all cores", "cpu_percent", "--series-4", (value) => `${Math.round(value)} %`, [0, 1]],
       ["Pacing p99, ms behind", "pacing_p99_ms", "--series-3", (value) => msFigure(value), [0, 0.1]],
     ];
@@ -93,7 +112,10 @@ class FleetPage {
           cursor: { show: false },
           // A line of one moment has no length: the axis is a minute long at least.
           scales: { x: { range: (_, first, last) => [Math.min(first, last - 60), last] }, y: { range } },
-          axes: [{ values: (_, times) => times.map((at) => timeOfDay(at)), space: 70, size: 28 }, { values: (_, values) => values.map(format), size: 48 }],
+          axes: [
+            { values: (_, times) => times.map((at) => timeOfDay(at)), space: 70, size: 28 },
+            { values: (_, values) => values.map(format), size: 48, ...(column === "sessions" ? { incrs: WHOLE } : {}) },
+          ],
         },
         data: this.#history.columns(column),
       });
@@ -113,7 +135,7 @@ class FleetPage {
 
   #draw(root) {
     this.note = element("p", { class: "aside figures-note", "data-testid": "fleet-note" });
-    this.tiles = element("div", { class: "tiles", "data-testid": "tiles" });
+    this.tiles = element("div", { class: "figure-tiles", "data-testid": "tiles" });
     this.troubles = element("ul", { class: "troubles", role: "status", "data-testid": "troubles", hidden: true });
     this.lines = element("div", { class: "fleet-lines" });
     this.relays = element("div", { class: "table-scroll", "data-testid": "relays" });
@@ -127,21 +149,33 @@ class FleetPage {
       card("Relays", "fleet-relays", this.relays),
       card("Targets", "fleet-targets", this.targets),
     );
-    root.append(element("div", { class: "page-head" }, element("h1", { text: "Fleet" }), this.note), this.tiles, this.waiting, this.content);
+    root.append(
+      element("div", { class: "page-head" }, element("h1", { text: "Fleet" }), this.note),
+      this.tiles,
+      this.waiting,
+      this.content,
+    );
   }
 }
 
 const nothing = (text) => element("p", { class: "quiet-note", text });
 
 function card(title, name, child, more = "") {
-  return element("section", { class: `card ${more}`, "aria-labelledby": name }, element("div", { class: "card-head" }, element("h2", { id: name, text: title })), child);
+  return element(
+    "section",
+    { class: `card ${more}`, "aria-labelledby": name },
+    element("div", { class: "card-head" }, element("h2", { id: name, text: title })),
+    child,
+  );
 }
 
 const sign = ({ label, sign, tone }) =>
   element("span", { class: "sign", "data-tone": tone }, element("i", { "aria-hidden": "true", text: sign }), label);
 
 function table(caption, heads, rows) {
-  const head = heads.map(([text, isNumber]) => element("th", { scope: "col", class: isNumber ? "number" : null, text }));
+  const head = heads.map(([text, isNumber]) =>
+    element("th", { scope: "col", class: isNumber ? "number" : null, text }),
+  );
   return element(
     "table",
     { class: "plain-table" },
@@ -162,10 +196,10 @@ function relayTable(relays) {
       element("td", {}, sign(relayState(relay))),
       number(count(relay.sessions)),
       number(ms(relay.round_trip_ms)),
-      number(count(relay.drains)),
+      element("td", { class: "number", title: dropped(relay).reasons || null, text: count(dropped(relay).packets) }),
     ),
   );
-  const heads = [["Relay"], ["State"], ["Sessions", true], ["Round trip", true], ["Drains", true]];
+  const heads = [["Relay"], ["State"], ["Sessions", true], ["Round trip", true], ["Packets dropped", true]];
   return table("Relays, those with trouble first", heads, rows);
 }
 
@@ -189,4 +223,3 @@ function until({ retry_in_ms }) {
   if (!Number.isFinite(retry_in_ms)) return null;
   return element("span", { class: "below", text: `tried again in ${duration(retry_in_ms)}` });
 }
-

@@ -156,7 +156,8 @@ export class HeatMap {
     for (const [y, { toMs, fromMs }] of rows.entries()) {
       const edge = top + high - (y + 1) * rowHigh;
       if (toMs === Infinity) brush.fillText(`> ${groupThousands(fromMs)}`, left - 8, edge + rowHigh / 2);
-      else if (y < rows.length - 1 || rows.length === 1) brush.fillText(groupThousands(toMs) + (y === rows.length - 2 ? " ms" : ""), left - 8, edge);
+      else if (y < rows.length - 1 || rows.length === 1)
+        brush.fillText(groupThousands(toMs) + (y === rows.length - 2 ? " ms" : ""), left - 8, edge);
     }
     brush.textBaseline = "top";
     brush.textAlign = "center";
@@ -247,7 +248,12 @@ export class HeatMap {
       element("span", { text: "Turns in a cell:" }),
       ...steps,
       element("span", {}, element("i", { class: "line-sample", "aria-hidden": "true" }), "p50"),
-      element("span", {}, element("i", { class: "line-sample is-dashed", "aria-hidden": "true" }), "p95 of each column"),
+      element(
+        "span",
+        {},
+        element("i", { class: "line-sample is-dashed", "aria-hidden": "true" }),
+        "p95 of each column",
+      ),
     );
   }
 

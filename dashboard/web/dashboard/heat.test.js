@@ -1,6 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { SHADES, cellAt, height, moved, range, readCell, readHeat, shade, shadeSteps, tableRows, timeTicks } from "./heat.js";
+import {
+  SHADES,
+  cellAt,
+  height,
+  moved,
+  range,
+  readCell,
+  readHeat,
+  shade,
+  shadeSteps,
+  tableRows,
+  timeTicks,
+} from "./heat.js";
 
 const heat = {
   columns_every_ms: 60_000,
@@ -17,7 +29,10 @@ const heat = {
 const grid = readHeat(heat);
 
 test("rows without a turn are left out, but for one at either end and enough to be a picture", () => {
-  assert.deepEqual(grid.rows.map(({ index }) => index), [2, 3, 4, 5, 6, 7]);
+  assert.deepEqual(
+    grid.rows.map(({ index }) => index),
+    [2, 3, 4, 5, 6, 7],
+  );
   const empty = readHeat({ ...heat, columns: [heat.columns[0]] });
   assert.equal(empty.rows.length, 6);
   assert.deepEqual([empty.turns, empty.most], [0, 0]);
@@ -62,7 +77,10 @@ test("the first key goes to the newest turns, arrows go from there and stop at t
 });
 
 test("a cell is read as a sentence with how many turns of how many", () => {
-  assert.match(readCell(grid, { column: 1, row: 2 }), /^\d\d:\d\d to \d\d:\d\d, 400 to 800 ms: 13 of 20 turns \(65 %\)\.$/);
+  assert.match(
+    readCell(grid, { column: 1, row: 2 }),
+    /^\d\d:\d\d to \d\d:\d\d, 400 to 800 ms: 13 of 20 turns \(65 %\)\.$/,
+  );
   assert.match(readCell(grid, { column: 1, row: 0 }), /none of 20 turns\.$/);
   assert.match(readCell(grid, { column: 0, row: 0 }), /no turn was measured then\.$/);
 });
@@ -79,12 +97,18 @@ test("a point on the picture belongs to the cell under it", () => {
 
 test("the table has the stretches with a turn, the newest first", () => {
   const rows = tableRows(grid);
-  assert.deepEqual(rows.map(({ turns }) => turns), [4, 20]);
+  assert.deepEqual(
+    rows.map(({ turns }) => turns),
+    [4, 20],
+  );
   assert.equal(rows[1].tail, "400 to 800 ms");
 });
 
 test("times on the axis are round and apart", () => {
-  const columns = Array.from({ length: 60 }, (_, index) => ({ fromAt: 1_789_999_990 + 60 * index, toAt: 1_790_000_050 + 60 * index }));
+  const columns = Array.from({ length: 60 }, (_, index) => ({
+    fromAt: 1_789_999_990 + 60 * index,
+    toAt: 1_790_000_050 + 60 * index,
+  }));
   const ticks = timeTicks({ columns });
   assert.ok(ticks.length >= 5 && ticks.length <= 12);
   assert.ok(ticks.every(({ at, left }) => at % 600 === 0 && left >= 0 && left <= 1));

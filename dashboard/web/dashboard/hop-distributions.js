@@ -15,7 +15,10 @@ export function drawDistributions(root, { group, bounds, latency, picked, onPick
     { subject: "whole", label: "Mouth to ear", owner: null, turns: group.turns, ...group.whole },
     ...group.hops.map((hop) => ({ ...hop, subject: hop.hop, label: hopLabel(hop.hop), owner: hop.owner ?? "other" })),
   ];
-  const axis = logAxis(rows.flatMap(({ p50_ms, p99_ms }) => [Math.max(1, p50_ms), p99_ms]), { least: 1 });
+  const axis = logAxis(
+    rows.flatMap(({ p50_ms, p99_ms }) => [Math.max(1, p50_ms), p99_ms]),
+    { least: 1 },
+  );
   const drawn = { bounds, axis, latency, picked, onPick, turns: group.turns };
   root.replaceChildren(
     element(
@@ -36,9 +39,19 @@ function head(axis) {
     mark.style.left = `${left}%`;
     return mark;
   });
-  const lane = element("th", { scope: "col", class: "hop-lane" }, element("span", { class: "hidden", text: "Histogram" }), ...marks);
+  const lane = element(
+    "th",
+    { scope: "col", class: "hop-lane" },
+    element("span", { class: "hidden", text: "Histogram" }),
+    ...marks,
+  );
   const figures = ["p50", "p95", "p99"].map((text) => element("th", { scope: "col", class: "number", text }));
-  const budget = element("th", { scope: "col", class: "number", text: "Budget", title: "Where all routes have the same one" });
+  const budget = element("th", {
+    scope: "col",
+    class: "number",
+    text: "Budget",
+    title: "Where all routes have the same one",
+  });
   return element("tr", {}, element("th", { scope: "col", text: "Hop" }), lane, ...figures, budget);
 }
 
@@ -55,10 +68,12 @@ function line(row, { bounds, axis, latency, picked, onPick, turns }) {
     },
     row.owner && marker(row.owner),
     element("span", { text: row.label }),
-    row.owner && element("span", { class: "hidden", text: `, ${row.owner === "other" ? "nobody's" : ownerOf(row.owner).label}` }),
+    row.owner &&
+      element("span", { class: "hidden", text: `, ${row.owner === "other" ? "nobody's" : ownerOf(row.owner).label}` }),
   );
   button.addEventListener("click", () => onPick(row.subject));
-  const part = row.turns < turns ? element("span", { class: "hop-part", text: `in ${plural(row.turns, "turn")}` }) : null;
+  const part =
+    row.turns < turns ? element("span", { class: "hop-part", text: `in ${plural(row.turns, "turn")}` }) : null;
   return element(
     "tr",
     { class: row.owner ? `owner-${row.owner}` : "hop-whole", "data-hop": row.subject },
@@ -92,7 +107,9 @@ function lane(row, { bounds, axis, budget }) {
     { viewBox: "0 0 100 26", preserveAspectRatio: "none", "aria-hidden": "true" },
     ...grid,
     ...parts,
-    ...(budget === null ? [] : [vector("line", { class: "budget", x1: axis.place(budget), x2: axis.place(budget), y1: 0, y2: 26 })]),
+    ...(budget === null
+      ? []
+      : [vector("line", { class: "budget", x1: axis.place(budget), x2: axis.place(budget), y1: 0, y2: 26 })]),
   );
   const marks = [
     ["p50", row.p50_ms],
@@ -115,7 +132,11 @@ export const distributionKey = () =>
       ["quantile-p50", "p50"],
       ["quantile-p95", "p95"],
       ["quantile-p99", "p99"],
-    ].map(([name, text]) => element("span", {}, element("i", { class: `quantile ${name}`, "aria-hidden": "true" }), text)),
+    ].map(([name, text]) =>
+      element("span", {}, element("i", { class: `quantile ${name}`, "aria-hidden": "true" }), text),
+    ),
     element("span", {}, element("i", { class: "budget-sample", "aria-hidden": "true" }), "budget"),
-    element("span", { text: "Columns: how many turns. The axis is in milliseconds, each step ten times the one before." }),
+    element("span", {
+      text: "Columns: how many turns. The axis is in milliseconds, each step ten times the one before.",
+    }),
   );

@@ -62,7 +62,13 @@ function liveTile(sessions) {
     [inState("ending"), "ending"],
   ].filter(([number]) => number > 0);
   const note = also.map(([number, word]) => `${count(number)} ${word}`).join(", ");
-  return { name: "live", label, figure: count(live.length), note: note || (live.length ? "all connected" : "nobody calls"), href };
+  return {
+    name: "live",
+    label,
+    figure: count(live.length),
+    note: note || (live.length ? "all connected" : "nobody calls"),
+    href,
+  };
 }
 
 function middleTile(all, span) {
@@ -112,7 +118,12 @@ function spendTile(spend) {
 function approvalTile(approvals) {
   const label = "Waiting approvals";
   const href = "/dashboard/approvals";
-  const note = approvals === null ? "not known to this key" : approvals > 0 ? "a caller waits: decide" : "nothing waits for a person";
+  const note =
+    approvals === null
+      ? "not known to this key"
+      : approvals > 0
+        ? "a caller waits: decide"
+        : "nothing waits for a person";
   return { name: "approvals", label, figure: count(approvals), note, href, tone: approvals > 0 ? "warn" : null };
 }
 
@@ -149,7 +160,27 @@ export class BreachNews {
     return sessions
       .filter(({ breaches }) => breaches > 0)
       .map((session) => ({ session, newsAt: this.#news.get(session.id) ?? null }))
-      .sort((a, b) => (b.newsAt ?? 0) - (a.newsAt ?? 0) || b.session.breaches - a.session.breaches || (a.session.id < b.session.id ? -1 : 1))
+      .sort(
+        (a, b) =>
+          (b.newsAt ?? 0) - (a.newsAt ?? 0) ||
+          b.session.breaches - a.session.breaches ||
+          (a.session.id < b.session.id ? -1 : 1),
+      )
       .slice(0, most);
   }
+}
+
+const SUBJECT = /^[a-z_]{1,32}$/;
+
+/** What is looked at, from the query of the address. */
+export function wishOf(query) {
+  const hop = query.get("hop") ?? "whole";
+  const by = query.get("by");
+  return {
+    span: spanOf(query.get("window")).value,
+    hop: SUBJECT.test(hop) ? hop : "whole",
+    by: ["provider", "region", "model", "route", "revision"].includes(by) ? by : "provider",
+    a: query.get("a"),
+    b: query.get("b"),
+  };
 }

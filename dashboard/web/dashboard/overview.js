@@ -5,7 +5,16 @@ import { segments } from "./controls.js";
 import { ago, plural, timeOfDay } from "./format.js";
 import { HeatMap } from "./heat-map.js";
 import { distributionKey, drawDistributions } from "./hop-distributions.js";
-import { BreachNews, SPANS, commonBudget, everything, longer, overviewTiles, spanOf } from "./overview-figures.js";
+import {
+  BreachNews,
+  SPANS,
+  commonBudget,
+  everything,
+  longer,
+  overviewTiles,
+  spanOf,
+  wishOf,
+} from "./overview-figures.js";
 import { keepFresh } from "./refresh.js";
 import { drawBreachingSessions, drawSpenders } from "./spenders.js";
 import { dayOf, sum } from "./spending.js";
@@ -50,7 +59,12 @@ class OverviewPage {
     this.#stops.push(this.context.live.listen((name, data, touched) => this.#heard(name, touched)));
     this.#heard("sessions", null);
     const ticking = setInterval(() => this.#tick(), 1000);
-    this.#stops.push(() => clearInterval(ticking), this.turns.close, this.money.close, () => this.heat.close());
+    this.#stops.push(
+      () => clearInterval(ticking),
+      this.turns.close,
+      this.money.close,
+      () => this.heat.close(),
+    );
   }
 
   changed(query) {
@@ -133,13 +147,16 @@ class OverviewPage {
     const all = everything(this.#turns);
     for (const card of this.measured) card.hidden = !all;
     this.empty.hidden = Boolean(all);
-    this.#showBurn();
+    this.burn.show(this.#latency);
     if (!all) return this.#showEmpty(span);
     const subject = this.wish.hop;
     const bounds = this.#turns.heat.bounds_ms;
     this.heatTitle.textContent = subject === "whole" ? "Mouth to ear over time" : `${hopLabel(subject)} over time`;
     this.whole.hidden = subject === "whole";
-    this.heat.show(this.#turns.heat, { label: this.heatTitle.textContent.replace(" over time", ""), budget: commonBudget(this.#latency, subject) });
+    this.heat.show(this.#turns.heat, {
+      label: this.heatTitle.textContent.replace(" over time", ""),
+      budget: commonBudget(this.#latency, subject),
+    });
     drawSpenders(this.spenders, this.#turns, span);
     drawDistributions(this.hops, {
       group: all,
@@ -150,10 +167,6 @@ class OverviewPage {
     });
     this.comparison.show(this.#groups, { ...this.wish, words: span.words });
     this.#showSessions();
-  }
-
-  #showBurn() {
-    this.burn.show(this.#latency);
   }
 
   #showEmpty(span) {
@@ -186,7 +199,13 @@ class OverviewPage {
   #ask(patch) {
     Object.assign(this.wish, patch);
     const { span, hop, by, a, b } = this.wish;
-    this.context.patchQuery({ window: span === "1h" ? null : span, hop: hop === "whole" ? null : hop, by: by === "provider" ? null : by, a, b });
+    this.context.patchQuery({
+      window: span === "1h" ? null : span,
+      hop: hop === "whole" ? null : hop,
+      by: by === "provider" ? null : by,
+      a,
+      b,
+    });
     this.#asked();
   }
 
@@ -204,7 +223,7 @@ class OverviewPage {
       onPick: (span) => this.#ask({ span }),
     });
     this.note = element("p", { class: "aside figures-note", "data-testid": "overview-note" });
-    this.tiles = element("div", { class: "tiles", "data-testid": "tiles" });
+    this.tiles = element("div", { class: "figure-tiles", "data-testid": "tiles" });
     this.waiting = element("div", {}, loading());
     this.content = element("div", { class: "overview", hidden: true });
     this.#drawCards();
@@ -224,17 +243,37 @@ class OverviewPage {
     this.heatTitle = element("h2", { id: "heat-title" });
     this.whole = element("button", { type: "button", class: "quiet", text: "Show mouth to ear", hidden: true });
     this.whole.addEventListener("click", () => this.#ask({ hop: "whole" }));
-    const heat = element("section", { class: "card", "aria-labelledby": "heat-title" }, element("div", { class: "card-head" }, this.heatTitle, this.whole));
+    const heat = element(
+      "section",
+      { class: "card", "aria-labelledby": "heat-title" },
+      element("div", { class: "card-head" }, this.heatTitle, this.whole),
+    );
     this.heat = new HeatMap(heat);
-    const spent = card("Which hop spent it", "Turns over the budget of the whole, by the hop that took most beyond its own", this.spenders, element("h3", { text: "Sessions that broke a budget" }), this.breaching);
-    const hops = card("Where the time of a turn goes", "Press a name to see it over time", this.hops, distributionKey());
+    const spent = card(
+      "Which hop spent it",
+      "Turns over budget, by the worst hop",
+      this.spenders,
+      element("h3", { text: "Sessions that broke a budget" }),
+      this.breaching,
+    );
+    const hops = card(
+      "Where the time of a turn goes",
+      "Press a name to see it over time",
+      this.hops,
+      distributionKey(),
+    );
     const burn = element("div");
     this.burn = new BurnCard(burn);
     const compare = element("div");
     this.comparison = new ComparisonCard(compare, { by: this.wish.by, onPick: (choice) => this.#ask(choice) });
     this.#drawEmpty();
     const compareCard = card("Compare", "", compare);
-    this.measured = [grow(heat, "wide"), grow(spent, "narrow"), grow(hops, "hops-card"), grow(compareCard, "compare-card")];
+    this.measured = [
+      grow(heat, "wide"),
+      grow(spent, "narrow"),
+      grow(hops, "hops-card"),
+      grow(compareCard, "compare-card"),
+    ];
     const burnCard = grow(card("Burn of the budgets", "", burn), "burn-card");
     this.content.append(this.empty, heat, spent, hops, burnCard, compareCard);
   }
@@ -247,25 +286,17 @@ class OverviewPage {
       "div",
       { class: "card state state-empty", "data-testid": "empty" },
       this.emptyTitle,
-      element("p", { text: "A turn is measured when a caller has spoken and hears the answer. Talk to the gateway yourself, or run “voxgate call --wav question.wav” in a terminal: its turn appears here within a second." }),
-      element("p", { class: "actions" }, element("a", { class: "button-link", href: "/", text: "Talk to the agent" }), this.look),
+      element("p", {
+        text: "A turn is measured when a caller has spoken and hears the answer. Talk to the gateway yourself, or run “voxgate call --wav question.wav” in a terminal: its turn appears here within a second.",
+      }),
+      element(
+        "p",
+        { class: "actions" },
+        element("a", { class: "button-link", href: "/", text: "Talk to the agent" }),
+        this.look,
+      ),
     );
   }
-}
-
-const SUBJECT = /^[a-z_]{1,32}$/;
-
-/** What is looked at, from the address. */
-function wishOf(query) {
-  const hop = query.get("hop") ?? "whole";
-  const by = query.get("by");
-  return {
-    span: spanOf(query.get("window")).value,
-    hop: SUBJECT.test(hop) ? hop : "whole",
-    by: ["provider", "region", "model", "route", "revision"].includes(by) ? by : "provider",
-    a: query.get("a"),
-    b: query.get("b"),
-  };
 }
 
 function card(title, aside, ...children) {
@@ -273,7 +304,12 @@ function card(title, aside, ...children) {
   return element(
     "section",
     { class: "card", "aria-labelledby": name },
-    element("div", { class: "card-head" }, element("h2", { id: name, text: title }), aside && element("p", { class: "aside", text: aside })),
+    element(
+      "div",
+      { class: "card-head" },
+      element("h2", { id: name, text: title }),
+      aside && element("p", { class: "aside", text: aside }),
+    ),
     ...children,
   );
 }

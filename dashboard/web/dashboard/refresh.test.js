@@ -25,7 +25,13 @@ function still() {
     },
   };
   const load = (signal) => new Promise((answer, fail) => asked.push({ at: now, signal, answer, fail }));
-  const fresh = keepFresh({ load, everyMs: 5_000, onData: (data) => shown.push(data), onFailure: (failure) => failed.push(failure), world });
+  const fresh = keepFresh({
+    load,
+    everyMs: 5_000,
+    onData: (data) => shown.push(data),
+    onFailure: (failure) => failed.push(failure),
+    world,
+  });
   const settle = () => new Promise((resolve) => setImmediate(resolve));
   async function pass(ms) {
     const end = now + ms;

@@ -32,7 +32,7 @@ function spender({ hop, owner, breaches, ofAll, ofMost }) {
       element("span", { class: "soft", text: owner ? ownerOf(owner).label : "nobody’s" }),
     ),
     element("span", { class: "spender-figure figure", text: `${count(breaches)} · ${share(ofAll)}` }),
-    element("span", { class: "track" }, bar),
+    element("span", { class: "spender-track" }, bar),
   ];
 }
 
@@ -42,7 +42,9 @@ export function drawBreachingSessions(root, worst, now) {
     root.replaceChildren(element("p", { class: "quiet-note", text: "No session that is known broke a budget." }));
     return;
   }
-  root.replaceChildren(element("ol", { class: "breaching" }, ...worst.map((entry) => element("li", {}, row(entry, now)))));
+  root.replaceChildren(
+    element("ol", { class: "breaching" }, ...worst.map((entry) => element("li", {}, row(entry, now)))),
+  );
 }
 
 function row({ session, newsAt }, now) {
@@ -55,6 +57,9 @@ function row({ session, newsAt }, now) {
     element("span", { class: "session-name", text: id }),
     element("span", { class: "breaching-count figure", text: `${count(breaches)} of ${plural(turns, "turn")}` }),
     element("span", { class: "soft", text: where }),
-    element("span", { class: "soft figure", text: newsAt === null ? `p95 ${msFigure(mouth_to_ear_p95_ms)} ms` : ago(newsAt / 1000, now / 1000) }),
+    element("span", {
+      class: "soft figure",
+      text: newsAt === null ? `p95 ${msFigure(mouth_to_ear_p95_ms)} ms` : ago(newsAt / 1000, now / 1000),
+    }),
   );
 }

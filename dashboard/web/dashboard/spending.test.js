@@ -39,12 +39,22 @@ test("estimates are spent too", () => {
 
 test("the dearest row comes first and has the whole bar", () => {
   const rows = ranked([row({ model: "a" }, 10), row({ model: "b" }, 30), row({ model: "c" }, 0)], "model");
-  assert.deepEqual(rows.map(({ name, ofLargest }) => [name, ofLargest]), [["b", 1], ["a", 1 / 3], ["c", 0]]);
+  assert.deepEqual(
+    rows.map(({ name, ofLargest }) => [name, ofLargest]),
+    [
+      ["b", 1],
+      ["a", 1 / 3],
+      ["c", 0],
+    ],
+  );
   assert.equal(rows[0].ofAll, 0.75);
 });
 
 test("nothing spent is no share of anything", () => {
-  assert.deepEqual(ranked([row({ model: "a" }, 0)], "model").map(({ ofLargest, ofAll }) => [ofLargest, ofAll]), [[0, null]]);
+  assert.deepEqual(
+    ranked([row({ model: "a" }, 0)], "model").map(({ ofLargest, ofAll }) => [ofLargest, ofAll]),
+    [[0, null]],
+  );
 });
 
 test("a key is named with its team, who speaks through no agent is said to", () => {
@@ -69,7 +79,9 @@ test("spans end today and hold as many days as they say", () => {
 });
 
 test("spent, drawn and left fill a budget", () => {
-  const bar = budgetBar(budget({ spent_nano_dollars: 300, leased_nano_dollars: 100, left_nano_dollars: 600, soft_nano_dollars: 500 }));
+  const bar = budgetBar(
+    budget({ spent_nano_dollars: 300, leased_nano_dollars: 100, left_nano_dollars: 600, soft_nano_dollars: 500 }),
+  );
   assert.deepEqual(bar, { spent: 30, drawn: 10, left: 60, soft: 50, hard: 100, used: 0.4, state: "within" });
 });
 
@@ -85,6 +97,13 @@ test("a budget without a hard limit never runs out, but is past its soft one", (
 });
 
 test("the budget nearest to its end comes first", () => {
-  const budgets = [budget({ team: "calm" }), budget({ team: "near", spent_nano_dollars: 900 }), budget({ team: "half", spent_nano_dollars: 500 })];
-  assert.deepEqual(rankedBudgets(budgets).map(({ owner }) => owner), ["acme / near", "acme / half", "acme / calm"]);
+  const budgets = [
+    budget({ team: "calm" }),
+    budget({ team: "near", spent_nano_dollars: 900 }),
+    budget({ team: "half", spent_nano_dollars: 500 }),
+  ];
+  assert.deepEqual(
+    rankedBudgets(budgets).map(({ owner }) => owner),
+    ["acme / near", "acme / half", "acme / calm"],
+  );
 });

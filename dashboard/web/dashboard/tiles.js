@@ -23,7 +23,7 @@ export function drawTiles(root, tiles) {
 function frame({ name, href }) {
   return element(
     href ? "a" : "div",
-    { class: "tile card", "data-tile": name, "data-testid": `tile-${name}`, href },
+    { class: "figure-tile card", "data-tile": name, "data-testid": `tile-${name}`, href },
     element("p", { class: "tile-label" }),
     element(
       "p",

@@ -16,6 +16,7 @@ mod relays;
 mod routes;
 mod spending;
 mod store;
+mod webhooks;
 mod written;
 
 pub(crate) use bundle::{Loaded, Source, Text, from_bundle, from_disk, is_usable, read_bundle};

@@ -17,6 +17,7 @@ mod http_server;
 mod latency;
 mod limits;
 mod money;
+mod notices;
 mod operations;
 mod pages;
 mod permissions;

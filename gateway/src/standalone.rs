@@ -152,6 +152,10 @@ impl Parts<'_> {
             sockets: Arc::clone(&farewell.sockets),
             slots: Arc::new(AtomicU64::new(1)),
         };
+        let live = LiveSessions::default();
+        if !config.recipients.is_empty() {
+            live.add_sink(Arc::new(ground.notices.clone()));
+        }
         Ok(Reached {
             terms: TermsInForce::new(revision::terms(config, host.clone())),
             host,
@@ -164,7 +168,7 @@ impl Parts<'_> {
             store: ground.store.clone(),
             data: ground.data.clone(),
             metrics: Arc::clone(metrics),
-            live: LiveSessions::default(),
+            live,
         })
     }
 }

@@ -217,7 +217,7 @@ async fn read(mut response: Response) -> Result<Vec<u8>, AskError> {
 }
 
 /// The signature of a body made at a time in seconds since 1970.
-fn sign(secret: &Secret, at: u64, body: &[u8]) -> Option<String> {
+pub(crate) fn sign(secret: &Secret, at: u64, body: &[u8]) -> Option<String> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.reveal().as_bytes()).ok()?;
     mac.update(format!("{at}.").as_bytes());
     mac.update(body);

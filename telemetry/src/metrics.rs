@@ -104,6 +104,8 @@ pub struct Metrics {
     pub guardrail_webhooks: IntCounterVec,
     /// Words shown to a webhook to its opinion.
     pub guardrail_webhook_seconds: Histogram,
+    /// Notices of sessions to servers of the operator, by webhook and by what came of them.
+    pub session_webhooks: IntCounterVec,
     /// Tool calls of models, by what became of them.
     pub tool_calls: IntCounterVec,
     /// Tool call held to its verdict or deadline.
@@ -316,6 +318,11 @@ impl Metrics {
                 "voxgate_guardrail_webhook_seconds",
                 "Time from words shown to a guardrail webhook to its opinion, or to its deadline.",
                 FELT_SECONDS,
+            )?,
+            session_webhooks: shelf.counters(
+                "voxgate_session_webhooks_total",
+                "Notices of sessions to webhooks, by the name of the webhook and by what came of them: delivered, failed (given up), dropped (too many waited).",
+                &["webhook", "outcome"],
             )?,
             tool_calls: shelf.counters(
                 "voxgate_tool_calls_total",

@@ -25,10 +25,13 @@ use super::bundle::ReadFile;
 use super::relays::{self, Control};
 use super::store::{self, RedisConfig, StoreConfig};
 use super::written::{self, TurnSide, Written};
-use super::{agents, guardrails, identity, latency, limits, organisations, policies, routes, spending};
+use super::{
+    agents, guardrails, identity, latency, limits, organisations, policies, routes, spending, webhooks,
+};
 use crate::end_of_turn::TurnModel;
 use crate::latency::RouteBudgets;
 use crate::money::MoneyConfig;
+use crate::notices::Recipient;
 use crate::published_keys::TrustedIssuer;
 use crate::replay::Retention;
 use crate::webhook::Judge;
@@ -101,6 +104,8 @@ pub(crate) struct Checked {
     pub(crate) on_demand: OnDemand,
     pub(crate) agents: Arc<Agents>,
     pub(crate) replay: Option<Retention>,
+    /// Who is told of sessions.
+    pub(crate) recipients: Vec<Arc<Recipient>>,
     pub(crate) money: MoneyConfig,
     pub(crate) key_hashes: Vec<KeyHash>,
     /// The keys of `organisations`.
@@ -193,6 +198,7 @@ pub(crate) fn check_with(
     let replay = check_replay(written, &mut problems);
     let guardrails = guardrails::check(&written.guardrails, &mut problems);
     let judges = guardrails::judges(&written.guardrails, environment, &mut problems);
+    let recipients = webhooks::check(&written.webhooks, environment, &mut problems);
     let agents = agents::check(&written.agents, &mut problems);
     let control = relays::check(written, environment, &mut problems);
     let authorizer = policies::check(&written.policies, read, &mut problems);
@@ -234,6 +240,7 @@ pub(crate) fn check_with(
         on_demand,
         agents,
         replay,
+        recipients,
         money,
         key_hashes,
         keys,

@@ -261,13 +261,13 @@ fn judge(
         unanswered,
         say: written.say.clone(),
         masks: webhook.masks,
-        secret: secret(webhook, environment)?,
+        secret: secret((webhook.secret_env.as_deref(), webhook.secret_file.as_deref()), environment)?,
         http: client(webhook.ca_file.as_deref())?,
     })
 }
 
 /// Words of callers travel inside TLS unless they stay on this machine.
-fn address(url: &str) -> Result<Url, String> {
+pub(super) fn address(url: &str) -> Result<Url, String> {
     let parsed = Url::parse(url).map_err(|error| format!("webhook.url cannot be used: {error}"))?;
     let is_here = parsed.host_str().is_some_and(|host| {
         let host = host.trim_matches(['[', ']']);
@@ -280,8 +280,12 @@ fn address(url: &str) -> Result<Url, String> {
     }
 }
 
-fn secret(webhook: &Webhook, environment: &dyn Fn(&str) -> Option<String>) -> Result<Option<Secret>, String> {
-    let secret = match (&webhook.secret_env, &webhook.secret_file) {
+/// The secret of a webhook, from the environment or from a file.
+pub(super) fn secret(
+    (variable, file): (Option<&str>, Option<&Path>),
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Option<Secret>, String> {
+    let secret = match (variable, file) {
         (Some(_), Some(_)) => return Err("webhook has both secret_env and secret_file; keep one".to_owned()),
         (None, None) => return Ok(None),
         (Some(variable), None) => environment(variable).ok_or_else(|| {
@@ -296,7 +300,8 @@ fn secret(webhook: &Webhook, environment: &dyn Fn(&str) -> Option<String>) -> Re
     }
 }
 
-fn client(authorities: Option<&Path>) -> Result<reqwest::Client, String> {
+/// A client that trusts the authorities of a file besides the public ones.
+pub(super) fn client(authorities: Option<&Path>) -> Result<reqwest::Client, String> {
     let read = |path: &Path| {
         let unusable =
             |reason: String| format!("webhook.ca_file {} cannot be used: {reason}", path.display());

@@ -13,6 +13,7 @@ use super::identity::Identity;
 use super::latency::Latency;
 use super::organisations::Organisation;
 use super::routes::{Route, Routing};
+use super::webhooks::SessionWebhook;
 
 use super::agents::Agent;
 use super::guardrails::Guardrail;
@@ -63,6 +64,9 @@ pub(crate) struct Written {
     pub(crate) agents: BTreeMap<String, Agent>,
     /// Logs of sessions for `voxgate replay`. Default: none are written.
     pub(crate) replay: Option<Replay>,
+    /// Servers that are told when a session is over or a turn took too long, by name. Figures only, nothing of what was said.
+    /// Default: none.
+    pub(crate) webhooks: BTreeMap<String, SessionWebhook>,
     /// Prices and budgets.
     pub(crate) money: Money,
     /// SHA-256 hashes (64 hexadecimal digits) of further API keys. The key in the data folder always works.
@@ -103,6 +107,7 @@ impl Default for Written {
             guardrails: Vec::new(),
             agents: BTreeMap::new(),
             replay: None,
+            webhooks: BTreeMap::new(),
             money: Money::default(),
             key_hashes: Vec::new(),
             organisations: BTreeMap::new(),

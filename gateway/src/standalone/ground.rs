@@ -1,6 +1,7 @@
 //! What everything in the process stands on: its folder, its figures, and where it writes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use voxgate_signaling::audit_queue::{AuditQueue, Note};
 use voxgate_signaling::store::Store;
@@ -9,8 +10,12 @@ use voxgate_telemetry::metrics::Metrics;
 use crate::config::Checked;
 use crate::data_dir::DataDir;
 use crate::money::Money;
+use crate::notices::Notices;
 use crate::process::StartError;
 use crate::replay::ReplayLog;
+
+/// How long what servers are still to be told may hold up the end of the process.
+const LAST_NOTICES: Duration = Duration::from_secs(2);
 
 pub(super) struct Ground {
     pub(super) data: DataDir,
@@ -20,6 +25,8 @@ pub(super) struct Ground {
     pub(super) store: Store,
     pub(super) money: Arc<Money>,
     pub(super) audit: AuditQueue,
+    /// Who is told of sessions.
+    pub(super) notices: Notices,
 }
 
 impl Ground {
@@ -32,11 +39,13 @@ impl Ground {
         let money = Arc::new(money.await?);
         let lost = metrics.audit_lost.clone();
         let audit = AuditQueue::start(store.clone(), move |entries| lost.inc_by(entries));
-        Ok(Self { data, metrics, replay, store, money, audit })
+        let notices = Notices::start(&config.recipients, &metrics);
+        Ok(Self { data, metrics, replay, store, money, audit, notices })
     }
 
     /// Writes what is left to write. Nothing may happen afterwards.
     pub(super) async fn leave(self) {
+        self.notices.finish(LAST_NOTICES).await;
         self.money.finish().await;
         if let Some(replay) = self.replay {
             replay.finish();

@@ -210,10 +210,14 @@ impl Vigil {
         &self.administrator
     }
 
-    /// Waits until it is time to ask, and asks: what they may see from now on; `None` if their key opens this no more. May
-    /// be dropped while it waits and called again.
-    pub(super) async fn keep(&mut self) -> Option<Administrator> {
+    /// Waits until it is time to ask. May be dropped while it waits and called again.
+    pub(super) async fn due(&self) {
         tokio::time::sleep_until(self.due.into()).await;
+    }
+
+    /// Asks: what they may see from now on; `None` if their key opens this no more. Asking may wait for an identity provider, so
+    /// it must not be dropped halfway again and again.
+    pub(super) async fn ask(&mut self) -> Option<Administrator> {
         let credential = self.credential.as_deref();
         self.api.identity.prepare(credential).await;
         self.administrator = judge(&self.api, credential, &self.method, &self.path).ok()?;

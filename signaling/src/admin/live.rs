@@ -116,9 +116,12 @@ impl SessionsReader {
             if let Some(event) = self.next.take() {
                 return Some((Ok(event), self));
             }
-            tokio::select! {
-                administrator = self.vigil.keep() => self.sight = administrator?.sight(),
-                changed = self.boards.changed() => changed.ok()?,
+            let is_due = tokio::select! {
+                () = self.vigil.due() => true,
+                changed = self.boards.changed() => changed.map(|()| false).ok()?,
+            };
+            if is_due {
+                self.sight = self.vigil.ask().await?.sight();
             }
             let board = Arc::clone(&self.boards.borrow_and_update());
             if board.look == 0 {
@@ -215,13 +218,12 @@ impl RecordReader {
                 }
                 End::Told => return None,
             }
-            tokio::select! {
-                administrator = self.vigil.keep() => {
-                    if !administrator?.covers(&self.record.facts().tenancy) {
-                        return None;
-                    }
-                }
-                _ = self.ticks.tick() => {}
+            let is_due = tokio::select! {
+                () = self.vigil.due() => true,
+                _ = self.ticks.tick() => false,
+            };
+            if is_due && !self.vigil.ask().await?.covers(&self.record.facts().tenancy) {
+                return None;
             }
             if self.record.revision() > self.told {
                 let view = self.record.view_since(self.told);

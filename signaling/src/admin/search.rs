@@ -14,8 +14,8 @@ use super::reply::AdminError;
 /// Most sessions of a page.
 const MOST: u32 = 1_000;
 
-/// Longest text that is searched for, in characters.
-const LONGEST_SEARCH: usize = 200;
+/// Longest text that is looked for, in characters.
+const LONGEST_TEXT: usize = 200;
 
 /// How far a session is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
@@ -115,11 +115,22 @@ impl SessionsQuery {
         if after.len() > LONGEST_CURSOR || !is_cursor(&after) {
             return Err(AdminError::invalid("'after' is the 'next' of another page.").with_param("after"));
         }
-        let search = self.search.unwrap_or_default();
-        if search.chars().count() > LONGEST_SEARCH {
-            let message = format!("'search' has at most {LONGEST_SEARCH} characters.");
-            return Err(AdminError::invalid(message).with_param("search"));
+        for (param, text) in [
+            ("search", &self.search),
+            ("provider", &self.provider),
+            ("region", &self.region),
+            ("model", &self.model),
+            ("organisation", &self.organisation),
+            ("team", &self.team),
+            ("relay", &self.relay),
+            ("end_reason", &self.end_reason),
+        ] {
+            if text.as_ref().is_some_and(|text| text.chars().count() > LONGEST_TEXT) {
+                let message = format!("'{param}' has at most {LONGEST_TEXT} characters.");
+                return Err(AdminError::invalid(message).with_param(param));
+            }
         }
+        let search = self.search.unwrap_or_default();
         let fields: [(Field, Option<String>); 7] = [
             (|session| session.provider.as_deref(), self.provider),
             (|session| session.region.as_deref(), self.region),

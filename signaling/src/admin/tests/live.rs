@@ -3,7 +3,7 @@
 use axum::body::BodyDataStream;
 use futures_util::StreamExt as _;
 use voxgate_protocol::session::EndReason;
-use voxgate_telemetry::session::facts::{EventNote, Serving};
+use voxgate_telemetry::session::facts::{EventNote, NetworkNote, Serving};
 use voxgate_telemetry::session::view::EventKind;
 
 use super::*;
@@ -176,4 +176,46 @@ async fn more_readers_than_one_key_may_have_are_told_to_wait() {
     assert!(Reader::open(&world, "acme/red/owner", "/admin/v1/live").await.is_ok(), "another key");
     readers.pop();
     assert!(Reader::open(&world, "acme/red/operator", "/admin/v1/live").await.is_ok());
+}
+
+/// The time all threads of this process ran, in hundredths of a second (proc_pid_stat(5)).
+fn used_ticks() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// Every session changes once a second, as its network does. The processor's time in percent of one core.
+async fn cost(sessions: &[Presence], seconds: usize) -> f64 {
+    let before = used_ticks();
+    let began = std::time::Instant::now();
+    for round in 0..seconds * 100 {
+        for presence in sessions.iter().skip(round % 100).step_by(100) {
+            let at = Duration::from_secs(round as u64 / 100);
+            presence.record().network(at, NetworkNote::default());
+        }
+        tokio::time::sleep_until((began + Duration::from_millis(10 * (round as u64 + 1))).into()).await;
+    }
+    (used_ticks() - before) as f64 / began.elapsed().as_secs_f64()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement: cargo nextest run -p voxgate-signaling --run-ignored only --no-capture readers_cost"]
+async fn readers_cost_little_beside_a_thousand_sessions_that_change_every_second() {
+    let world = World::new().await;
+    let sessions: Vec<_> =
+        (0..1_000).map(|number| world.session(&format!("sess_{number:04}"), "acme", "red")).collect();
+    let alone = cost(&sessions, 10).await;
+    for readers in [1, 10] {
+        let open = (0..readers).map(|_| Reader::open(&world, "acme/red/owner", "/admin/v1/live"));
+        let readers = futures_util::future::join_all(open).await;
+        let count = readers.len();
+        let tasks: Vec<_> = readers
+            .into_iter()
+            .map(|reader| tokio::spawn(async move { reader.unwrap().body.for_each(async |_| {}).await }))
+            .collect();
+        let read = cost(&sessions, 10).await;
+        tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        println!("{count} readers: {:.1} % of a core (sessions alone: {alone:.1} %)", read - alone);
+    }
 }

@@ -140,10 +140,10 @@ function placed(tag, name, { left, width }) {
 }
 
 /** Beside the bar on the side that has room, on the bar if it leaves none. */
-function placeTime(time, { left, width, whisker }) {
+function placeTime(time, { left, width, whisker, aheadMs }) {
   const end = whisker ? Math.max(left + width, whisker.left + whisker.width) : left + width;
   if (end < 80) time.style.left = `${end}%`;
-  else if (left > 20) time.style.right = `${100 - left}%`;
+  else if (left > (aheadMs > 0 ? 40 : 20)) time.style.right = `${100 - left}%`;
   else {
     time.classList.add("on-bar");
     time.style.left = `${left}%`;

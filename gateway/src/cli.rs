@@ -14,29 +14,21 @@ mod store;
 mod tenants;
 mod usage;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use tracing::{Level, Metadata};
-use tracing_subscriber::filter::filter_fn;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, fmt, registry};
 use voxgate_policy::bundle::Bundle;
 
 use crate::config::{self, ConfigError, Loaded, Source, Text, Written};
 use crate::data_dir::DataDir;
+use crate::logging::{self, LogFormat};
 use crate::process::{StartError, raise_open_files};
 use crate::revision::last_good;
 use crate::standalone;
-
-/// The WebRTC engine reports every state of every call at INFO, and every DTLS extension it does not know as a
-/// warning; operators want what the gateway has to say.
-const DEFAULT_LOG: &str = "warn,rtc_dtls=error,voxgate=info";
 
 /// What a configuration is called that did not come from a file of this machine.
 const BUNDLED: &str = "voxgate.yaml";
@@ -59,6 +51,16 @@ const EXIT_CONFIG: u8 = 78;
     Logs go to standard error; VOXGATE_LOG sets what is logged. Default: warn,rtc_dtls=error,voxgate=info"
 )]
 struct Cli {
+    /// How log lines of a gateway or a relay are written.
+    #[arg(
+        long,
+        env = "VOXGATE_LOG_FORMAT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        global = true
+    )]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Task,
 }
@@ -199,9 +201,10 @@ impl Source for Settings {
 
 /// Runs what the command line asks for.
 pub(crate) fn run() -> ExitCode {
-    match Cli::parse().command {
+    let Cli { log_format, command } = Cli::parse();
+    match command {
         Task::Standalone(settings) => {
-            start_logging();
+            logging::start(log_format);
             raise_open_files();
             let data = DataDir::open_existing(&settings.data_dir());
             match last_good::begin(&settings, data.as_ref()) {
@@ -209,7 +212,7 @@ pub(crate) fn run() -> ExitCode {
                 Err(error) => complain(&error.to_string(), EXIT_CONFIG),
             }
         }
-        Task::Relay(arguments) => relay::run(&arguments),
+        Task::Relay(arguments) => relay::run(&arguments, log_format),
         Task::Plan(arguments) => configuration::plan(&arguments),
         Task::Apply(arguments) => configuration::apply(&arguments),
         Task::Rollback(arguments) => configuration::roll_back(&arguments),
@@ -253,20 +256,6 @@ fn complain(message: &str, code: u8) -> ExitCode {
 pub(crate) fn say(message: &str) {
     // A closed standard output ends nothing: the process is a server first.
     let _ = writeln!(std::io::stdout(), "{message}");
-}
-
-fn start_logging() {
-    let filter = EnvFilter::try_from_env("VOXGATE_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
-    // Colours are for people; files and log collectors get plain text.
-    let layer = fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
-    // For everything, not for the layer: the filter of a layer forgets what it decided when a library only asks whether it
-    // would log, as sqlx does, and the next line is lost.
-    registry().with(filter).with(filter_fn(is_fit_to_log)).with(layer).init();
-}
-
-/// Libraries write whole messages and requests at TRACE: what callers say, and keys. No setting brings those out.
-fn is_fit_to_log(record: &Metadata<'_>) -> bool {
-    *record.level() != Level::TRACE || record.target().starts_with("voxgate")
 }
 
 #[cfg(test)]

@@ -29,7 +29,6 @@ use voxgate_media::session::{Leg, NetworkTimes, SessionStats};
 use voxgate_media::uplink::RtpAudio;
 use voxgate_policy::key::KeyIndex;
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent};
-use voxgate_protocol::id::SessionId;
 use voxgate_protocol::session::{EndReason, SessionCommand};
 use voxgate_realtime::{ApiError, SidebandId};
 use voxgate_signaling::live::Presence;
@@ -93,7 +92,6 @@ pub(crate) struct Dialogue {
     recorder: Option<Recorder>,
     account: Option<Account>,
     allowance: Allowance,
-    session_id: SessionId,
     /// For which model names the route is that serves the session.
     route: String,
     latency: Arc<LatencyDesk>,

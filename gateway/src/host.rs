@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use axum::extract::ws::WebSocket;
 use futures_util::future::BoxFuture;
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
+use tracing::Instrument as _;
 use voxgate_policy::decision::{Decision, Question};
 use voxgate_policy::directory::Caller;
 use voxgate_policy::key::KeyIndex;
@@ -18,6 +19,7 @@ use voxgate_signaling::host::{Recording, ServeSideband, SessionHost, SessionRequ
 use voxgate_telemetry::metrics::Metrics;
 
 use crate::audit;
+use crate::logging;
 use crate::money::Money;
 use crate::replay::ReplayLog;
 use crate::revision::Revision;
@@ -167,7 +169,8 @@ impl SessionHost for LocalHost {
         offer: String,
         request: SessionRequest,
     ) -> BoxFuture<'_, Result<String, ApiError>> {
-        Box::pin(self.start(call_id, offer, request))
+        let span = logging::session_span(&request.session_id, &request.presence.trace());
+        Box::pin(self.start(call_id, offer, request).instrument(span))
     }
 
     fn restart_ice(
@@ -222,6 +225,7 @@ impl SessionHost for LocalHost {
     }
 
     fn serve_socket(&self, socket: WebSocket, request: SessionRequest) -> BoxFuture<'static, ()> {
+        let span = logging::session_span(&request.session_id, &request.presence.trace());
         let max_session = self.longest(&request);
         let config = socket::SocketConfig {
             revision: Arc::clone(&self.revision),
@@ -243,6 +247,7 @@ impl SessionHost for LocalHost {
         }
         let bell = Arc::clone(&ringing);
         request.presence.hang(Arc::new(move || bell.notify_one()));
+        let entered = span.enter();
         let opened = random_word().and_then(|seed| {
             let mut seeds = IdSource::new(seed);
             let way = self.choose(&request, seeds.next_seed())?;
@@ -250,8 +255,9 @@ impl SessionHost for LocalHost {
             let bridge = self.revision.bridges.open(way, &request.settings, seeds.next_seed(), ring)?;
             Ok((seeds.next_seed(), bridge))
         });
+        drop(entered);
         let sockets = Arc::clone(&self.sockets);
-        Box::pin(async move {
+        let session = async move {
             let _runs = sockets.read_owned().await;
             match opened {
                 Ok((seed, bridge)) => {
@@ -259,7 +265,8 @@ impl SessionHost for LocalHost {
                 }
                 Err(error) => socket::refuse(socket, &error).await,
             }
-        })
+        };
+        Box::pin(session.instrument(span))
     }
 }
 

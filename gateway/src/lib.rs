@@ -16,6 +16,7 @@ mod host;
 mod http_server;
 mod latency;
 mod limits;
+mod logging;
 mod money;
 mod notices;
 mod operations;

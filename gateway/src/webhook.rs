@@ -12,6 +12,7 @@ use serde::Serialize;
 use sha2::Sha256;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc};
+use tracing::{Instrument as _, Span};
 use voxgate_policy::guardrail::{Act, Direction, LONGEST_OPINION, Opinion};
 use voxgate_protocol::id::{ItemId, SessionId};
 use voxgate_providers::Secret;
@@ -98,6 +99,8 @@ pub(crate) struct Asked {
     at: Instant,
     pub(crate) reply: mpsc::Sender<Answered>,
     ring: Ring,
+    /// Whose question it is.
+    span: Span,
 }
 
 /// Asks the judges of a process. Clones share it; its task ends with the last of them.
@@ -123,7 +126,8 @@ impl Webhooks {
         ring: Ring,
     ) -> bool {
         let judge = Arc::clone(judge);
-        self.asked.try_send(Asked { judge, number, shown, at: Instant::now(), reply, ring }).is_ok()
+        let asked = Asked { judge, number, shown, at: Instant::now(), reply, ring, span: Span::current() };
+        self.asked.try_send(asked).is_ok()
     }
 
     /// Nobody ever answers.
@@ -145,15 +149,17 @@ async fn ask_all(mut waiting: mpsc::Receiver<Asked>, metrics: Arc<Metrics>) {
     while let Some(asked) = waiting.recv().await {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let metrics = Arc::clone(&metrics);
-        tokio::spawn(async move {
+        let span = asked.span.clone();
+        let asking = async move {
             answer(asked, &metrics).await;
             drop(place);
-        });
+        };
+        tokio::spawn(asking.instrument(span));
     }
 }
 
 async fn answer(asked: Asked, metrics: &Metrics) {
-    let Asked { judge, number, shown, at, reply, ring } = asked;
+    let Asked { judge, number, shown, at, reply, ring, .. } = asked;
     let rest = judge.deadline.saturating_sub(at.elapsed());
     let (outcome, opinion) = match tokio::time::timeout(rest, ask(&judge, &shown)).await {
         Ok(Ok(opinion)) => ("answered", Some(opinion)),

@@ -18,6 +18,7 @@
 //! - [`usage`]: what a provider says was used.
 //! - [`timeline`]: the hops of a turn and their durations.
 //! - [`trace`]: what was seen of a turn, before its hops are reckoned.
+//! - [`trace_context`]: which distributed trace a session belongs to.
 
 pub mod audible;
 pub mod audio;
@@ -32,4 +33,5 @@ pub mod settings;
 pub mod tenant;
 pub mod timeline;
 pub mod trace;
+pub mod trace_context;
 pub mod usage;

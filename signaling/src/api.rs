@@ -15,6 +15,7 @@ use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 use voxgate_policy::directory::Scope;
 use voxgate_protocol::id::{CallId, SessionId};
 use voxgate_protocol::settings::{Purpose, SessionSettings};
+use voxgate_protocol::trace_context::{TraceContext, TraceParent};
 use voxgate_realtime::request;
 use voxgate_realtime::{ApiError, ErrorKind};
 
@@ -59,6 +60,10 @@ const KEY_SUBPROTOCOL: &str = "openai-insecure-api-key.";
 
 /// The header of the answer that starts a session: the token with which a client that lost it can go on.
 const RESUME_TOKEN: &str = "voxgate-resume-token";
+
+/// The header of W3C Trace Context. Of a request that starts a session: the span the session is to stand below. Of the
+/// answer: the session's own span, so that a client can link to it.
+const TRACEPARENT: &str = "traceparent";
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -130,8 +135,15 @@ fn cors() -> CorsLayer {
             HeaderName::from_static("openai-organization"),
             HeaderName::from_static("openai-project"),
             HeaderName::from_static("openai-beta"),
+            // Browsers that trace send both.
+            HeaderName::from_static(TRACEPARENT),
+            HeaderName::from_static("tracestate"),
         ]))
-        .expose_headers([header::LOCATION, HeaderName::from_static(RESUME_TOKEN)])
+        .expose_headers([
+            header::LOCATION,
+            HeaderName::from_static(RESUME_TOKEN),
+            HeaderName::from_static(TRACEPARENT),
+        ])
         .max_age(Duration::from_secs(3600))
 }
 
@@ -208,6 +220,7 @@ async fn create_call(
 
 async fn start_call(api: &ClientApi, query: AskedQuery, request: Request) -> Result<Response, ErrorReply> {
     let credential = bearer(request.headers()).map(str::to_owned);
+    let asked_by = trace_parent(request.headers());
     let (terms, principal) = api.enter(credential.as_deref(), Scope::Calls).await?;
     let query = read_query(query)?;
     let (offer, session) = read_offer(request).await?;
@@ -218,12 +231,13 @@ async fn start_call(api: &ClientApi, query: AskedQuery, request: Request) -> Res
     }
     let call_id = CallId::from_random(random_bits()?);
     let transport = Transport::WebRtc(call_id.clone());
-    let asked = Asked { resume: query.resume, model: query.model, session, transport };
+    let asked = Asked { resume: query.resume, model: query.model, session, transport, asked_by };
     let (request, token) = admit_or_resume(api, &terms, principal, asked).await?;
+    let of_session = session_headers(token, &request.presence.trace());
     let answer = terms.host.answer(call_id.clone(), offer, request).await?;
     let location = format!("/v1/realtime/calls/{call_id}");
     let headers = [(header::CONTENT_TYPE, SDP.to_owned()), (header::LOCATION, location)];
-    Ok((StatusCode::CREATED, headers, resume_header(token), answer).into_response())
+    Ok((StatusCode::CREATED, headers, of_session, answer).into_response())
 }
 
 /// An extension of the API: a client whose network or relay changed sends an offer with new ICE credentials and goes on
@@ -309,8 +323,10 @@ async fn start_socket(
         return attach(&terms, principal, call_id.into(), upgrade).await;
     }
     let session = intended(query.intent.as_deref(), &principal)?;
-    let asked = Asked { resume: query.resume, model: query.model, session, transport: Transport::WebSocket };
+    let (transport, asked_by) = (Transport::WebSocket, trace_parent(headers));
+    let asked = Asked { resume: query.resume, model: query.model, session, transport, asked_by };
     let (request, token) = admit_or_resume(api, &terms, principal, asked).await?;
+    let of_session = session_headers(token, &request.presence.trace());
     let host = Arc::clone(&terms.host);
     let upgraded = upgrade
         .protocols([SUBPROTOCOL])
@@ -318,13 +334,22 @@ async fn start_socket(
         .max_frame_size(MAX_SOCKET_MESSAGE_BYTES)
         .read_buffer_size(SOCKET_READ_BYTES)
         .on_upgrade(move |socket| host.serve_socket(socket, request));
-    Ok((resume_header(token), upgraded).into_response())
+    Ok((of_session, upgraded).into_response())
 }
 
-/// The header with a session's resume token.
-fn resume_header(token: Option<String>) -> HeaderMap {
-    let value = token.and_then(|token| HeaderValue::from_str(&token).ok());
-    value.into_iter().map(|value| (HeaderName::from_static(RESUME_TOKEN), value)).collect()
+/// What the answer that starts a session says of it besides: its resume token, if it has one, and its span.
+fn session_headers(token: Option<String>, trace: &TraceContext) -> HeaderMap {
+    let token = token.map(|token| (RESUME_TOKEN, token));
+    let values = token.into_iter().chain([(TRACEPARENT, trace.as_parent().to_string())]);
+    let valid = values.filter_map(|(name, value)| Some((name, HeaderValue::from_str(&value).ok()?)));
+    valid.map(|(name, value)| (HeaderName::from_static(name), value)).collect()
+}
+
+/// The span of whoever asks. More than one counts as none, as does what cannot be read (Trace Context, section 4.1).
+fn trace_parent(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut values = headers.get_all(TRACEPARENT).iter();
+    let only = values.next().filter(|_| values.next().is_none())?;
+    TraceParent::parse(only.to_str().ok()?)
 }
 
 /// What a client asks for that begins a session.
@@ -333,6 +358,7 @@ struct Asked {
     model: Option<String>,
     session: Option<SessionSettings>,
     transport: Transport,
+    asked_by: Option<TraceParent>,
 }
 
 /// A session that begins, or one that goes on with the conversation of a token. Gives the session's own token with it.
@@ -343,14 +369,14 @@ async fn admit_or_resume(
     asked: Asked,
 ) -> Result<(SessionRequest, Option<String>), ErrorReply> {
     let key = principal.key;
-    let Asked { resume, model, session, transport } = asked;
+    let Asked { resume, model, session, transport, asked_by } = asked;
     // Whatever fails from here on, the client may try again with the same token.
     let resumed = match &resume {
         Some(token) => Some(api.resumptions.take(token, key).await?),
         None => None,
     };
     let settings = session.or_else(|| resumed.as_ref().and_then(Resumed::settings).cloned());
-    let request = admit(api, terms, principal, model, settings, transport).await?;
+    let request = admit(api, terms, principal, model, settings, (transport, asked_by)).await?;
     let issued = api.resumptions.issue(key, random_bytes()?);
     let (token, ticket) = issued.map_or((None, None), |(token, ticket)| (Some(token), Some(ticket)));
     Ok((SessionRequest { resumed, ticket, ..request }, token))
@@ -409,7 +435,7 @@ async fn admit(
     principal: Principal,
     model: Option<String>,
     session: Option<SessionSettings>,
-    transport: Transport,
+    (transport, asked_by): (Transport, Option<TraceParent>),
 ) -> Result<SessionRequest, ErrorReply> {
     let (bound, allowed_events) =
         principal.binding.map_or((None, None), |binding| (Some(binding.settings), binding.allowed_events));
@@ -440,6 +466,7 @@ async fn admit(
         revision: terms.revision,
         began_at_unix_ms: unix_now_ms(),
         call: transport.into_call(),
+        trace: TraceContext::begin(asked_by, (random_bits()?, random_bits()? as u64)),
     });
     Ok(SessionRequest {
         session_id,

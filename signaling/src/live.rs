@@ -14,6 +14,7 @@ use voxgate_policy::bundle::RevisionName;
 use voxgate_protocol::id::{CallId, SessionId};
 use voxgate_protocol::money::NanoDollars;
 use voxgate_protocol::tenant::TenantPath;
+use voxgate_protocol::trace_context::TraceContext;
 use voxgate_telemetry::session::facts::{RecordFacts, Serving};
 pub use voxgate_telemetry::session::view::SessionState;
 use voxgate_telemetry::session::view::SummaryView;
@@ -43,6 +44,8 @@ pub struct SessionFacts {
     pub revision: RevisionName,
     /// In milliseconds since 1970.
     pub began_at_unix_ms: u64,
+    /// Where in which distributed trace it stands.
+    pub trace: TraceContext,
 }
 
 impl SessionFacts {
@@ -57,7 +60,7 @@ impl SessionFacts {
             revision_number: self.revision.number,
             revision_hash: self.revision.hash.to_string(),
             began_at_unix_ms: self.began_at_unix_ms,
-            trace_id: String::new(),
+            trace: self.trace,
         }
     }
 }
@@ -218,6 +221,12 @@ impl Presence {
         }
     }
 
+    /// Where in which distributed trace the session stands.
+    #[must_use]
+    pub fn trace(&self) -> TraceContext {
+        self.live.facts.trace
+    }
+
     /// Whether somebody wants the session to end.
     #[must_use]
     pub fn is_told_to_end(&self) -> bool {
@@ -295,6 +304,7 @@ mod tests {
             purpose: "conversation",
             revision: RevisionName::default(),
             began_at_unix_ms: 0,
+            trace: TraceContext::begin(None, (1, 1)),
         }
     }
 

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{EXIT_CONFIG, complain, exit_code, start_logging};
+use super::{EXIT_CONFIG, complain, exit_code};
 use crate::config::{self, CheckedRelay, ConfigError, RelayFile, ThreadCount, Wait};
+use crate::logging::{self, LogFormat};
 use crate::relay_role;
 
 /// What `voxgate relay` takes. Flags win over the configuration file.
@@ -82,8 +83,8 @@ impl RelayArguments {
 }
 
 /// Runs a relay.
-pub(super) fn run(arguments: &RelayArguments) -> ExitCode {
-    start_logging();
+pub(super) fn run(arguments: &RelayArguments, log_format: LogFormat) -> ExitCode {
+    logging::start(log_format);
     crate::process::raise_open_files();
     match arguments.load() {
         Ok(checked) => exit_code(relay_role::run(&checked, !arguments.no_takeover)),

@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use serde_json::json;
-use voxgate_policy::routing::Target;
 use voxgate_protocol::session::{EndReason, SessionCommand};
 use voxgate_telemetry::session::facts::EventNote;
 use voxgate_telemetry::session::view::EventKind;
 
 use super::Dialogue;
 use super::core::CoreInput;
+use crate::logging;
 
 impl Dialogue {
     /// Ends the session. What a lost client cannot have heard is cut from its conversation first.
@@ -43,16 +43,15 @@ impl Drop for Dialogue {
         let reason = self.ended().unwrap_or(EndReason::ClientLost);
         self.write_second(now);
         if let Some(cost) = self.account.as_mut().and_then(|account| account.close(now)) {
-            let served_by = self.provider.target().map(Target::name);
-            let why = reason.as_str();
-            tracing::info!(session = %self.session_id, %cost, reason = why, served_by, "a session ended");
             self.presence.costs(now, cost);
         }
         let why = reason.as_str();
         let text = format!("The session is over: {why}.");
         let note = EventNote::info(EventKind::Ended, text).with(json!({ "reason": why }));
         self.chronicle.pen().event(now, note);
-        self.presence.record().ended(self.presence.since_began(now), Some(reason));
+        let record = self.presence.record();
+        record.ended(self.presence.since_began(now), Some(reason));
+        logging::session_ended(&record.summary());
         self.metrics.sessions.dec();
         self.metrics.session_ended(reason);
     }

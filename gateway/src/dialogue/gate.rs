@@ -112,7 +112,7 @@ impl Gate {
             let text = format!("A tool call that waited for a person is {}.", state.as_str());
             let detail = json!({ "call": call_id.as_str(), "state": state.as_str() });
             self.pen.event(now, EventNote::info(EventKind::Approval, text).with(detail));
-            tracing::info!(session = %self.session_id, call = %call_id, state = state.as_str(), "a held tool call is settled");
+            tracing::info!(call = %call_id, state = state.as_str(), "a held tool call is settled");
         }
         self.carry_on(now);
     }
@@ -182,7 +182,6 @@ impl Gate {
             self.pen.event(now, EventNote::warning(EventKind::ToolCall, text).with(detail));
         }
         tracing::debug!(
-            session = %self.session_id,
             tool,
             effect = decision.effect.as_str(),
             policies = ?decision.policies,
@@ -196,10 +195,10 @@ impl Gate {
         }
         let ring = Arc::clone(&self.ring);
         let ticket = self.held.ask(now, (&self.session_id, &self.caller.tenancy), held, self.window, ring);
-        tracing::info!(session = %self.session_id, call = %held.call_id, tool = held.tool, "a tool call waits for a person");
         let text = format!("A person is asked whether the tool {} may be called.", held.tool);
         let detail = json!({ "call": held.call_id.as_str(), "tool": held.tool, "risk": held.risk.as_str() });
         self.pen.event(now, EventNote::info(EventKind::Approval, text).with(detail));
+        tracing::info!(call = %held.call_id, tool = held.tool, "a tool call waits for a person");
         self.tickets.insert(held.call_id.clone(), ticket);
     }
 }

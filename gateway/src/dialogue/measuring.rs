@@ -16,6 +16,7 @@ use super::chronicle::{Second, Transported};
 use super::client::{ClientMessage, ReckonedTurn};
 use super::sight::Seen;
 use super::{Dialogue, DialogueOutput};
+use crate::logging;
 
 /// A turn, and what of it took too long.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,12 +75,13 @@ impl Dialogue {
             Ok(account) => account,
             Err(error) => {
                 self.metrics.turns_unreckoned.inc();
-                tracing::warn!(session = %self.session_id, turn, %error, "a turn has no account");
+                tracing::warn!(turn, %error, "a turn has no account");
                 return None;
             }
         };
         let breaches = self.latency.turn(&self.route, &account);
         self.provider.measured(account.timeline());
+        logging::turn_measured(&account, &breaches);
         let budget = self.latency.budget(&self.route);
         let note = TurnNote { account: &account, budget: budget.as_ref(), breaches: &breaches };
         self.presence.record().turn(self.presence.since_began(mouth), note);

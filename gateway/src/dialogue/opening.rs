@@ -89,7 +89,7 @@ impl Dialogue {
             Account::open(money, now, caller.tenancy.clone(), session_id.clone(), target, &settings)
         });
         if let Some(target) = &target {
-            tracing::info!(session = %session_id, served_by = target.name(), "a session begins");
+            tracing::info!(served_by = target.name(), "a session begins");
         }
         let allowance = Allowance::open(limits, Instant::now(), Arc::clone(&config.metrics));
         let mut seeds = IdSource::new(config.seed);
@@ -160,7 +160,6 @@ impl Dialogue {
             recorder,
             account,
             allowance,
-            session_id,
             route,
             latency: config.latency,
             leg: config.leg,

@@ -14,6 +14,7 @@ use voxgate_protocol::bridge::{BridgeTraits, TurnOwner};
 use voxgate_protocol::id::SessionId;
 use voxgate_protocol::settings::SessionSettings;
 use voxgate_protocol::tenant::TenantPath;
+use voxgate_protocol::trace_context::TraceContext;
 use voxgate_providers::bridge::{BridgeEnds, COMMAND_CAPACITY, bridge};
 use voxgate_signaling::host::{Recording, SessionRequest};
 use voxgate_signaling::limits::desk::LimitLease;
@@ -48,6 +49,7 @@ pub(super) fn presence() -> Presence {
         purpose: "conversation",
         revision: RevisionName::default(),
         began_at_unix_ms: 0,
+        trace: TraceContext::begin(None, (1, 1)),
     })
 }
 

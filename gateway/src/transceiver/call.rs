@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tracing::Span;
 use voxgate_media::session::NetworkTimes;
 use voxgate_media::transport::{
     AudioFrame, ChannelId, CloseReason, IceRestart, OfferError, Output, Path, Transport, TransportStats,
@@ -87,6 +88,8 @@ pub(super) struct Call {
     pub(super) session_end: Duration,
     /// The names of the relays, by the addresses clients reach them at.
     relays: RelayNames,
+    /// What its log lines are told apart by.
+    pub(super) span: Span,
     dialogue: Dialogue,
     transport: Transport,
     events: Option<ChannelId>,
@@ -115,6 +118,7 @@ pub(super) struct CallParts {
     pub(super) transport: Transport,
     pub(super) ends_at: Instant,
     pub(super) session_end: Duration,
+    pub(super) span: Span,
 }
 
 impl Call {
@@ -127,6 +131,7 @@ impl Call {
             ways: Ways::default(),
             session_end: parts.session_end,
             relays: parts.relays,
+            span: parts.span,
             dialogue: parts.dialogue,
             transport: parts.transport,
             events: None,

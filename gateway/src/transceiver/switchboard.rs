@@ -157,13 +157,17 @@ impl Switchboard {
     fn work(&mut self, now: Instant, slot: Slot, act: impl FnOnce(&mut Call, &mut Vec<CallOutput>)) {
         let Some(call) = self.calls.get_mut(&slot) else { return };
         let sink = &mut self.sink;
+        let span = call.span.clone();
+        let in_session = span.enter();
         if catch_unwind(AssertUnwindSafe(|| act(call, sink))).is_err() {
             self.config.metrics.session_panics.inc();
             tracing::error!(call_id = %call.call_id, "a call ended because its state machine panicked; please report this");
+            drop(in_session);
             self.sink.clear();
             self.forget(now, slot);
             return;
         }
+        drop(in_session);
         let mut sink = std::mem::take(&mut self.sink);
         for output in sink.drain(..) {
             self.carry_out(now, slot, output);
@@ -210,6 +214,8 @@ impl Switchboard {
 
     fn forget(&mut self, now: Instant, slot: Slot) {
         let Some(call) = self.calls.get(&slot) else { return };
+        let span = call.span.clone();
+        let _in_session = span.enter();
         let paths: Vec<_> = call.ways.proven().map(|way| way.path).collect();
         for path in paths {
             self.release(now, slot, path);

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
+use tracing::Instrument as _;
 use voxgate_protocol::audio::SampleRate;
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, Fault};
 use voxgate_protocol::settings::SessionSettings;
@@ -53,7 +54,8 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 #[must_use]
 pub fn connect(target: OpenAiTarget, settings: SessionSettings, wake: Wake) -> Bridge {
     let (near, far) = bridge(Codec::traits(target.turn_owner, target.transcription_model.is_some()), wake);
-    tokio::spawn(run(target, settings, far));
+    // What it logs belongs to whoever opens the bridge.
+    tokio::spawn(run(target, settings, far).in_current_span());
     near
 }
 

@@ -29,6 +29,7 @@ use voxgate_policy::money::price::{PriceBook, PriceLine};
 use voxgate_policy::routing::RouteTable;
 use voxgate_protocol::money::NanoDollars;
 use voxgate_protocol::tenant::{KeyId, OrganisationId, TeamId, TenantPath};
+use voxgate_protocol::trace_context::TraceContext;
 
 use super::access::{RULES, Rule};
 use super::approvals::{Approvals, PendingApproval};
@@ -199,6 +200,7 @@ impl World {
             purpose: "conversation",
             revision: RevisionName::default(),
             began_at_unix_ms: 1_000,
+            trace: TraceContext::begin(None, (1, 1)),
         })
     }
 

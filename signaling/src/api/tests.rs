@@ -174,7 +174,7 @@ async fn a_page_of_any_origin_may_restart_and_read_where_its_call_is() {
     let mut request = patch_of(CALL, "vg_mine", SDP, "the offer");
     request.headers_mut().insert(header::ORIGIN, "https://example.com".parse().unwrap());
     let (_, headers, _) = ask(request).await;
-    assert_eq!(headers[header::ACCESS_CONTROL_EXPOSE_HEADERS], "location,voxgate-resume-token");
+    assert_eq!(headers[header::ACCESS_CONTROL_EXPOSE_HEADERS], "location,voxgate-resume-token,traceparent");
 }
 
 #[tokio::test]

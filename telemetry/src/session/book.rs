@@ -411,8 +411,8 @@ impl Book {
             loss_ratio: self.quality.loss(),
             interruptions: self.interruptions,
             relay: self.relay.clone(),
-            trace_id: facts.trace_id.clone(),
             badness: self.badness().number(),
+            trace_id: facts.trace.trace.to_string(),
             seq: self.revision,
         }
     }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use voxgate_protocol::id::{CallId, SessionId};
 use voxgate_protocol::money::NanoDollars;
 use voxgate_protocol::tenant::TenantPath;
+use voxgate_protocol::trace_context::TraceContext;
 
 use crate::latency::account::TurnAccount;
 use crate::latency::budget::{Breach, LatencyBudget};
@@ -34,8 +35,8 @@ pub struct RecordFacts {
     pub revision_hash: String,
     /// In milliseconds since 1970.
     pub began_at_unix_ms: u64,
-    /// The name of its trace (W3C Trace Context): 32 hex digits.
-    pub trace_id: String,
+    /// Where in which distributed trace it stands.
+    pub trace: TraceContext,
 }
 
 /// Who serves a session from now on.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use voxgate_protocol::tenant::TenantPath;
 use voxgate_protocol::timeline::Hop;
 use voxgate_protocol::trace::{Moment, TurnTrace, Work};
+use voxgate_protocol::trace_context::TraceContext;
 
 use super::facts::{DownlinkNote, UplinkNote};
 use super::view::{EventKind, SessionState, WordsState};
@@ -32,7 +33,7 @@ fn facts() -> RecordFacts {
         revision_number: 3,
         revision_hash: "ab".to_owned(),
         began_at_unix_ms: 1_790_000_000_500,
-        trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
+        trace: TraceContext::begin(None, (0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c, 1)),
     }
 }
 

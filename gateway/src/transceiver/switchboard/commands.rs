@@ -12,6 +12,7 @@ use voxgate_protocol::session::EndReason;
 use voxgate_realtime::ApiError;
 
 use crate::dialogue::{Dialogue, DialogueConfig};
+use crate::logging;
 use crate::sideband::SidebandNews;
 
 use super::super::call::{Call, CallParts};
@@ -128,6 +129,8 @@ impl Switchboard {
         (oneshot::Sender<Result<String, ApiError>>, String, Call),
         (oneshot::Sender<Result<String, ApiError>>, ApiError),
     > {
+        let span = logging::session_span(&start.request.session_id, &start.request.presence.trace());
+        let _in_session = span.enter();
         let revision = &start.revision;
         let transport_config = TransportConfig {
             ufrag: start.ufrag.clone(),
@@ -175,6 +178,7 @@ impl Switchboard {
             transport,
             ends_at: start.ends_at,
             session_end: Duration::from_secs(start.expires_at_unix),
+            span: span.clone(),
         });
         tracing::info!(call_id = %call.call_id, revision = %revision.name, "call answered");
         Ok((start.reply, answer, call))

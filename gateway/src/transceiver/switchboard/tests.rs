@@ -16,6 +16,7 @@ use voxgate_protocol::bridge::{BridgeTraits, TurnOwner};
 use voxgate_protocol::id::{NodeIndex, RelayId, SessionId};
 use voxgate_protocol::settings::SessionSettings;
 use voxgate_protocol::tenant::TenantPath;
+use voxgate_protocol::trace_context::TraceContext;
 use voxgate_providers::bridge::{BridgeEnds, bridge};
 use voxgate_realtime::ApiError;
 use voxgate_relay::tunnel::{Endpoint, FrameHeader, Kind, Lane, Outgoing, Side, TunnelKey};
@@ -264,6 +265,7 @@ fn presence() -> Presence {
         purpose: "conversation",
         revision: RevisionName::default(),
         began_at_unix_ms: 0,
+        trace: TraceContext::begin(None, (1, 1)),
     })
 }
 

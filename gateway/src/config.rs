@@ -16,6 +16,7 @@ mod relays;
 mod routes;
 mod spending;
 mod store;
+mod telemetry;
 mod webhooks;
 mod written;
 

@@ -20,6 +20,7 @@ mod logging;
 mod money;
 mod notices;
 mod operations;
+mod otlp;
 mod pages;
 mod permissions;
 mod process;

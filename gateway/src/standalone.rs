@@ -45,6 +45,7 @@ use crate::host::LocalHost;
 use crate::http_server;
 use crate::latency::LatencyDesk;
 use crate::operations::{self, Operations};
+use crate::otlp::Exporter;
 use crate::pages;
 use crate::process::{ReloadSignals, StartError, StopSignals, listen_tcp};
 use crate::revision::keeper::{self, InForce, Keeper, Reached};
@@ -89,6 +90,10 @@ async fn serve(beginning: Beginning, source: Arc<dyn Source>) -> Result<(), Star
     let facts = keeper::at_start(&ground.store, &bundle, before).await;
     let parts = Parts { ground: &ground, edge: &edge, admittance: &admittance, farewell: &farewell };
     let reached = parts.reach(&config, facts.name(), &bridges)?;
+    let exporter = config.otlp.clone().map(|otlp| Exporter::start(otlp, &ground.metrics));
+    if let Some(sink) = exporter.as_ref().and_then(Exporter::sink) {
+        reached.live.add_sink(sink);
+    }
     let (keys, drain_deadline) = (admittance.keys.clone(), config.limits.drain_deadline);
     let in_force = InForce { facts, bundle, meaning, keys, bridges, drain_deadline, file, refused_file };
     let keeper = Arc::new(Keeper::new(source, reached, in_force));
@@ -104,6 +109,9 @@ async fn serve(beginning: Beginning, source: Arc<dyn Source>) -> Result<(), Star
     farewell.shut_down(keeper.drain_deadline(), &mut stop).await;
     handle.graceful_shutdown(Some(Duration::from_secs(1)));
     let _ = servers.await;
+    if let Some(exporter) = exporter {
+        exporter.finish().await;
+    }
     ground.leave().await;
     say("voxgate has stopped.");
     Ok(())

@@ -67,6 +67,9 @@ class Peer(EventStream):
         self.connection.addTrack(self.microphone)
         self.channels = {name: self.connection.createDataChannel(name) for name in ("oai-events", "voxgate")}
         self.measured = []
+        # Of the request that places the call, besides its own; and of its answer.
+        self.headers = {}
+        self.reply_headers = {}
         self.audible_frames = 0
         self.last_audible = 0.0
         self.channels["oai-events"].on("message", self.take)
@@ -95,6 +98,10 @@ class Peer(EventStream):
                 self.last_audible = time.monotonic()
                 await self._notify()
 
+    def turns(self):
+        """The waterfalls it was told."""
+        return [event for event in self.measured if event["type"] == "turn.measured"]
+
     async def offer(self):
         """The SDP offer of this caller, candidates included."""
         await self.connection.setLocalDescription(await self.connection.createOffer())
@@ -104,7 +111,7 @@ class Peer(EventStream):
         """Posts the offer and takes the answer, without waiting for the connection. Gives the call's path."""
         offer = await self.offer()
         query = f"?model={model}" if model else ""
-        request = {"headers": {"Authorization": f"Bearer {token or gateway.key}"}}
+        request = {"headers": {"Authorization": f"Bearer {token or gateway.key}", **self.headers}}
         if session is None:
             request["data"] = offer
             request["headers"]["Content-Type"] = "application/sdp"
@@ -114,6 +121,7 @@ class Peer(EventStream):
         reply = await asyncio.to_thread(gateway.ask, "POST", f"/v1/realtime/calls{query}", **request)
         assert reply.status_code == 201, reply.text
         assert reply.headers["Content-Type"] == "application/sdp"
+        self.reply_headers = reply.headers
         self.answer = RTCSessionDescription(reply.text, "answer")
         return reply.headers["Location"]
 

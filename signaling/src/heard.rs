@@ -200,6 +200,7 @@ fn duration(milliseconds: f64) -> Duration {
 mod tests {
     use voxgate_policy::bundle::RevisionName;
     use voxgate_protocol::tenant::TenantPath;
+    use voxgate_protocol::trace_context::TraceContext;
     use voxgate_telemetry::latency::account::TurnAccount;
     use voxgate_telemetry::latency::budget::LatencyBudget;
     use voxgate_telemetry::latency::stamp::{Claim, Stamp};
@@ -218,6 +219,7 @@ mod tests {
             purpose: "conversation",
             revision: RevisionName::default(),
             began_at_unix_ms: 0,
+            trace: TraceContext::begin(None, (1, 1)),
         }
     }
 

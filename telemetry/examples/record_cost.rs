@@ -13,6 +13,7 @@ use voxgate_protocol::money::NanoDollars;
 use voxgate_protocol::tenant::TenantPath;
 use voxgate_protocol::timeline::Hop;
 use voxgate_protocol::trace::{Moment, TurnTrace, Work};
+use voxgate_protocol::trace_context::TraceContext;
 use voxgate_telemetry::latency::account::TurnAccount;
 use voxgate_telemetry::latency::budget::LatencyBudget;
 use voxgate_telemetry::session::facts::{
@@ -54,7 +55,7 @@ fn facts() -> RecordFacts {
         revision_number: 1,
         revision_hash: "ab".to_owned(),
         began_at_unix_ms: 0,
-        trace_id: String::new(),
+        trace: TraceContext::begin(None, (1, 1)),
     }
 }
 

@@ -10,4 +10,5 @@ pub mod metrics;
 pub mod overview;
 pub mod relay;
 pub mod session;
+pub mod spans;
 pub mod standing;

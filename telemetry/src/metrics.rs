@@ -49,6 +49,10 @@ pub struct Metrics {
     pub policy_decisions: IntCounterVec,
     /// Time one decision took.
     pub policy_seconds: Histogram,
+    /// Spans for an OpenTelemetry collector, by what became of them: `sent`, `queue_full`, `refused`, `unreachable`.
+    pub otlp_spans: IntCounterVec,
+    /// Requests to it, retries not counted, by signal (`traces`, `metrics`) and outcome.
+    pub otlp_requests: IntCounterVec,
     /// Offer received to SDP answer made.
     pub answer_seconds: Histogram,
     /// UDP receive at the transceiver to PCM handed to the provider's queue.
@@ -188,6 +192,16 @@ impl Metrics {
                 "voxgate_policy_seconds",
                 "Time one decision by the policies took.",
                 INSIDE_SECONDS,
+            )?,
+            otlp_spans: shelf.counters(
+                "voxgate_otlp_spans_total",
+                "Spans for the OpenTelemetry collector, by what became of them.",
+                &["outcome"],
+            )?,
+            otlp_requests: shelf.counters(
+                "voxgate_otlp_requests_total",
+                "Requests to the OpenTelemetry collector, retries not counted, by signal and outcome.",
+                &["signal", "outcome"],
             )?,
             answer_seconds: shelf.histogram(
                 "voxgate_answer_seconds",
@@ -476,6 +490,12 @@ impl Metrics {
     /// Something inside the gateway took this long.
     pub fn observe(histogram: &Histogram, duration: Duration) {
         histogram.observe(duration.as_secs_f64());
+    }
+
+    /// Every metric as it stands, for other forms.
+    #[must_use]
+    pub fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
+        self.registry.gather()
     }
 
     /// The Prometheus text form of every metric.

@@ -26,12 +26,14 @@ use super::relays::{self, Control};
 use super::store::{self, RedisConfig, StoreConfig};
 use super::written::{self, TurnSide, Written};
 use super::{
-    agents, guardrails, identity, latency, limits, organisations, policies, routes, spending, webhooks,
+    agents, guardrails, identity, latency, limits, organisations, policies, routes, spending, telemetry,
+    webhooks,
 };
 use crate::end_of_turn::TurnModel;
 use crate::latency::RouteBudgets;
 use crate::money::MoneyConfig;
 use crate::notices::Recipient;
+use crate::otlp::Otlp;
 use crate::published_keys::TrustedIssuer;
 use crate::replay::Retention;
 use crate::webhook::Judge;
@@ -98,6 +100,8 @@ pub(crate) struct Checked {
     pub(crate) breaker: BreakerRule,
     /// What turns may take.
     pub(crate) latency: RouteBudgets,
+    /// What is told to an OpenTelemetry collector.
+    pub(crate) otlp: Option<Otlp>,
     pub(crate) default_model: String,
     pub(crate) guardrails: Arc<RuleSet>,
     pub(crate) judges: Arc<[Arc<Judge>]>,
@@ -188,6 +192,7 @@ pub(crate) fn check_with(
         .collect();
     let (routes, breaker) = routes::check(written, &mut problems);
     let latency = latency::check(written, &mut problems);
+    let otlp = telemetry::check(written, environment, &mut problems);
     let key_hashes = check_keys(written, &mut problems);
     let keys = organisations::check(&written.organisations, &mut problems);
     let issuers = identity::check(&written.identity, &mut problems);
@@ -234,6 +239,7 @@ pub(crate) fn check_with(
         routes,
         breaker,
         latency,
+        otlp,
         default_model: written.default_model.clone(),
         guardrails,
         judges,

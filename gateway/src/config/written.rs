@@ -13,6 +13,7 @@ use super::identity::Identity;
 use super::latency::Latency;
 use super::organisations::Organisation;
 use super::routes::{Route, Routing};
+use super::telemetry::Telemetry;
 use super::webhooks::SessionWebhook;
 
 use super::agents::Agent;
@@ -55,6 +56,8 @@ pub(crate) struct Written {
     pub(crate) routing: Routing,
     /// What turns may take before they count as slow. Nothing is slowed down or cut off by it.
     pub(crate) latency: Latency,
+    /// What is told to an OpenTelemetry collector. Default: nothing.
+    pub(crate) telemetry: Telemetry,
     /// The model of a client that names none. Default `gpt-realtime`, what SDKs ask for.
     pub(crate) default_model: String,
     /// Rules over the words of calls, in both directions and in the arguments of tool calls. Default: none.
@@ -103,6 +106,7 @@ impl Default for Written {
             routes: vec![Route::to("*", "local")],
             routing: Routing::default(),
             latency: Latency::default(),
+            telemetry: Telemetry::default(),
             default_model: "gpt-realtime".to_owned(),
             guardrails: Vec::new(),
             agents: BTreeMap::new(),

@@ -86,11 +86,6 @@ impl Provider {
         }
     }
 
-    /// Who serves the session.
-    pub(super) fn target(&self) -> Option<&Target> {
-        self.way.current()
-    }
-
     /// The settings in effect, where connections replace each other.
     pub(super) fn settings(&self) -> Option<&SessionSettings> {
         self.replacement.as_ref().map(|replacement| replacement.rotation.settings())

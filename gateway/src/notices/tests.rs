@@ -13,6 +13,7 @@ use voxgate_protocol::id::SessionId;
 use voxgate_protocol::session::EndReason;
 use voxgate_protocol::tenant::TenantPath;
 use voxgate_protocol::timeline::Hop;
+use voxgate_protocol::trace_context::TraceContext;
 use voxgate_signaling::live::{LiveSessions, Presence, SessionFacts};
 use voxgate_telemetry::latency::account::TurnAccount;
 use voxgate_telemetry::latency::budget::LatencyBudget;
@@ -91,6 +92,7 @@ impl World {
             purpose: "conversation",
             revision: RevisionName::default(),
             began_at_unix_ms: 0,
+            trace: TraceContext::begin(None, (1, 1)),
         })
     }
 

@@ -482,6 +482,30 @@ pub enum EventKind {
     Ended,
 }
 
+impl EventKind {
+    /// The word in JSON and in traces.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Failover => "failover",
+            Self::Retry => "retry",
+            Self::Rotation => "rotation",
+            Self::ToolCall => "tool_call",
+            Self::Approval => "approval",
+            Self::Guardrail => "guardrail",
+            Self::Interruption => "interruption",
+            Self::Breach => "breach",
+            Self::Budget => "budget",
+            Self::Limit => "limit",
+            Self::Relay => "relay",
+            Self::Resume => "resume",
+            Self::Error => "error",
+            Self::Ended => "ended",
+        }
+    }
+}
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

@@ -40,10 +40,7 @@ export class Player {
       if (!this.#address) await this.#fetch();
       await this.sound.play();
     } catch (failure) {
-      this.fault.textContent =
-        failure.name === "NotSupportedError"
-          ? "This browser cannot play the recording."
-          : sentenceOf(failure);
+      this.fault.textContent = wordsOf(failure);
     }
   }
 
@@ -78,4 +75,10 @@ export class Player {
     this.onTime(ended ? null : atMs);
     if (!paused) this.#frame = requestAnimationFrame(() => this.#show());
   }
+}
+
+function wordsOf(failure) {
+  if (failure.name === "NotSupportedError") return "This browser cannot play the recording.";
+  if (failure.status === 404) return "The gateway has no recording of this call to play.";
+  return sentenceOf(failure);
 }

@@ -128,6 +128,11 @@ impl SessionRecord {
         self.write(|book| book.opened(at));
     }
 
+    /// It goes on: what is said of its length is true up to `at`.
+    pub fn lasts(&self, at: Duration) {
+        self.write(|book| book.lasts(at));
+    }
+
     /// Somebody wants it to end.
     pub fn ending(&self) {
         self.write(Book::ending);

@@ -224,6 +224,7 @@ impl Chronicle {
             let note = self.network(uplink, transported, report);
             self.pen.record.network(at, note);
         }
+        self.pen.record.lasts(at);
     }
 
     fn network(

@@ -177,6 +177,12 @@ impl Book {
         }
     }
 
+    pub(super) fn lasts(&mut self, at: Duration) {
+        if at > self.last && !self.is_over() {
+            self.change(at);
+        }
+    }
+
     pub(super) fn ending(&mut self) {
         if self.state != SessionState::Ended {
             self.state = SessionState::Ending;
@@ -248,9 +254,10 @@ impl Book {
 
     /// What was spent since the caller's last word is the new turn's.
     fn settle_last_turn(&mut self, seq: u64) {
-        let Some(newest) = self.turns.newest().map(|turn| turn.turn) else { return };
         let total = self.spent.total.unwrap_or_default();
         let since = self.spent.at_last_word.take().unwrap_or(total);
+        // The first turn has all that was spent before it.
+        let Some(newest) = self.turns.newest().map(|turn| turn.turn) else { return };
         let cost = self.spent.total.map(|_| difference(since, self.spent.at_turn));
         self.turns.change(seq, newest, |turn| turn.cost_nano_dollars = cost);
         self.spent.at_turn = since;
@@ -289,6 +296,10 @@ impl Book {
     pub(super) fn mark(&mut self, at: Duration, lane: Lane, kind: MarkKind) {
         self.mark_ended(at, lane, kind, None);
         let seq = self.change(at);
+        if (lane, kind) == (Lane::Caller, MarkKind::Speech) {
+            // An answer that was cut off and never measured is no turn.
+            self.is_interrupted = false;
+        }
         self.marked += 1;
         let (number, at_ms) = (self.marked, milliseconds(at));
         self.marks.push(seq, MarkView { seq, number, at_ms, until_ms: None, lane, kind, stop_ms: None });

@@ -7,7 +7,6 @@ use voxgate_protocol::bridge::{Fault, FaultOwner, OutputPart, ResponseStatus};
 use voxgate_protocol::conversation::{Item, ItemKind, ItemStatus, Position};
 use voxgate_protocol::id::{ItemId, ResponseId, ToolCallId};
 use voxgate_protocol::settings::{InputSettings, ServerVad, TurnDetection};
-use voxgate_protocol::usage::TokenUsage;
 use voxgate_providers::bridge::StampedEvent;
 use voxgate_telemetry::session::SessionRecord;
 
@@ -21,6 +20,8 @@ struct Stage {
     far: BridgeEnds,
     record: SessionRecord,
     now: Instant,
+    /// Answers so far.
+    answers: u32,
     _places: Places,
 }
 
@@ -34,7 +35,7 @@ impl Stage {
         let (dialogue, far) = begun(&places, Kind { traits, settings, ..kind });
         let record = dialogue.presence.record().clone();
         let now = dialogue.presence.began();
-        Self { dialogue, far, record, now, _places: places }
+        Self { dialogue, far, record, now, answers: 1, _places: places }
     }
 
     fn hear(&mut self, event: BridgeEvent) {
@@ -69,7 +70,8 @@ impl Stage {
 
     /// Begins an answer: two seconds of sound, and the words of it.
     fn agent_says(&mut self, words: &[&str]) {
-        self.hear(BridgeEvent::ResponseStarted { response_id: ResponseId::from("resp_1") });
+        let (response_id, _) = self.answer();
+        self.hear(BridgeEvent::ResponseStarted { response_id });
         for piece in words {
             self.output(OutputPart::Transcript((*piece).to_owned()));
         }
@@ -77,19 +79,25 @@ impl Stage {
         self.output(OutputPart::Audio(Pcm { rate: SampleRate::HZ_16000, samples }));
     }
 
+    fn answer(&self) -> (ResponseId, ItemId) {
+        let number = self.answers;
+        (ResponseId::from(format!("resp_{number}")), ItemId::from(format!("item_answer_{number}")))
+    }
+
     fn output(&mut self, part: OutputPart) {
-        let (response_id, item_id) = (ResponseId::from("resp_1"), ItemId::from("item_answer"));
+        let (response_id, item_id) = self.answer();
         self.hear(BridgeEvent::Output { response_id, item_id, part });
     }
 
     fn item_is_done(&mut self) {
-        let (response_id, item_id) = (ResponseId::from("resp_1"), ItemId::from("item_answer"));
+        let (response_id, item_id) = self.answer();
         self.hear(BridgeEvent::OutputItemDone { response_id, item_id, status: ItemStatus::Completed });
     }
 
-    fn answer_is_done(&mut self, usage: Option<TokenUsage>) {
-        let (response_id, status) = (ResponseId::from("resp_1"), ResponseStatus::Completed);
-        self.hear(BridgeEvent::ResponseDone { response_id, status, usage });
+    fn answer_is_done(&mut self) {
+        let (response_id, _) = self.answer();
+        self.hear(BridgeEvent::ResponseDone { response_id, status: ResponseStatus::Completed, usage: None });
+        self.answers += 1;
     }
 
     fn view(&self) -> Value {
@@ -161,37 +169,44 @@ fn an_answer_that_was_cut_is_written_down_as_far_as_it_was_heard() {
     stage.agent_says(&["one two three four"]);
     stage.item_is_done();
     stage.pass(1_000 * MS);
-    let (item_id, content_index) = (ItemId::from("item_answer"), 0);
+    let (item_id, content_index) = (ItemId::from("item_answer_1"), 0);
     let cut = SessionCommand::Truncate { item_id, content_index, heard: 1_000 * MS };
     stage.dialogue.handle_command(stage.now, cut);
     stage.drain();
     assert_eq!(stage.transcript(), said(&[("one two", "cut")]));
 }
 
+fn guarded(word: &str, act: Act) -> Stage {
+    let directions = vec![Direction::Caller, Direction::Agent];
+    let detector = Detector::words([word]).unwrap();
+    let rule = Rule { name: "rule".to_owned(), directions, detector, act };
+    let guardrails = Arc::new(RuleSet::new(vec![rule]).unwrap());
+    Stage::new(Kind { guardrails, recording: keeping(), ..Kind::default() })
+}
+
 #[test]
-fn what_a_rule_hides_is_hidden_and_an_answer_that_is_taken_back_leaves_no_words() {
-    let rule = |name: &str, word: &str, act| Rule {
-        name: name.to_owned(),
-        directions: vec![Direction::Caller, Direction::Agent],
-        detector: Detector::words([word]).unwrap(),
-        act,
-    };
-    let sorry = Act::Replace { say: "I am sorry.".to_owned() };
-    let rules = vec![rule("number", "4711", Act::Mask), rule("advice", "lawsuit", sorry)];
-    let guardrails = Arc::new(RuleSet::new(rules).unwrap());
-    let mut stage = Stage::new(Kind { guardrails, recording: keeping(), ..Kind::default() });
+fn what_a_rule_hides_is_hidden_however_it_comes() {
+    let mut stage = guarded("4711", Act::Mask);
     stage.caller_says("item_1", "my number is 4711 you know");
     stage.agent_says(&["your number is 47", "11 sir"]);
     assert_eq!(stage.transcript().len(), 1, "what is not whole cannot be looked through");
     stage.item_is_done();
-    stage.answer_is_done(None);
+    stage.answer_is_done();
     let view = stage.view().to_string();
     assert!(!view.contains("4711") && view.contains("your number is"), "{view}");
-    assert_eq!(stage.events("guardrail")[0]["detail"]["rule"], "number");
-    stage.agent_says(&["file a ", "lawsuit now"]);
+    assert_eq!(stage.events("guardrail")[0]["detail"]["act"], "mask");
+}
+
+#[test]
+fn an_answer_that_is_taken_back_leaves_no_words() {
+    let mut stage = guarded("lawsuit", Act::Replace { say: "I am sorry.".to_owned() });
+    stage.agent_says(&["you could file a "]);
+    assert_eq!(stage.transcript(), said(&[("you could file a ", "partial")]));
+    stage.output(OutputPart::Transcript("lawsuit now".to_owned()));
     stage.item_is_done();
-    stage.answer_is_done(None);
-    assert!(!stage.view().to_string().contains("lawsuit"));
+    stage.answer_is_done();
+    assert_eq!(stage.transcript(), said(&[("", "cut")]));
+    assert_eq!(stage.events("guardrail")[0]["detail"]["rule"], "rule");
 }
 
 #[test]
@@ -249,7 +264,7 @@ fn a_tool_call_is_told_once_and_with_its_end() {
         stage.output(OutputPart::ToolArguments { call_id: call_id.clone(), name, delta });
     }
     stage.item_is_done();
-    stage.answer_is_done(None);
+    stage.answer_is_done();
     assert_eq!(stage.events("tool_call").len(), 1);
     stage.pass(700 * MS);
     let kind = ItemKind::ToolOutput { call_id, output: "rain".to_owned() };

@@ -44,7 +44,7 @@ fn a_turn_its_answer_and_the_interruption_of_it_are_seen_where_they_were() {
     let again = stage.now - since;
     stage.say(&speech);
     let after = seen(&mut stage, since);
-    assert_eq!(names(&after), ["caller speaks", "interrupted", "agent silent"]);
+    assert_eq!(names(&after)[..3], ["caller speaks", "interrupted", "agent silent"]);
     assert!(after[0].1 + FRAME >= again, "{after:?}");
     let last = stage.sent.iter().rfind(|sent| sent.is_speech).unwrap().at - since;
     assert!(after[2].1 >= last && after[2].1 <= last + FRAME, "{after:?} {last:?}");

@@ -1,29 +1,79 @@
-//! What the turns of this process's routes may take, and what they took.
+//! What the turns of this process's routes may take, what they took, and what is done about slow ones.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+mod relief;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use voxgate_protocol::timeline::HopOwner;
 use voxgate_telemetry::latency::account::TurnAccount;
 use voxgate_telemetry::latency::budget::{Breach, LatencyBudget, Subject};
 use voxgate_telemetry::latency::burn::Window;
-use voxgate_telemetry::latency::watch::{LatencyWatch, Tolerance};
+use voxgate_telemetry::latency::hold::HoldRule;
+use voxgate_telemetry::latency::route::{RouteChange, RouteWatch};
+use voxgate_telemetry::latency::watch::{Action, Advice, Tolerance};
 use voxgate_telemetry::metrics::Metrics;
+
+pub(crate) use relief::{Optional, Relief};
 
 /// Routes that are watched one by one: 55 kB and a few hundred time series each. Those after them in the order of their
 /// names are watched together.
 const MOST_WATCHED: usize = 64;
 
+/// Targets of all routes together that are watched one by one: 55 kB each. Those after them are never passed over.
+const MOST_TARGETS: usize = 64;
+
 /// The name under which the others are watched.
 const OTHERS: &str = "other";
 
-/// What the turns of each route may take.
+/// What the turns of each route may take, and what is done about slow ones.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct RouteBudgets {
     /// By the route's pattern.
     pub(crate) routes: BTreeMap<String, LatencyBudget>,
+    /// The targets of those routes that have a choice, by the same.
+    pub(crate) targets: BTreeMap<String, Vec<String>>,
     /// When slow turns are too many.
     pub(crate) tolerance: Tolerance,
+    /// What is done then.
+    pub(crate) actions: Actions,
+}
+
+/// What is done about slow turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Actions {
+    /// Whether it is told.
+    pub(crate) alert: bool,
+    pub(crate) prefer_another: PreferAnother,
+    /// Whether optional work is left out.
+    pub(crate) shed_optional: bool,
+    /// For how long at least.
+    pub(crate) hold: HoldRule,
+}
+
+impl Default for Actions {
+    fn default() -> Self {
+        let (prefer_another, hold) = (PreferAnother::Never, HoldRule::default());
+        Self { alert: true, prefer_another, shed_optional: false, hold }
+    }
+}
+
+/// Whose calls leave a slow target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PreferAnother {
+    /// Nobody's.
+    Never,
+    /// Those that begin, and those of routes that follow better targets.
+    NewCalls,
+    /// All, between two turns.
+    NextTurn,
+}
+
+#[derive(Default)]
+struct Watches {
+    actions: Actions,
+    routes: BTreeMap<String, RouteWatch>,
 }
 
 /// Watches the turns of every route. A turn costs it one short lock; nothing waits for it.
@@ -31,7 +81,7 @@ pub(crate) struct LatencyDesk {
     /// The clock of the watches counts from here.
     began: Instant,
     metrics: Arc<Metrics>,
-    watches: Mutex<BTreeMap<String, LatencyWatch>>,
+    watches: Mutex<Watches>,
 }
 
 impl LatencyDesk {
@@ -41,65 +91,125 @@ impl LatencyDesk {
         desk
     }
 
-    /// Judges by these budgets from the next turn on. What was counted of routes that stay is kept.
+    /// Judges and acts by this from the next turn on. What was counted of routes and targets that stay is kept.
     pub(crate) fn configure(&self, budgets: RouteBudgets) {
-        let RouteBudgets { routes, tolerance } = budgets;
+        let RouteBudgets { routes, targets, tolerance, actions } = budgets;
         let named = routes.into_iter().enumerate().map(|(index, (route, budget))| {
             if index < MOST_WATCHED { (route, budget) } else { (OTHERS.to_owned(), budget) }
         });
-        let mut known = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut before = std::mem::take(&mut *known);
+        let mut watches = self.lock();
+        watches.actions = actions;
+        let mut before = std::mem::take(&mut watches.routes);
+        self.metrics.latency_allowed.set(f64::from(tolerance.allowed) / 1_000.0);
         self.metrics.latency_budget_seconds.reset();
         self.metrics.latency_burn.reset();
+        self.metrics.latency_advice.reset();
+        let mut places = MOST_TARGETS;
         for (route, budget) in named {
             self.show_budget(&route, &budget);
-            let watch = match before.remove(&route) {
+            let mut watch = match before.remove(&route) {
                 Some(mut watch) => {
-                    watch.set_budget(budget, tolerance);
+                    watch.set(budget, tolerance, actions.hold);
                     watch
                 }
-                None => LatencyWatch::new(budget, tolerance),
+                None => RouteWatch::new(budget, tolerance, actions.hold),
             };
-            known.insert(route, watch);
+            let targets = targets.get(&route).map(Vec::as_slice).unwrap_or_default();
+            let targets = &targets[..targets.len().min(places)];
+            places -= targets.len();
+            watch.watch_targets(targets);
+            for (target, advice) in watch.current() {
+                self.metrics.latency_advised(&route, target, advice, true);
+            }
+            watches.routes.insert(route, watch);
         }
     }
 
-    /// Counts a turn of a route. What it breached.
-    pub(crate) fn turn(&self, route: &str, account: &TurnAccount) -> Vec<Breach> {
-        let now = self.began.elapsed();
-        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = if watches.contains_key(route) { route } else { OTHERS };
-        let breaches = watches.get_mut(name).map(|watch| watch.turn(now, account)).unwrap_or_default();
-        drop(watches);
-        self.metrics.turn_measured(name, account);
+    /// Counts a turn of a route, which one target served all of if that is known. What it breached.
+    pub(crate) fn turn(&self, route: &str, target: Option<&str>, account: &TurnAccount) -> Vec<Breach> {
+        let counted = self.with(route, |place| {
+            let breaches = place.watch.turn(place.now, target, account);
+            self.look(place);
+            (place.name.to_owned(), breaches)
+        });
+        let (name, breaches) = counted.unwrap_or_else(|| (OTHERS.to_owned(), Vec::new()));
+        self.metrics.turn_measured(&name, account);
         for breach in &breaches {
-            self.metrics.latency_breached(name, breach);
+            self.metrics.latency_breached(&name, breach);
+        }
+        if let Some(target) = target {
+            self.metrics.target_turn_measured(target, account, &breaches);
         }
         breaches
     }
 
     /// What the turns of a route may take; `None` if nobody watches it.
     pub(crate) fn budget(&self, route: &str) -> Option<LatencyBudget> {
-        let watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        watches.get(route).or_else(|| watches.get(OTHERS)).map(|watch| watch.budget().clone())
+        self.with(route, |place| place.watch.budget().clone())
     }
 
-    /// Brings the burn up to date, which changes as time passes even without a turn.
-    pub(crate) fn show(&self) {
+    /// The targets of a route that sessions are to pass over now while it has others.
+    pub(crate) fn passed_over(&self, route: &str) -> BTreeSet<String> {
+        let slow = self.with(route, |place| {
+            if place.actions.prefer_another == PreferAnother::Never {
+                return BTreeSet::new();
+            }
+            self.look(place);
+            place.watch.passed_over().map(str::to_owned).collect()
+        });
+        slow.unwrap_or_default()
+    }
+
+    /// Whether calls that run leave a target that is passed over.
+    pub(crate) fn moves_running(&self) -> bool {
+        self.lock().actions.prefer_another == PreferAnother::NextTurn
+    }
+
+    /// Whether optional work of a route is to be left out now.
+    fn sheds(&self, route: &str) -> bool {
+        let sheds = self.with(route, |place| {
+            if !place.actions.shed_optional {
+                return false;
+            }
+            self.look(place);
+            place.watch.sheds()
+        });
+        sheds.unwrap_or_default()
+    }
+
+    /// Optional work of a route was left out.
+    fn shed(&self, route: &str, work: Optional) {
+        let name = self.with(route, |place| place.name.to_owned()).unwrap_or_else(|| OTHERS.to_owned());
+        self.metrics.latency_shed.with_label_values(&[name.as_str(), work.as_str()]).inc();
+    }
+
+    /// What every route may take, how fast it burns and what is to be done about it, in the order of their names.
+    pub(crate) fn report(&self) -> Vec<RouteReport> {
         let now = self.began.elapsed();
-        let watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        for (route, watch) in watches.iter() {
-            self.show_burn(now, route, watch);
-        }
+        let mut watches = self.lock();
+        let Watches { actions, routes } = &mut *watches;
+        let reports = routes.iter_mut().map(|(name, watch)| {
+            self.look(&mut Place { now, name, actions: *actions, watch });
+            let budgeted = Subject::all().filter(|subject| watch.budget().of_subject(*subject).is_some());
+            let burn = |subject| (subject, Window::ALL.map(|window| watch.burn(now, window, subject)));
+            RouteReport {
+                route: name.clone(),
+                budget: watch.budget().clone(),
+                burn: budgeted.map(burn).collect(),
+                advice: watch.current().map(|(target, advice)| (target.map(str::to_owned), advice)).collect(),
+            }
+        });
+        reports.collect()
     }
 
-    fn show_burn(&self, now: Duration, route: &str, watch: &LatencyWatch) {
-        let budgeted = Subject::all().filter(|subject| watch.budget().of_subject(*subject).is_some());
-        for subject in budgeted {
-            for window in Window::ALL {
-                let labels = [route, subject.as_str(), window.as_str()];
-                let burn = watch.burn(now, window, subject);
-                self.metrics.latency_burn.with_label_values(&labels).set(burn);
+    /// Brings burn and advice up to date, which change as time passes even without a turn.
+    pub(crate) fn show(&self) {
+        for RouteReport { route, burn, .. } in self.report() {
+            for (subject, burn) in burn {
+                for (window, burn) in Window::ALL.into_iter().zip(burn) {
+                    let labels = [route.as_str(), subject.as_str(), window.as_str()];
+                    self.metrics.latency_burn.with_label_values(&labels).set(burn);
+                }
             }
         }
     }
@@ -112,6 +222,61 @@ impl LatencyDesk {
             }
         }
     }
+
+    /// Brings up to date what is done, and tells what changed. Once, since the lock is held.
+    fn look(&self, place: &mut Place<'_>) {
+        for RouteChange { target, change } in place.watch.look(place.now) {
+            let Advice { action, subject, owner } = change.advice;
+            if action == Action::Alert && !place.actions.alert {
+                continue;
+            }
+            self.metrics.latency_advised(place.name, target.as_deref(), change.advice, change.begins);
+            let owner = owner.map_or("nobody", HopOwner::as_str);
+            let (action, subject) = (action.as_str(), subject.as_str());
+            let (route, target) = (place.name, target.as_deref());
+            if change.begins {
+                tracing::warn!(route, target, action, subject, owner, "turns are too slow");
+            } else {
+                tracing::info!(route, target, action, subject, owner, "turns are quick enough again");
+            }
+        }
+    }
+
+    /// `None` if no such route is watched.
+    fn with<T>(&self, route: &str, act: impl FnOnce(&mut Place<'_>) -> T) -> Option<T> {
+        let now = self.began.elapsed();
+        let mut watches = self.lock();
+        let Watches { actions, routes } = &mut *watches;
+        let name = if routes.contains_key(route) { route } else { OTHERS };
+        let watch = routes.get_mut(name)?;
+        Some(act(&mut Place { now, name, actions: *actions, watch }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Watches> {
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A route that is looked at while the lock is held.
+struct Place<'a> {
+    now: Duration,
+    /// Under which it is watched.
+    name: &'a str,
+    actions: Actions,
+    watch: &'a mut RouteWatch,
+}
+
+/// How the turns of one route are.
+#[derive(Clone, Debug)]
+#[cfg_attr(not(test), expect(dead_code, reason = "only the burn is shown so far"))]
+pub(crate) struct RouteReport {
+    /// Its pattern, or `other`.
+    pub(crate) route: String,
+    pub(crate) budget: LatencyBudget,
+    /// Of every subject with a budget, over the windows of [`Window::ALL`].
+    pub(crate) burn: Vec<(Subject, [f64; 3])>,
+    /// What is to be done, about the route or one target of it.
+    pub(crate) advice: Vec<(Option<String>, Advice)>,
 }
 
 impl std::fmt::Debug for LatencyDesk {
@@ -126,76 +291,14 @@ impl LatencyDesk {
     pub(crate) fn idle() -> Arc<Self> {
         Arc::new(Self::new(RouteBudgets::default(), Arc::new(Metrics::new().unwrap())))
     }
+
+    /// One that leaves out the optional work of this route.
+    pub(crate) fn shedding(route: &str) -> Arc<Self> {
+        let desk = Self::new(tests::strict(route, tests::SHEDDING), Arc::new(Metrics::new().unwrap()));
+        desk.turn(route, None, &tests::slow_at(voxgate_protocol::timeline::Hop::Pacing));
+        Arc::new(desk)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use voxgate_protocol::timeline::{Certainty, Hop};
-    use voxgate_protocol::trace::{Moment, TurnTrace, Work};
-
-    use super::*;
-
-    fn turn(model: u64) -> TurnAccount {
-        let (from, to) = (Moment::read(Duration::ZERO), Moment::read(Duration::from_millis(model)));
-        let works = vec![Work { hop: Hop::Model, from, to }];
-        let account = TurnAccount::from_trace(&TurnTrace::new(1, from, to, works)).unwrap();
-        assert_eq!(account.whole.certainty, Certainty::Measured);
-        account
-    }
-
-    fn budgets(routes: &[&str], whole: u64) -> RouteBudgets {
-        let budget =
-            LatencyBudget { whole: Some(Duration::from_millis(whole)), ..LatencyBudget::speech_to_speech() };
-        let routes = routes.iter().map(|route| ((*route).to_owned(), budget.clone())).collect();
-        RouteBudgets { routes, tolerance: Tolerance::default() }
-    }
-
-    fn shown(metrics: &Metrics, line: &str) -> bool {
-        metrics.render().unwrap().lines().any(|shown| shown == line)
-    }
-
-    #[test]
-    fn a_slow_turn_is_counted_under_its_route_with_the_hop_and_the_owner_that_spent_it() {
-        let metrics = Arc::new(Metrics::new().unwrap());
-        let desk = LatencyDesk::new(budgets(&["gpt-*"], 1_200), Arc::clone(&metrics));
-        assert_eq!(desk.turn("gpt-*", &turn(500)), []);
-        assert_eq!(desk.turn("gpt-*", &turn(1_300)).len(), 2);
-        desk.show();
-        let counted = |line: &str| assert!(shown(&metrics, line), "{line}\n{}", metrics.render().unwrap());
-        counted(
-            r#"voxgate_latency_breaches_total{owner="provider",route="gpt-*",spender="model",subject="whole"} 1"#,
-        );
-        counted(
-            r#"voxgate_latency_breaches_total{owner="provider",route="gpt-*",spender="model",subject="model"} 1"#,
-        );
-        counted(r#"voxgate_latency_burn_ratio{route="gpt-*",subject="whole",window="5m"} 10"#);
-        counted(r#"voxgate_latency_burn_ratio{route="gpt-*",subject="encode",window="6h"} 0"#);
-        counted(r#"voxgate_latency_budget_seconds{route="gpt-*",subject="whole"} 1.2"#);
-        counted(r#"voxgate_turn_hop_seconds_sum{hop="model",owner="provider",route="gpt-*"} 1.8"#);
-    }
-
-    #[test]
-    fn another_budget_judges_the_next_turn_and_forgets_no_turn() {
-        let metrics = Arc::new(Metrics::new().unwrap());
-        let desk = LatencyDesk::new(budgets(&["a", "b"], 1_200), Arc::clone(&metrics));
-        desk.turn("a", &turn(1_300));
-        desk.configure(budgets(&["a"], 1_400));
-        assert!(desk.turn("a", &turn(1_300)).iter().all(|breach| breach.subject != Subject::Whole));
-        desk.show();
-        assert!(shown(&metrics, r#"voxgate_latency_burn_ratio{route="a",subject="whole",window="1h"} 10"#));
-        assert!(!metrics.render().unwrap().contains(r#"burn_ratio{route="b""#));
-    }
-
-    #[test]
-    fn routes_beyond_the_limit_and_routes_that_went_are_watched_together() {
-        let names: Vec<String> = (0..70).map(|number| format!("m{number:02}")).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let metrics = Arc::new(Metrics::new().unwrap());
-        let desk = LatencyDesk::new(budgets(&names, 1_200), Arc::clone(&metrics));
-        for route in ["m00", "m69", "gone"] {
-            assert_eq!(desk.turn(route, &turn(1_300)).len(), 2, "{route}");
-        }
-        assert!(shown(&metrics, r#"voxgate_turn_seconds_count{route="m00"} 1"#));
-        assert!(shown(&metrics, r#"voxgate_turn_seconds_count{route="other"} 2"#));
-    }
-}
+mod tests;

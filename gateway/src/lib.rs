@@ -24,6 +24,7 @@ mod otlp;
 mod pages;
 mod permissions;
 mod process;
+mod process_figures;
 mod published_keys;
 mod relay_figures;
 mod relay_role;

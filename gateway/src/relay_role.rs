@@ -28,6 +28,7 @@ use crate::control::client::{ControlClient, Freshness, follow, stored_list};
 use crate::data_dir::DataDir;
 use crate::http_server;
 use crate::process::{StartError, StopSignals, listen_tcp};
+use crate::process_figures;
 use crate::relay_figures;
 use crate::tls;
 use operations::Operations;
@@ -158,7 +159,7 @@ fn stream(stream: &Stream, data: &DataDir) -> Result<StreamConfig, StartError> {
 fn metrics(relay: &Arc<RelayHandle>, freshness: &Arc<Freshness>) -> Result<RelayMetrics, StartError> {
     let (relay, freshness) = (Arc::clone(relay), Arc::clone(freshness));
     let read = move || relay_figures::read(&relay, freshness.age());
-    RelayMetrics::new(Box::new(read)).map_err(StartError::internal)
+    RelayMetrics::new(Box::new(read), process_figures::reader("relay")).map_err(StartError::internal)
 }
 
 /// Answers operators until told to stop.

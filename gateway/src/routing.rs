@@ -1,6 +1,8 @@
 //! The health of targets in this process, and each session's way through them.
 
 mod evidence;
+#[cfg(test)]
+mod slow_tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,6 +16,8 @@ use voxgate_protocol::settings::SessionSettings;
 use voxgate_realtime::{ApiError, ErrorKind};
 use voxgate_telemetry::metrics::Metrics;
 
+use crate::latency::LatencyDesk;
+
 pub(crate) use evidence::Evidence;
 
 /// What every session of this process knows of the targets together.
@@ -21,12 +25,14 @@ pub(crate) struct Routing {
     router: Mutex<Router>,
     /// The router's clock counts from here.
     began: Instant,
+    /// Who knows which targets are slow.
+    latency: Arc<LatencyDesk>,
     metrics: Arc<Metrics>,
 }
 
 impl Routing {
-    pub(crate) fn new(rule: BreakerRule, metrics: Arc<Metrics>) -> Self {
-        Self { router: Mutex::new(Router::new(rule)), began: Instant::now(), metrics }
+    pub(crate) fn new(rule: BreakerRule, latency: Arc<LatencyDesk>, metrics: Arc<Metrics>) -> Self {
+        Self { router: Mutex::new(Router::new(rule)), began: Instant::now(), latency, metrics }
     }
 
     /// Shows these targets, of which nothing may be known yet.
@@ -45,11 +51,20 @@ impl Routing {
     ) -> Result<Way, ApiError> {
         let mut chance = IdSource::new(seed);
         let (needs, draw) = (Needs::of(settings), chance.next_seed());
+        self.heed(&route);
         let began = self.with(|router, now| Itinerary::begin(router, now, route, &needs, draw));
         let itinerary = began.map_err(|error| refusal(&error, &settings.model))?;
-        let way = Way { routing: Arc::clone(self), itinerary, chance };
+        let mut way = Way { routing: Arc::clone(self), itinerary, chance, counted: None };
         way.served();
         Ok(way)
+    }
+
+    /// Passes over from now on what is too slow at the moment.
+    fn heed(&self, route: &Route) {
+        if route.has_choice() {
+            let slow = self.latency.passed_over(&route.pattern.to_string());
+            self.with(|router, _| router.pass_over(route, slow));
+        }
     }
 
     /// Numbers only, no store: held for microseconds.
@@ -104,6 +119,14 @@ pub(crate) struct Way {
     routing: Arc<Routing>,
     itinerary: Itinerary,
     chance: IdSource,
+    /// Under which target and region the session counts as served now.
+    counted: Option<[String; 2]>,
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        self.count(None);
+    }
 }
 
 impl Way {
@@ -138,6 +161,7 @@ impl Way {
     pub(crate) fn choose(&mut self, settings: &SessionSettings) -> Result<(), ApiError> {
         let (needs, draw) = (Needs::of(settings), self.chance.next_seed());
         let Self { routing, itinerary, .. } = self;
+        routing.heed(itinerary.route());
         routing
             .with(|router, now| itinerary.choose(router, now, &needs, draw))
             .map_err(|error| refusal(&error, &settings.model))?;
@@ -149,7 +173,21 @@ impl Way {
     pub(crate) fn prefer(&mut self, settings: &SessionSettings) -> bool {
         let (needs, draw) = (Needs::of(settings), self.chance.next_seed());
         let Self { routing, itinerary, .. } = self;
+        routing.heed(itinerary.route());
         routing.with(|router, now| itinerary.prefer(router, now, &needs, draw))
+    }
+
+    /// Whether the one that serves the session is passed over because its turns are too slow.
+    pub(crate) fn is_passed_over(&self) -> bool {
+        let route = self.itinerary.route();
+        let Some(target) = self.itinerary.current().filter(|_| route.has_choice()) else { return false };
+        self.routing.heed(route);
+        self.routing.with(|router, _| router.is_passed_over(route, target))
+    }
+
+    /// Whether sessions that run leave such a target, whatever their route says about better ones.
+    pub(crate) fn leaves_slow(&self) -> bool {
+        self.routing.latency.moves_running()
     }
 
     /// The one that serves the session gave this news of itself.
@@ -191,7 +229,21 @@ impl Way {
         self.itinerary.current().filter(|_| has_changed)
     }
 
-    fn served(&self) {
+    fn count(&mut self, target: Option<[String; 2]>) {
+        let gauge = &self.routing.metrics.routing_target_sessions;
+        if let Some(labels) = &self.counted {
+            gauge.with_label_values(labels).dec();
+        }
+        if let Some(labels) = &target {
+            gauge.with_label_values(labels).inc();
+        }
+        self.counted = target;
+    }
+
+    fn served(&mut self) {
+        let Some(target) = self.itinerary.current() else { return };
+        let labels = [target.name(), target.region.clone().unwrap_or_default()];
+        self.count(Some(labels));
         let Some(target) = self.itinerary.current() else { return };
         self.routing.metrics.routing_sessions.with_label_values(&[target.name()]).inc();
         let state = self.routing.with(|router, _| router.state(target));
@@ -223,7 +275,8 @@ impl Way {
 
     /// The way of a session with these targets, of which nothing is known.
     pub(crate) fn among(targets: Vec<Target>, switching: Switching) -> Self {
-        let routing = Arc::new(Routing::new(BreakerRule::default(), Arc::new(Metrics::new().unwrap())));
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let routing = Arc::new(Routing::new(BreakerRule::default(), LatencyDesk::idle(), metrics));
         let pattern = ModelPattern::parse("*").unwrap();
         let preference = voxgate_policy::routing::Preference::default();
         let route = Route { pattern, targets, preference, switching };

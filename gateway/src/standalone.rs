@@ -94,6 +94,7 @@ async fn serve(beginning: Beginning, source: Arc<dyn Source>) -> Result<(), Star
     if let Some(sink) = exporter.as_ref().and_then(Exporter::sink) {
         reached.live.add_sink(sink);
     }
+    reached.show_limit(config.sessions);
     let (keys, drain_deadline) = (admittance.keys.clone(), config.limits.drain_deadline);
     let in_force = InForce { facts, bundle, meaning, keys, bridges, drain_deadline, file, refused_file };
     let keeper = Arc::new(Keeper::new(source, reached, in_force));
@@ -143,8 +144,9 @@ impl Parts<'_> {
         let held = HeldCalls::new(Arc::clone(metrics), getrandom::u64().map_err(StartError::internal)?);
         let held = held.told_to(ground.audit.clone());
         let latency = Arc::new(LatencyDesk::new(config.latency.clone(), Arc::clone(metrics)));
+        let routing = Routing::new(config.breaker, Arc::clone(&latency), Arc::clone(metrics));
+        let routing = Arc::new(routing);
         let shared = Shared { held, webhooks: Webhooks::start(Arc::clone(metrics)), latency };
-        let routing = Arc::new(Routing::new(config.breaker, Arc::clone(metrics)));
         routing.show(config.routes.targets());
         let host = LocalHost {
             routing,

@@ -46,6 +46,8 @@ pub(crate) struct Judge {
     pub(crate) say: Option<String>,
     /// Whether it may have words hidden.
     pub(crate) masks: bool,
+    /// Whether it may be left unasked while turns are slow.
+    pub(crate) is_optional: bool,
     /// What bodies are signed with.
     pub(crate) secret: Option<Secret>,
     /// Asks that server and no other.

@@ -209,6 +209,11 @@ impl RouteTable {
             .ok_or_else(|| RoutingError::UnknownModel { model: model.to_owned() })
     }
 
+    /// Every route, narrowest pattern first.
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.routes.iter()
+    }
+
     /// Every target of every route.
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
         self.routes.iter().flat_map(|route| &route.targets)

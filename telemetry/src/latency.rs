@@ -10,7 +10,9 @@
 //! - [`account`]: what each hop took, what of its work ran beside another hop, and what no hop explains.
 //! - [`budget`]: what a turn and its hops may take, and who took more.
 //! - [`burn`]: how fast the slow turns a route may have are used up.
-//! - [`watch`]: both for one route, and what to do about it.
+//! - [`watch`]: both together, and what to do about it.
+//! - [`hold`]: what is done is done for a while.
+//! - [`route`]: all of that for a route and for each of its targets.
 //!
 //! Nothing here reads a clock or a socket: moments are durations since the session began.
 
@@ -20,7 +22,9 @@ pub mod budget;
 pub mod burn;
 pub mod clock;
 mod fit;
+pub mod hold;
 pub mod joining;
+pub mod route;
 pub mod stamp;
 pub mod watch;
 

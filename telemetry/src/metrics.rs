@@ -1,18 +1,19 @@
 //! The metric catalogue.
 
-use std::time::Duration;
+mod network;
+mod observing;
+mod shelf;
+
+use std::sync::Arc;
 
 use prometheus::{
-    CounterVec, Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    CounterVec, Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Registry,
 };
-use voxgate_protocol::bridge::FaultOwner;
-use voxgate_protocol::session::EndReason;
-use voxgate_protocol::timeline::{Hop, HopOwner};
 
-use crate::latency::account::TurnAccount;
-use crate::latency::budget::Breach;
-use crate::relay::{self, ReadFigures};
+use crate::catalogue::Described;
+
+use self::shelf::Shelf;
 
 /// Bounds for what happens inside the gateway: 20 µs to 50 ms.
 const INSIDE_SECONDS: &[f64] =
@@ -24,19 +25,25 @@ const FELT_SECONDS: &[f64] = &[
     3.0, 5.0, 10.0,
 ];
 
+/// Bounds for shares of packets: none, then 0.1 % to half.
+const SHARES: &[f64] = &[0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5];
+
+/// Bounds for opinion scores, 1 to 4.41; at 3.6 many, at 3.1 nearly all callers are dissatisfied (G.107, annex B).
+const SCORES: &[f64] = &[1.5, 2.0, 2.6, 3.1, 3.4, 3.6, 3.8, 4.0, 4.1, 4.2, 4.3, 4.4];
+
 /// Bounds for what a person takes: 1 s to 1 h.
 const PERSON_SECONDS: &[f64] =
     &[1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0];
-
-/// The owner of time that no hop explains.
-const NOBODY: &str = "none";
 
 /// Every metric, registered once per process.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
+    described: Arc<[Described]>,
     /// Sessions running now.
     pub sessions: IntGauge,
+    /// Sessions that may run at once.
+    pub sessions_limit: IntGauge,
     /// Sideband connections attached to calls now.
     pub sidebands: IntGauge,
     /// Sessions started, by leg (`webrtc`, `websocket`).
@@ -69,14 +76,34 @@ pub struct Metrics {
     pub turns_unreckoned: IntCounter,
     /// What a turn of a route may take, by subject (`whole` or a hop).
     pub latency_budget_seconds: GaugeVec,
+    /// The share of turns that may be slower than a budget.
+    pub latency_allowed: Gauge,
     /// Turns slower than a budget, by route, subject, the hop that spent it and its owner.
     pub latency_breaches: IntCounterVec,
     /// How fast slow turns use up their allowance, by route, subject and window.
     pub latency_burn: GaugeVec,
+    /// Whole turns of a target.
+    pub target_turn_seconds: HistogramVec,
+    /// Turns of a target slower than a budget, by target, subject and the hop that spent it.
+    pub latency_target_breaches: IntCounterVec,
+    /// What is done, or would be, about slow turns, by route, target, subject, owner and action.
+    pub latency_advice: IntGaugeVec,
+    /// Times optional work was left out, by route and work (`opinion`, `voices`).
+    pub latency_shed: IntCounterVec,
     /// How long the model of the end of turns ran.
     pub end_of_turn_seconds: Histogram,
     /// What became of the questions to that model: `used`, `late`, `no_room`, `stale`, `failed`.
     pub end_of_turn_verdicts: IntCounterVec,
+    /// Round trip between client and gateway, of each second of each call.
+    pub call_round_trip_seconds: Histogram,
+    /// Share of packets lost, of each second of each call, by direction (`up`, `down`).
+    pub call_loss_ratio: HistogramVec,
+    /// Interarrival jitter, of each second of each call, by direction.
+    pub call_jitter_seconds: HistogramVec,
+    /// Audio made up because packets did not come, by direction.
+    pub call_concealed_seconds: CounterVec,
+    /// Mean opinion score, of each second of each call.
+    pub call_mos_score: Histogram,
     /// Answers cut off by the caller.
     pub interruptions: IntCounter,
     /// Sounds over an answer after which it went on, by what they were (`noise`, `backchannel`).
@@ -92,6 +119,8 @@ pub struct Metrics {
     pub provider_rotations: IntCounterVec,
     /// Whether a target gets sessions: one for the state that holds, by target and state (`closed`, `open`, `half_open`).
     pub routing_target_state: IntGaugeVec,
+    /// Sessions a target serves now, by target and region.
+    pub routing_target_sessions: IntGaugeVec,
     /// Sessions a target began to serve, by target.
     pub routing_sessions: IntCounterVec,
     /// Sessions that had to leave, or left, their target for another, by reason and by how that went.
@@ -161,9 +190,13 @@ impl Metrics {
     /// If two metrics carry one name, which a test rules out.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let shelf = Shelf { registry: &registry };
+        let shelf = Shelf::new(&registry);
         Ok(Self {
             sessions: shelf.gauge("voxgate_sessions", "Sessions running now.")?,
+            sessions_limit: shelf.gauge(
+                "voxgate_sessions_limit",
+                "Sessions that may run at once, by limits.sessions.",
+            )?,
             sidebands: shelf.gauge(
                 "voxgate_sidebands",
                 "Sideband connections attached to calls now.",
@@ -244,6 +277,10 @@ impl Metrics {
                 "What a turn of a route, or one of its hops, may take.",
                 &["route", "subject"],
             )?,
+            latency_allowed: shelf.real_gauge(
+                "voxgate_latency_allowed_ratio",
+                "Share of the turns of a route that may be slower than a budget, by latency.allowed.",
+            )?,
             latency_breaches: shelf.counters(
                 "voxgate_latency_breaches_total",
                 "Turns that took more than a budget of their route, by the hop that spent it and by who can make that hop shorter.",
@@ -254,6 +291,27 @@ impl Metrics {
                 "How many times the share of slow turns a route may have was slow, over 5m, 1h and 6h: 1 uses the allowance as allotted.",
                 &["route", "subject", "window"],
             )?,
+            target_turn_seconds: shelf.histograms(
+                "voxgate_target_turn_seconds",
+                "Time from the caller's last word to the caller's ear, by the target that served the turn.",
+                FELT_SECONDS,
+                &["target"],
+            )?,
+            latency_target_breaches: shelf.counters(
+                "voxgate_latency_target_breaches_total",
+                "Turns that took more than a budget of their route, by the target that served them and the hop that spent it.",
+                &["target", "subject", "spender"],
+            )?,
+            latency_advice: shelf.gauges(
+                "voxgate_latency_advice",
+                "1 while something is to be done about the slow turns of a route, or of one target of it (else empty): alert, prefer_another, shed_optional. Whether it is done is for latency.actions to say.",
+                &["route", "target", "subject", "owner", "action"],
+            )?,
+            latency_shed: shelf.counters(
+                "voxgate_latency_shed_total",
+                "Optional work left out while turns were slow: opinion (a guardrail webhook not asked), voices (a replay log begun without them).",
+                &["route", "work"],
+            )?,
             end_of_turn_seconds: shelf.histogram(
                 "voxgate_end_of_turn_inference_seconds",
                 "How long the model of the end of turns ran for one question.",
@@ -263,6 +321,33 @@ impl Metrics {
                 "voxgate_end_of_turn_verdicts_total",
                 "What became of the questions to the model of the end of turns: used, late (the turn was over or the caller spoke on), no_room (too many waited), stale (waited too long), failed.",
                 &["outcome"],
+            )?,
+            call_round_trip_seconds: shelf.histogram(
+                "voxgate_call_round_trip_seconds",
+                "Round trip between client and gateway, once for each second of each call over WebRTC.",
+                FELT_SECONDS,
+            )?,
+            call_loss_ratio: shelf.histograms(
+                "voxgate_call_loss_ratio",
+                "Share of audio packets that did not arrive, once for each second of each call: up from the caller, down to the caller where the client says so.",
+                SHARES,
+                &["direction"],
+            )?,
+            call_jitter_seconds: shelf.histograms(
+                "voxgate_call_jitter_seconds",
+                "Interarrival jitter of audio packets (RFC 3550), once for each second of each call, by direction.",
+                FELT_SECONDS,
+                &["direction"],
+            )?,
+            call_concealed_seconds: shelf.real_counters(
+                "voxgate_call_concealed_seconds_total",
+                "Audio made up because packets did not come, by direction: up by the gateway, down by the client as far as it says so.",
+                &["direction"],
+            )?,
+            call_mos_score: shelf.histogram(
+                "voxgate_call_mos_score",
+                "Mean opinion score of each second of each call, by the E-model (1 to 4.41).",
+                SCORES,
             )?,
             interruptions: shelf.counter("voxgate_interruptions_total", "Answers cut off by the caller.")?,
             false_interruptions: shelf.counters(
@@ -292,6 +377,11 @@ impl Metrics {
                 "voxgate_routing_target_state",
                 "Whether a target gets sessions: 1 for the state that holds (closed: as many as its share is; open: none; half_open: one, to see whether it is well again).",
                 &["target", "state"],
+            )?,
+            routing_target_sessions: shelf.gauges(
+                "voxgate_routing_target_sessions",
+                "Sessions a target serves now, with the region policies know it by (else empty).",
+                &["target", "region"],
             )?,
             routing_sessions: shelf.counters(
                 "voxgate_routing_sessions_total",
@@ -436,140 +526,21 @@ impl Metrics {
                 "voxgate_session_panics_total",
                 "Sessions ended because their state machine panicked. Anything above zero is a bug to report.",
             )?,
+            described: shelf.described(),
             registry,
         })
-    }
-
-    /// Shows a relay inside this process too, read at every scrape.
-    ///
-    /// # Errors
-    /// If there is one already.
-    pub fn add_relay(&self, read: ReadFigures) -> Result<(), prometheus::Error> {
-        relay::register(&self.registry, read)
-    }
-
-    /// A guardrail matched.
-    pub fn guardrail_matched(&self, rule: &str, direction: &str, act: &str) {
-        self.guardrail_matches.with_label_values(&[rule, direction, act]).inc();
-    }
-
-    /// Something failed on the way to or at a provider.
-    pub fn provider_fault(&self, owner: FaultOwner) {
-        let owner = match owner {
-            FaultOwner::Client => "client",
-            FaultOwner::Provider => "provider",
-            FaultOwner::Gateway => "gateway",
-        };
-        self.provider_faults.with_label_values(&[owner]).inc();
-    }
-
-    /// A session ended.
-    pub fn session_ended(&self, reason: EndReason) {
-        self.sessions_ended.with_label_values(&[reason.as_str()]).inc();
-    }
-
-    /// A turn of a route was measured.
-    pub fn turn_measured(&self, route: &str, account: &TurnAccount) {
-        self.turn_seconds.with_label_values(&[route]).observe(account.whole.duration.as_secs_f64());
-        let hops = account.hops.iter().map(|hop| (hop.hop, hop.hop.owner().as_str(), hop.duration));
-        let rest = Some((Hop::Unattributed, NOBODY, account.unattributed));
-        for (hop, owner, time) in hops.chain(rest.filter(|(.., time)| !time.is_zero())) {
-            let labels = [hop.as_str(), owner, route];
-            self.turn_hop_seconds.with_label_values(&labels).observe(time.as_secs_f64());
-        }
-    }
-
-    /// A turn of a route took more than a budget.
-    pub fn latency_breached(&self, route: &str, breach: &Breach) {
-        let spender = breach.spender.map_or(NOBODY, Hop::as_str);
-        let owner = breach.owner().map_or(NOBODY, HopOwner::as_str);
-        let labels = [route, breach.subject.as_str(), spender, owner];
-        self.latency_breaches.with_label_values(&labels).inc();
-    }
-
-    /// Something inside the gateway took this long.
-    pub fn observe(histogram: &Histogram, duration: Duration) {
-        histogram.observe(duration.as_secs_f64());
-    }
-
-    /// Every metric as it stands, for other forms.
-    #[must_use]
-    pub fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
-        self.registry.gather()
-    }
-
-    /// The Prometheus text form of every metric.
-    ///
-    /// # Errors
-    /// If the text encoder fails, which needs a malformed catalogue.
-    pub fn render(&self) -> Result<String, prometheus::Error> {
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
-        Ok(String::from_utf8_lossy(&text).into_owned())
-    }
-}
-
-struct Shelf<'a> {
-    registry: &'a Registry,
-}
-
-impl Shelf<'_> {
-    fn keep<T: prometheus::core::Collector + Clone + 'static>(
-        &self,
-        metric: T,
-    ) -> Result<T, prometheus::Error> {
-        self.registry.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-        self.keep(IntGauge::new(name, help)?)
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
-        self.keep(IntGaugeVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn real_gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
-        self.keep(GaugeVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn real_counters(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> Result<CounterVec, prometheus::Error> {
-        self.keep(CounterVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-        self.keep(IntCounter::new(name, help)?)
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
-        self.keep(IntCounterVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn histogram(&self, name: &str, help: &str, bounds: &[f64]) -> Result<Histogram, prometheus::Error> {
-        self.keep(Histogram::with_opts(HistogramOpts::new(name, help).buckets(bounds.to_vec()))?)
-    }
-
-    fn histograms(
-        &self,
-        name: &str,
-        help: &str,
-        bounds: &[f64],
-        labels: &[&str],
-    ) -> Result<HistogramVec, prometheus::Error> {
-        self.keep(HistogramVec::new(HistogramOpts::new(name, help).buckets(bounds.to_vec()), labels)?)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
+
+    use voxgate_protocol::timeline::Hop;
     use voxgate_protocol::trace::{Moment, TurnTrace, Work};
+
+    use super::*;
+    use crate::latency::account::TurnAccount;
 
     #[test]
     fn every_metric_has_a_name_of_its_own_and_a_sentence() {

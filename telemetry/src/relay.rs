@@ -1,12 +1,12 @@
 //! What a relay shows. Its threads count without Prometheus on the way of a packet; the figures are read when scraped.
 
-use std::collections::HashMap;
-use std::fmt;
 use std::time::Duration;
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::MetricType;
 use prometheus::{Encoder as _, Registry, TextEncoder};
+
+use crate::figures::{self, Family, Value, by_label, number};
+use crate::process::{self, ReadProcess};
 
 /// What a relay has counted since its start, and what it is at present.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -66,9 +66,10 @@ impl RelayMetrics {
     ///
     /// # Errors
     /// If two metrics carry one name, which a test rules out.
-    pub fn new(read: ReadFigures) -> Result<Self, prometheus::Error> {
+    pub fn new(read: ReadFigures, process: ReadProcess) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         register(&registry, read)?;
+        figures::register(&registry, process::FAMILIES, process)?;
         Ok(Self { registry })
     }
 
@@ -85,56 +86,11 @@ impl RelayMetrics {
 
 /// Adds a relay to the metrics of a process.
 pub(crate) fn register(registry: &Registry, read: ReadFigures) -> Result<(), prometheus::Error> {
-    let descriptions = FAMILIES
-        .iter()
-        .map(|family| {
-            let labels = family.labels.iter().map(|label| (*label).to_owned()).collect();
-            Desc::new(family.name.to_owned(), family.help.to_owned(), labels, HashMap::new())
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    registry.register(Box::new(RelayCollector { descriptions, read }))
+    figures::register(registry, FAMILIES, read)
 }
 
-struct RelayCollector {
-    descriptions: Vec<Desc>,
-    read: ReadFigures,
-}
-
-impl fmt::Debug for RelayCollector {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("RelayCollector").finish_non_exhaustive()
-    }
-}
-
-impl Collector for RelayCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descriptions.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let figures = (self.read)();
-        FAMILIES.iter().map(|family| family.read(&figures)).collect()
-    }
-}
-
-/// One metric: what it is called, and how it is found in the figures.
-struct Family {
-    name: &'static str,
-    help: &'static str,
-    kind: MetricType,
-    labels: &'static [&'static str],
-    samples: fn(&RelayFigures) -> Vec<Sample>,
-}
-
-/// The values of a metric's labels, in their order, and the value.
-type Sample = (Vec<String>, Value);
-
-enum Value {
-    Number(f64),
-    Times(Residence),
-}
-
-const FAMILIES: &[Family] = &[
+/// What relays show.
+pub(crate) const FAMILIES: &[Family<RelayFigures>] = &[
     Family {
         name: "voxgate_relay_packets_total",
         help: "Datagrams forwarded, by direction: up from client to node, down from node to client.",
@@ -248,71 +204,10 @@ const FAMILIES: &[Family] = &[
     },
 ];
 
-fn by_label(counts: &[(&'static str, u64)]) -> Vec<Sample> {
-    counts.iter().map(|(label, count)| (vec![(*label).to_owned()], number(*count))).collect()
-}
-
-/// Prometheus counts in floating point: exact up to 2^53.
-fn number(count: u64) -> Value {
-    Value::Number(count as f64)
-}
-
-impl Family {
-    fn read(&self, figures: &RelayFigures) -> MetricFamily {
-        let mut family = MetricFamily::default();
-        family.set_name(self.name.to_owned());
-        family.set_help(self.help.to_owned());
-        family.set_field_type(self.kind);
-        let samples = (self.samples)(figures);
-        family.set_metric(samples.into_iter().map(|sample| self.metric(sample)).collect());
-        family
-    }
-
-    fn metric(&self, (labels, value): Sample) -> Metric {
-        let mut metric = Metric::default();
-        let pairs = self.labels.iter().zip(labels).map(|(name, value)| {
-            let mut pair = LabelPair::default();
-            pair.set_name((*name).to_owned());
-            pair.set_value(value);
-            pair
-        });
-        metric.set_label(pairs.collect());
-        match (value, self.kind) {
-            (Value::Times(times), _) => metric.set_histogram(histogram(&times)),
-            (Value::Number(number), MetricType::COUNTER) => {
-                let mut counter = Counter::default();
-                counter.set_value(number);
-                metric.set_counter(counter);
-            }
-            (Value::Number(number), _) => {
-                let mut gauge = Gauge::default();
-                gauge.set_value(number);
-                metric.set_gauge(gauge);
-            }
-        }
-        metric
-    }
-}
-
-fn histogram(times: &Residence) -> Histogram {
-    let mut below = 0;
-    let buckets = times.buckets.iter().map(|(bound, count)| {
-        below += count;
-        let mut bucket = Bucket::default();
-        bucket.set_upper_bound(bound.as_secs_f64());
-        bucket.set_cumulative_count(below);
-        bucket
-    });
-    let mut histogram = Histogram::default();
-    histogram.set_bucket(buckets.collect());
-    histogram.set_sample_count(times.count);
-    histogram.set_sample_sum(times.sum.as_secs_f64());
-    histogram
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::ProcessFigures;
 
     fn figures() -> RelayFigures {
         RelayFigures {
@@ -332,7 +227,10 @@ mod tests {
 
     #[test]
     fn the_figures_of_a_relay_are_told_in_base_units() {
-        let text = RelayMetrics::new(Box::new(figures)).unwrap().render().unwrap();
+        let text = RelayMetrics::new(Box::new(figures), Box::new(ProcessFigures::default))
+            .unwrap()
+            .render()
+            .unwrap();
         for line in [
             "voxgate_relay_packets_total{direction=\"down\"} 8",
             "voxgate_relay_drops_total{direction=\"up\",reason=\"forged_ufrag\"} 3",
@@ -351,7 +249,8 @@ mod tests {
 
     #[test]
     fn a_relay_that_has_counted_nothing_can_be_scraped() {
-        let text = RelayMetrics::new(Box::new(RelayFigures::default)).unwrap().render().unwrap();
+        let process = Box::new(ProcessFigures::default);
+        let text = RelayMetrics::new(Box::new(RelayFigures::default), process).unwrap().render().unwrap();
         assert!(text.contains("voxgate_relay_threads 0"));
     }
 }

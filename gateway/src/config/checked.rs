@@ -191,7 +191,7 @@ pub(crate) fn check_with(
         })
         .collect();
     let (routes, breaker) = routes::check(written, &mut problems);
-    let latency = latency::check(written, &mut problems);
+    let latency = latency::check(written, &routes, &mut problems);
     let otlp = telemetry::check(written, environment, &mut problems);
     let key_hashes = check_keys(written, &mut problems);
     let keys = organisations::check(&written.organisations, &mut problems);

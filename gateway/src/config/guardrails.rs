@@ -261,6 +261,8 @@ fn judge(
         unanswered,
         say: written.say.clone(),
         masks: webhook.masks,
+        // What hides words protects somebody, and what is in a set is demanded wherever it runs.
+        is_optional: webhook.fail == Fail::Open && !webhook.masks && written.set.is_none(),
         secret: secret((webhook.secret_env.as_deref(), webhook.secret_file.as_deref()), environment)?,
         http: client(webhook.ca_file.as_deref())?,
     })

@@ -6,11 +6,17 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use voxgate_protocol::timeline::Hop;
 use voxgate_telemetry::latency::budget::LatencyBudget;
+use voxgate_telemetry::latency::hold::HoldRule;
 use voxgate_telemetry::latency::watch::Tolerance;
+
+use voxgate_policy::routing::RouteTable;
 
 use super::routes::Route;
 use super::written::{Provider, Written};
-use crate::latency::RouteBudgets;
+use crate::latency::{Actions, PreferAnother, RouteBudgets};
+
+/// How long an action may be held.
+const HOLDS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
 
 /// What turns may take from the caller's last word to the caller's ear, and when slow ones are too many.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -33,6 +39,76 @@ pub(crate) struct Latency {
     slow: u32,
     /// Turns in the shorter window without which nothing is concluded. Default 10.
     turns: u32,
+    /// What is done then.
+    actions: WrittenActions,
+}
+
+/// What is done about a route or a target that is too slow, from the next turn on. Nothing of it slows a call down.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct WrittenActions {
+    /// Whether it is told: in the log when it begins and ends, and by `voxgate_latency_advice`. Default true.
+    alert: bool,
+    /// Whether a target whose own hops burn is passed over while its route has another that is not: `never`, `new_calls` (and
+    /// calls of routes that `follow_better`), `next_turn` (every call, between two turns). Its circuit stays closed. Default
+    /// `never`: the other target may be dearer, and sound like somebody else.
+    prefer_another: WrittenPreference,
+    /// Whether optional work of a route is left out while the gateway's own hops burn: questions to guardrail webhooks that fail
+    /// open, mask nothing and are in no set, and the voices in replay logs of sessions that begin. Never what is demanded,
+    /// nor money, nor the audit log. Default false: you asked for that work.
+    shed_optional: bool,
+    /// How long that is done at least, 1 s to 24 h. Then a target is tried again. Default 5 min.
+    #[serde(with = "humantime_serde")]
+    hold: Duration,
+    /// What that time becomes, doubling each time it is needed again soon, up to 24 h. Default 1 h.
+    #[serde(with = "humantime_serde")]
+    longest_hold: Duration,
+}
+
+impl Default for WrittenActions {
+    fn default() -> Self {
+        let HoldRule { shortest, longest } = HoldRule::default();
+        Self {
+            alert: true,
+            prefer_another: WrittenPreference::default(),
+            shed_optional: false,
+            hold: shortest,
+            longest_hold: longest,
+        }
+    }
+}
+
+/// Whose calls leave a slow target.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum WrittenPreference {
+    /// Nobody's.
+    #[default]
+    Never,
+    /// Calls that begin.
+    NewCalls,
+    /// Every call.
+    NextTurn,
+}
+
+impl WrittenActions {
+    fn check(self, problems: &mut Vec<String>) -> Actions {
+        let Self { alert, prefer_another, shed_optional, hold, longest_hold } = self;
+        if !HOLDS.contains(&hold) || !HOLDS.contains(&longest_hold) {
+            problems
+                .push("latency.actions.hold and latency.actions.longest_hold must be 1s to 24h".to_owned());
+        }
+        if longest_hold < hold {
+            problems.push("latency.actions.longest_hold is shorter than latency.actions.hold".to_owned());
+        }
+        let prefer_another = match prefer_another {
+            WrittenPreference::Never => PreferAnother::Never,
+            WrittenPreference::NewCalls => PreferAnother::NewCalls,
+            WrittenPreference::NextTurn => PreferAnother::NextTurn,
+        };
+        let hold = HoldRule { shortest: hold, longest: longest_hold };
+        Actions { alert, prefer_another, shed_optional, hold }
+    }
 }
 
 impl Default for Latency {
@@ -46,6 +122,7 @@ impl Default for Latency {
             fast,
             slow,
             turns,
+            actions: WrittenActions::default(),
         }
     }
 }
@@ -81,8 +158,8 @@ impl Budget {
 }
 
 /// The budget of every route.
-pub(super) fn check(written: &Written, problems: &mut Vec<String>) -> RouteBudgets {
-    let Latency { allowed, fast, slow, turns, .. } = written.latency;
+pub(super) fn check(written: &Written, table: &RouteTable, problems: &mut Vec<String>) -> RouteBudgets {
+    let Latency { allowed, fast, slow, turns, actions, .. } = written.latency;
     let tolerance = Tolerance { allowed, fast, slow, turns };
     if !tolerance.is_possible() {
         problems.push(
@@ -97,7 +174,13 @@ pub(super) fn check(written: &Written, problems: &mut Vec<String>) -> RouteBudge
     }
     let routes =
         written.routes.iter().map(|route| (route.model().to_owned(), budget(written, route, problems)));
-    RouteBudgets { routes: routes.collect(), tolerance }
+    let routes = routes.collect();
+    let with_choice = table.routes().filter(|route| route.has_choice());
+    let targets = with_choice.map(|route| {
+        let names = route.targets.iter().map(voxgate_policy::routing::Target::name);
+        (route.pattern.to_string(), names.collect())
+    });
+    RouteBudgets { routes, targets: targets.collect(), tolerance, actions: actions.check(problems) }
 }
 
 fn budget(written: &Written, route: &Route, problems: &mut Vec<String>) -> LatencyBudget {

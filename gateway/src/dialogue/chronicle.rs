@@ -16,6 +16,7 @@ use voxgate_protocol::id::ToolCallId;
 use voxgate_protocol::money::NanoDollars;
 use voxgate_protocol::session::ClientReport;
 use voxgate_signaling::live::Presence;
+use voxgate_telemetry::metrics::Metrics;
 use voxgate_telemetry::session::SessionRecord;
 use voxgate_telemetry::session::facts::{DownlinkNote, EventNote, NetworkNote, UplinkNote, WordsChange};
 use voxgate_telemetry::session::view::{EventKind, Lane, MarkKind};
@@ -202,7 +203,7 @@ impl Chronicle {
     }
 
     /// A second is over, or the session.
-    pub(super) fn second(&mut self, now: Instant, second: Second) {
+    pub(super) fn second(&mut self, now: Instant, second: Second, metrics: &Metrics) {
         // A process that stood still does not make up for the seconds it missed.
         self.next = (self.next + EVERY).max(now);
         let Second { uplink, loudness, cost } = second;
@@ -222,6 +223,7 @@ impl Chronicle {
         }
         if uplink.is_some() || transported.is_some() || report.is_some() {
             let note = self.network(uplink, transported, report);
+            metrics.network_second(&note);
             self.pen.record.network(at, note);
         }
         self.pen.record.lasts(at);

@@ -13,6 +13,7 @@ use voxgate_protocol::conversation::{Content, Item, ItemKind};
 use voxgate_protocol::id::{ItemId, ResponseId, SessionId};
 
 use crate::approvals::Ring;
+use crate::latency::{Optional, Relief};
 use crate::webhook::{Answered, Judge, Shown, Webhooks};
 
 /// Items shown to a judge side by side; of more the oldest are shown no further.
@@ -50,6 +51,7 @@ pub(super) struct Consultant {
     judges: Arc<[Arc<Judge>]>,
     webhooks: Webhooks,
     session_id: SessionId,
+    relief: Relief,
     ring: Ring,
     reply: mpsc::Sender<Answered>,
     answered: mpsc::Receiver<Answered>,
@@ -66,11 +68,12 @@ impl Consultant {
         judges: Arc<[Arc<Judge>]>,
         webhooks: Webhooks,
         session_id: SessionId,
+        relief: Relief,
         ring: Ring,
     ) -> Self {
         let (reply, answered) = mpsc::channel(MOST_UNREAD);
         let (open, unasked) = (VecDeque::new(), VecDeque::new());
-        Self { judges, webhooks, session_id, ring, reply, answered, open, numbers: 0, unasked }
+        Self { judges, webhooks, session_id, relief, ring, reply, answered, open, numbers: 0, unasked }
     }
 
     /// Shows what the provider says.
@@ -203,9 +206,13 @@ impl Consultant {
     }
 
     fn ask(&mut self, at: usize) {
-        let Self { open, webhooks, session_id, ring, reply, unasked, .. } = self;
+        let Self { open, webhooks, session_id, relief, ring, reply, unasked, .. } = self;
         let open = &mut open[at];
         let Some(question) = open.consultation.poll_question() else { return };
+        if open.judge.is_optional && relief.leaves_out(Optional::Opinion) {
+            open.consultation.answered();
+            return;
+        }
         let shown = Shown {
             version: 1,
             rule: open.judge.name.clone(),

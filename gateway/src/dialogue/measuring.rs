@@ -69,7 +69,7 @@ impl Dialogue {
     }
 
     /// Counts a turn and writes it down, once. `None` if the clocks it was read from contradict each other.
-    fn measure(&self, now: Instant, reckoned: ReckonedTurn) -> Option<Box<MeasuredTurn>> {
+    fn measure(&mut self, now: Instant, reckoned: ReckonedTurn) -> Option<Box<MeasuredTurn>> {
         let ReckonedTurn { turn, mouth, account } = reckoned;
         let account = match account {
             Ok(account) => account,
@@ -79,7 +79,8 @@ impl Dialogue {
                 return None;
             }
         };
-        let breaches = self.latency.turn(&self.route, &account);
+        let target = self.provider.served_turn();
+        let breaches = self.latency.turn(&self.route, target.as_deref(), &account);
         self.provider.measured(account.timeline());
         logging::turn_measured(&account, &breaches);
         let budget = self.latency.budget(&self.route);
@@ -111,7 +112,7 @@ impl Dialogue {
             loudness: self.core.take_loudness(now),
             cost: self.account.as_ref().map(Account::cost),
         };
-        self.chronicle.second(now, second);
+        self.chronicle.second(now, second, &self.metrics);
     }
 
     /// Writes down what is seen. What a rule hides is hidden before.

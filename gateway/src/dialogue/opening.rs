@@ -17,7 +17,7 @@ use voxgate_telemetry::session::view::{EventKind, RecordingView};
 use crate::bridges::Connected;
 use crate::end_of_turn::Ear;
 use crate::host::since_unix_epoch;
-use crate::latency::LatencyDesk;
+use crate::latency::{LatencyDesk, Optional, Relief};
 use crate::limits::Allowance;
 use crate::money::{Account, Billing};
 use crate::permissions::Permissions;
@@ -100,8 +100,9 @@ impl Dialogue {
         let mut provider =
             Provider::new(Instant::now(), connected, settings.clone(), seeds.next_seed(), metrics);
         let bell = Arc::clone(&ring);
-        let consultant =
-            Consultant::new(Arc::clone(&config.judges), config.webhooks, session_id.clone(), bell);
+        let relief = Relief::new(Arc::clone(&config.latency), route.clone());
+        let judges = Arc::clone(&config.judges);
+        let consultant = Consultant::new(judges, config.webhooks, session_id.clone(), relief.clone(), bell);
         let owner = (session_id.clone(), caller);
         let gate_metrics = Arc::clone(&config.metrics);
         let pen = Pen::of(&presence);
@@ -139,7 +140,8 @@ impl Dialogue {
         presence.record().keeps(RecordingView { words: words != SeenWords::None, voices });
         core.observe(presence.began(), words);
         let recorder = config.replay.zip(recording).map(|(log, recording)| {
-            let kept = Kept { audio: recording.audio, words: !hides };
+            let audio = recording.audio && !relief.leaves_out(Optional::Voices);
+            let kept = Kept { audio, words: !hides };
             log.record(&core_config, parked.as_ref(), kept)
         });
         let guard = Guard::new(config.guardrails);

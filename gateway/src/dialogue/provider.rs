@@ -52,6 +52,8 @@ pub(super) struct Provider {
     heard: VecDeque<StampedEvent>,
     /// The session was told that the connection in use has ended.
     is_over: bool,
+    /// The connection was replaced in an outage since a turn was last measured: the next one is nobody's.
+    was_interrupted: bool,
     metrics: Arc<Metrics>,
 }
 
@@ -82,6 +84,7 @@ impl Provider {
             replacement,
             heard: VecDeque::new(),
             is_over: false,
+            was_interrupted: false,
             metrics,
         }
     }
@@ -112,8 +115,27 @@ impl Provider {
         self.line.bridge.commands.clone()
     }
 
-    pub(super) fn measured(&self, timeline: TurnTimeline) {
+    /// Whose turn it is that is measured now: the target's, if it served all of it.
+    pub(super) fn served_turn(&self) -> Option<String> {
+        self.way.current().filter(|_| !self.was_interrupted).map(Target::name)
+    }
+
+    /// A turn was measured and counted.
+    pub(super) fn measured(&mut self, timeline: TurnTimeline) {
+        self.was_interrupted = false;
         self.last_turn.set(timeline);
+        self.reconsider();
+    }
+
+    /// Looks for a better target, if the session may move to one.
+    fn reconsider(&mut self) {
+        let Some(Replacement { rotation, .. }) = &mut self.replacement else { return };
+        let is_slow = self.way.is_passed_over();
+        if rotation.may_reconsider(is_slow && self.way.leaves_slow()) {
+            let reason = if is_slow { Reason::Slow } else { Reason::Better };
+            let has_better = self.way.prefer(rotation.settings());
+            rotation.reconsidered(has_better.then_some(reason));
+        }
     }
 
     /// From now on the next ring counts.
@@ -154,10 +176,10 @@ impl Provider {
             }
             let is_boundary = matches!(event, BridgeEvent::ResponseDone { .. });
             let events = replacement.rotation.hear(now, event);
-            if is_boundary && replacement.rotation.may_reconsider() {
-                replacement.rotation.reconsidered(self.way.prefer(replacement.rotation.settings()));
-            }
             self.heard.extend(events.into_iter().map(|event| StampedEvent { at, event }));
+            if is_boundary {
+                self.reconsider();
+            }
         }
     }
 
@@ -283,6 +305,7 @@ impl Provider {
         let Some(replacement) = &mut self.replacement else { return Moved::default() };
         let Some(line) = replacement.standby.take() else { return Moved::default() };
         let waited = replacement.rotation.outage(now);
+        self.was_interrupted |= waited.is_some();
         let commands = replacement.rotation.moved(now, context);
         // Dropping the former line ends its pump.
         self.line = line;

@@ -91,8 +91,8 @@ pub(crate) struct Rotation {
     switching: Option<Switching>,
     /// Whether another target could serve, when it was last asked.
     has_other: bool,
-    /// A better target waits for the next pause.
-    is_wanted: bool,
+    /// Why another target waits for the next pause, if one does.
+    wanted: Option<Reason>,
     /// When the first connection has taken too long to begin.
     overdue_at: Option<Instant>,
     silence: Option<Silence>,
@@ -129,7 +129,7 @@ impl Rotation {
             is_ready: false,
             switching: None,
             has_other: false,
-            is_wanted: false,
+            wanted: None,
             overdue_at: None,
             silence: None,
             outage: None,
@@ -166,15 +166,16 @@ impl Rotation {
         self.max_age = max_age;
     }
 
-    /// Whether it may be asked, at the end of an answer, if a better target is there.
-    pub(crate) fn may_reconsider(&self) -> bool {
-        let follows = self.switching.is_some_and(|rule| rule.follows_better);
+    /// Whether it may be asked, at the end of an answer, if a better target is there. `leaves_slow`: the present one is slow, and
+    /// sessions leave those.
+    pub(crate) fn may_reconsider(&self, leaves_slow: bool) -> bool {
+        let follows = self.switching.is_some_and(|rule| rule.follows_better || leaves_slow);
         follows && self.is_ready && self.outage.is_none() && self.standby.is_none()
     }
 
-    /// Whether one is: the conversation moves to it in the next pause.
-    pub(crate) const fn reconsidered(&mut self, has_better: bool) {
-        self.is_wanted = has_better;
+    /// Why one is better, if one is: the conversation moves to it in the next pause.
+    pub(crate) const fn reconsidered(&mut self, why: Option<Reason>) {
+        self.wanted = why;
     }
 
     /// How long the caller has waited for a provider, if there is none.
@@ -333,7 +334,7 @@ impl Rotation {
                 // Of several targets one may mend what another refuses; then only time ends the search.
                 outage.is_hopeless = !may_retry && self.switching.is_none();
             }
-            None => (self.retry_at, self.is_wanted) = (now + CALM_RETRY_AFTER, false),
+            None => (self.retry_at, self.wanted) = (now + CALM_RETRY_AFTER, None),
         }
     }
 
@@ -350,8 +351,8 @@ impl Rotation {
         let is_ready = self.standby.as_ref().map(|standby| standby.is_ready);
         let Some(outage) = &self.outage else {
             let is_old = self.is_ready && now >= self.opened_at + self.max_age;
-            let reason = if self.is_wanted { Reason::Better } else { Reason::Age };
-            let is_due = (is_old || self.is_wanted) && now >= self.retry_at;
+            let reason = self.wanted.unwrap_or(Reason::Age);
+            let is_due = (is_old || self.wanted.is_some()) && now >= self.retry_at;
             return match is_ready {
                 Some(true) if self.pause.is_quiet(now, &self.tail) => Some(Step::Move(reason)),
                 None if is_due && self.allowance.take(now) => Some(self.open(now)),
@@ -392,7 +393,7 @@ impl Rotation {
     pub(crate) fn moved(&mut self, now: Instant, context: Vec<ContextItem>) -> Vec<BridgeCommand> {
         let Some(standby) = self.standby.take() else { return Vec::new() };
         self.outage = None;
-        (self.is_ready, self.is_wanted) = (true, false);
+        (self.is_ready, self.wanted) = (true, None);
         self.opened_at = standby.opened_at;
         self.cut.clear();
         let mut commands = Vec::new();
@@ -444,7 +445,7 @@ impl Rotation {
             (None, Some(standby)) if standby.is_ready => self.pause.quiet_at(now, &self.tail),
             (None, Some(_)) => None,
             (None, None) if self.is_ready => {
-                let due_at = if self.is_wanted { now } else { self.opened_at + self.max_age };
+                let due_at = if self.wanted.is_some() { now } else { self.opened_at + self.max_age };
                 Some(due_at.max(self.retry_at).max(self.allowance.next_at()))
             }
             (None, None) => None,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use voxgate_policy::admission::SessionLimits;
 use voxgate_policy::bundle::{Bundle, BundleHash, RevisionName};
 use voxgate_policy::directory::{DirectoryError, KeyEntry};
 use voxgate_policy::key::KeyHash;
@@ -68,6 +69,13 @@ pub(crate) struct InForce {
     pub(crate) file: Option<BundleHash>,
     /// Why it could not be used when it was last read, if so.
     pub(crate) refused_file: Option<String>,
+}
+
+impl Reached {
+    /// Shows how many sessions may run.
+    pub(crate) fn show_limit(&self, limits: SessionLimits) {
+        self.metrics.sessions_limit.set(i64::from(limits.total));
+    }
 }
 
 impl InForce {
@@ -304,6 +312,7 @@ impl Keeper {
         terms.replace(next, || keys.set_configured(self.keys_of(config)).map(drop))?;
         host.money.change(since_unix_epoch(), &config.money);
         places.set_limits(config.sessions);
+        self.reached.show_limit(config.sessions);
         resumptions.set_limits(config.limits.resume_window, config.limits.resumable_sessions);
         Ok(())
     }

@@ -12,6 +12,7 @@ use crate::data_dir::DataDir;
 use crate::money::Money;
 use crate::notices::Notices;
 use crate::process::StartError;
+use crate::process_figures;
 use crate::replay::ReplayLog;
 
 /// How long what servers are still to be told may hold up the end of the process.
@@ -32,6 +33,7 @@ pub(super) struct Ground {
 impl Ground {
     pub(super) async fn lay(config: &Checked, data: DataDir) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new().map_err(StartError::internal)?);
+        metrics.add_process(process_figures::reader("standalone")).map_err(StartError::internal)?;
         let replay = config.replay.clone().map(ReplayLog::start).transpose();
         let replay = replay.map_err(StartError::system("the folder of replay.dir"))?.map(Arc::new);
         let store = Store::name(&config.store.place)?;

@@ -37,6 +37,7 @@ fn judge(url: &str, deadline: Duration, authorities: Vec<reqwest::Certificate>) 
         unanswered: None,
         say: None,
         masks: false,
+        is_optional: false,
         secret: Some(Secret::new(SECRET)),
         http: client(authorities).unwrap(),
     }

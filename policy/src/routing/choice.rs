@@ -1,6 +1,6 @@
 //! Which target a session gets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use voxgate_protocol::money::NanoDollars;
@@ -33,13 +33,43 @@ pub struct Ask<'a> {
 pub struct Router {
     rule: BreakerRule,
     healths: BTreeMap<String, Health>,
+    /// By the pattern of a route: those of its targets that are well and too slow for it.
+    slow: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Router {
     /// Every target is taken for well until it fails.
     #[must_use]
     pub const fn new(rule: BreakerRule) -> Self {
-        Self { rule, healths: BTreeMap::new() }
+        Self { rule, healths: BTreeMap::new(), slow: BTreeMap::new() }
+    }
+
+    /// These targets of a route, by their names, are well and too slow: from now on they are passed over while another one
+    /// could serve. Nothing else changes for them; their circuits stay as they are.
+    pub fn pass_over(&mut self, route: &Route, slow: BTreeSet<String>) {
+        let pattern = route.pattern.to_string();
+        if slow.is_empty() {
+            self.slow.remove(&pattern);
+        } else {
+            self.slow.insert(pattern, slow);
+        }
+    }
+
+    /// Whether a target of a route is passed over.
+    #[must_use]
+    pub fn is_passed_over(&self, route: &Route, target: &Target) -> bool {
+        // Most routes have none, and a name costs an allocation.
+        !self.slow.is_empty()
+            && self.slow.get(&route.pattern.to_string()).is_some_and(|slow| slow.contains(&target.name()))
+    }
+
+    /// Those of these targets that are not slow; all of them if they all are.
+    fn without_slow(&self, route: &Route, among: Vec<usize>) -> Vec<usize> {
+        let is_slow = |index: &usize| {
+            route.targets.get(*index).is_some_and(|target| self.is_passed_over(route, target))
+        };
+        let quick: Vec<usize> = among.iter().copied().filter(|index| !is_slow(index)).collect();
+        if quick.is_empty() { among } else { quick }
     }
 
     /// Chooses the target of a session, by its place in the route, and counts on it from now on: a target that is tried
@@ -57,6 +87,7 @@ impl Router {
         let is_forced = !ask.route.has_choice();
         let free: Vec<usize> =
             fitting.iter().copied().filter(|index| is_forced || free_at(index) <= now).collect();
+        let free = self.without_slow(ask.route, free);
         let chosen = self.pick(now, ask, &free).ok_or_else(|| {
             let first = fitting.iter().map(free_at).min().unwrap_or(now);
             RoutingError::AllCoolingDown { retry_after: first.saturating_sub(now) }
@@ -67,24 +98,27 @@ impl Router {
         Ok(chosen)
     }
 
-    /// A target that would serve a session better than the one it has: one that is well, and of a higher priority,
-    /// cheaper or faster as the route prefers, or any other if the present one is not well.
+    /// A target that would serve a session better than the one it has: one that is well and not passed over, and of a higher
+    /// priority, cheaper or faster as the route prefers, or any other if the present one is passed over. If the present one
+    /// is not well, any that is.
     #[must_use]
     pub fn better(&self, now: Duration, ask: Ask<'_>, current: usize) -> Option<usize> {
         let present = ask.route.targets.get(current)?;
         let is_ill = self.state(present) != CircuitState::Closed;
+        let is_slow = self.is_passed_over(ask.route, present);
         let better: Vec<usize> = fitting(ask)
             .ok()?
             .into_iter()
             .filter(|index| *index != current)
             .filter(|index| {
                 ask.route.targets.get(*index).is_some_and(|target| {
+                    let beats = || is_slow || self.beats(now, ask.route.preference, target, present);
                     self.state(target) == CircuitState::Closed
-                        && (is_ill || self.beats(now, ask.route.preference, target, present))
+                        && (is_ill || (!self.is_passed_over(ask.route, target) && beats()))
                 })
             })
             .collect();
-        self.pick(now, ask, &better)
+        self.pick(now, ask, &self.without_slow(ask.route, better))
     }
 
     fn beats(&self, now: Duration, preference: Preference, target: &Target, present: &Target) -> bool {

@@ -318,12 +318,66 @@ fn a_better_target_is_one_that_is_well_and_goes_before_the_present_one() {
     assert!(!way.prefer(&router, SECOND * 20, &needs, 0), "there is nothing better than the first");
 }
 
+fn slow(names: &[&str]) -> std::collections::BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn a_slow_target_is_passed_over_while_the_route_has_another_and_its_circuit_stays_closed() {
+    let (mut router, route) = (Router::default(), pair());
+    router.pass_over(&route, slow(&["first"]));
+    assert_eq!(choose(&mut router, SECOND, &route), Ok(1));
+    assert_eq!(router.state(&route.targets[0]), CircuitState::Closed);
+    // Better a slow one than none, and better a slow one than one that failed.
+    fail(&mut router, SECOND, &route, 1, Trouble::Busy);
+    assert_eq!(choose(&mut router, SECOND * 2, &route), Ok(0));
+    router.report(SECOND * 30, &route.targets[1], Outcome::Answered(None));
+    router.pass_over(&route, slow(&["first", "second"]));
+    assert_eq!(choose(&mut router, SECOND * 60, &route), Ok(0), "if all are slow the order is as ever");
+    // Of another route nothing was said.
+    let other = Route { pattern: ModelPattern::parse("gpt-*").unwrap(), ..pair() };
+    assert_eq!(choose(&mut router, SECOND * 60, &other), Ok(0));
+    router.pass_over(&route, slow(&[]));
+    assert_eq!(choose(&mut router, SECOND * 60, &route), Ok(0));
+}
+
+#[test]
+fn any_target_that_is_not_slow_is_better_than_one_that_is_and_no_slow_one_is_better() {
+    let (mut router, needs) = (Router::default(), Needs::default());
+    let mut way = Itinerary::begin(&mut router, SECOND, pair(), &needs, 0).unwrap();
+    assert_eq!(way.current().unwrap().name(), "first");
+    assert!(!way.prefer(&router, SECOND, &needs, 0));
+    router.pass_over(&pair(), slow(&["first", "second"]));
+    assert!(!way.prefer(&router, SECOND, &needs, 0), "nobody is moved from one slow target to another");
+    router.pass_over(&pair(), slow(&["first"]));
+    assert!(way.prefer(&router, SECOND, &needs, 0));
+    assert!(way.moved());
+    assert_eq!(way.current().unwrap().name(), "second");
+    assert!(!way.prefer(&router, SECOND, &needs, 0), "the first goes before it, and is slow");
+    // One that has failed is left for a slow one that has not.
+    fail(&mut router, SECOND, &pair(), 1, Trouble::Refused);
+    assert!(way.prefer(&router, SECOND, &needs, 0));
+}
+
+#[test]
+fn a_session_that_a_target_failed_goes_to_a_slow_one_rather_than_to_none() {
+    let (mut router, needs) = (Router::default(), Needs::default());
+    let mut way = Itinerary::begin(&mut router, SECOND, pair(), &needs, 0).unwrap();
+    router.pass_over(&pair(), slow(&["second"]));
+    way.report(&mut router, SECOND, Outcome::Failed(Trouble::Broken));
+    assert!(way.has_other(&router, SECOND, &needs));
+    way.choose(&mut router, SECOND, &needs, 0).unwrap();
+    assert_eq!(way.next().unwrap().name(), "second");
+}
+
 /// Anything that may happen to a router.
 #[derive(Clone, Debug)]
 enum Event {
     Wait(u64),
     Choose(u64),
     Report(usize, Outcome),
+    /// Those whose place is set in these bits are slow.
+    PassOver(u8),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -337,12 +391,13 @@ fn event() -> impl Strategy<Value = Event> {
         (0_u64..20_000).prop_map(Event::Wait),
         any::<u64>().prop_map(Event::Choose),
         (0_usize..4, outcome).prop_map(|(index, outcome)| Event::Report(index, outcome)),
+        (0_u8..16).prop_map(Event::PassOver),
     ]
 }
 
 proptest! {
-    /// Whatever happens: only what may serve is chosen, nobody is passed over who goes first and is free, a target that
-    /// cools down gets nothing, and one that is tried again gets one session.
+    /// Whatever happens: only what may serve is chosen, nobody is passed over who goes first and is free unless it is slow
+    /// and another is not, a target that cools down gets nothing, and one that is tried again gets one session.
     #[test]
     fn whatever_happens_a_choice_keeps_the_rules(
         events in proptest::collection::vec(event(), 1..200),
@@ -359,9 +414,16 @@ proptest! {
             match event {
                 Event::Wait(ms) => now += Duration::from_millis(ms),
                 Event::Report(index, outcome) => drop(router.report(now, &route.targets[index], outcome)),
+                Event::PassOver(bits) => {
+                    let names = (0..4).filter(|index| bits & (1 << index) != 0);
+                    router.pass_over(&route, names.map(|index| format!("p{index}")).collect());
+                }
                 Event::Choose(draw) => {
                     let may = |target: &&Target| target.weight > 0 && router.is_free(now, target);
-                    let first = route.targets.iter().filter(may).map(|target| target.priority).min();
+                    let quick = |target: &&Target| may(target) && !router.is_passed_over(&route, target);
+                    let any_quick = route.targets.iter().any(|target| quick(&target));
+                    let counts = |target: &&Target| if any_quick { quick(target) } else { may(target) };
+                    let first = route.targets.iter().filter(counts).map(|target| target.priority).min();
                     let ask = Ask { route: &route, needs: &Needs::default(), avoid: &[], draw };
                     let was_closed = |router: &Router, index: usize| {
                         router.state(&route.targets[index]) == CircuitState::Closed
@@ -371,6 +433,7 @@ proptest! {
                         Ok(index) => {
                             let target = &route.targets[index];
                             prop_assert!(before.is_free(now, target) && target.weight > 0);
+                            prop_assert!(!any_quick || !before.is_passed_over(&route, target));
                             prop_assert_eq!(Some(target.priority), first);
                             prop_assert!(was_closed(&before, index) || !router.is_free(now, target));
                         }

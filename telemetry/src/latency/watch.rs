@@ -54,6 +54,18 @@ pub enum Action {
     ShedOptional,
 }
 
+impl Action {
+    /// The name in JSON and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Alert => "alert",
+            Self::PreferAnother => "prefer_another",
+            Self::ShedOptional => "shed_optional",
+        }
+    }
+}
+
 /// One thing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Advice {
@@ -104,6 +116,11 @@ impl LatencyWatch {
         self.ring.spending(now, window, subject).burn(self.tolerance.allowed)
     }
 
+    /// Counts from nothing again.
+    pub fn forget(&mut self) {
+        self.ring = BurnRing::default();
+    }
+
     /// What to do at `now`, in the order of subjects. An alert for whatever burns; a remedy only while callers feel it,
     /// that is while the whole burns too or has no budget.
     #[must_use]
@@ -128,10 +145,10 @@ fn advise(subject: Subject, is_felt: bool) -> impl Iterator<Item = Advice> {
         Subject::Hop(_) | Subject::Whole => None,
     };
     let owner = hop.map(Hop::owner);
-    let remedy = match (hop, owner) {
-        (_, Some(HopOwner::Provider)) => Some(Action::PreferAnother),
-        // Of what the gateway does before an answer only this can be left out.
-        (Some(Hop::Policy), _) => Some(Action::ShedOptional),
+    let remedy = match owner {
+        Some(HopOwner::Provider) => Some(Action::PreferAnother),
+        // A machine that is late with its own work has too much of it.
+        Some(HopOwner::Gateway) => Some(Action::ShedOptional),
         _ => None,
     };
     let actions = std::iter::once(Action::Alert).chain(remedy.filter(|_| is_felt));

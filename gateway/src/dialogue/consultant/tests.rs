@@ -4,7 +4,23 @@ use std::time::Duration;
 use voxgate_protocol::conversation::{ItemStatus, Position, Role};
 
 use super::*;
+use crate::latency::LatencyDesk;
 use crate::webhook::{self, Asked};
+
+fn judge(directions: &[Direction]) -> Judge {
+    Judge {
+        name: "vendor".to_owned(),
+        directions: directions.to_vec(),
+        url: "http://127.0.0.1:1/".parse().unwrap(),
+        deadline: Duration::from_secs(1),
+        unanswered: None,
+        say: Some("Sorry.".to_owned()),
+        masks: false,
+        is_optional: false,
+        secret: None,
+        http: webhook::client(Vec::new()).unwrap(),
+    }
+}
 
 struct World {
     consultant: Consultant,
@@ -18,17 +34,10 @@ impl World {
     }
 
     fn with_room(directions: &[Direction], unanswered: Option<Act>, room: usize) -> Self {
-        let judge = Judge {
-            name: "vendor".to_owned(),
-            directions: directions.to_vec(),
-            url: "http://127.0.0.1:1/".parse().unwrap(),
-            deadline: Duration::from_secs(1),
-            unanswered,
-            say: Some("Sorry.".to_owned()),
-            masks: false,
-            secret: None,
-            http: webhook::client(Vec::new()).unwrap(),
-        };
+        Self::relieved(Judge { unanswered, ..judge(directions) }, LatencyDesk::idle(), room)
+    }
+
+    fn relieved(judge: Judge, latency: Arc<LatencyDesk>, room: usize) -> Self {
         let (webhooks, questions) = Webhooks::answered_by_hand(room);
         let rung = Arc::new(AtomicU32::new(0));
         let bell = Arc::clone(&rung);
@@ -36,7 +45,8 @@ impl World {
             bell.fetch_add(1, Ordering::Relaxed);
         });
         let judges = Arc::from([Arc::new(judge)]);
-        let consultant = Consultant::new(judges, webhooks, SessionId::from("sess_1"), ring);
+        let relief = Relief::new(latency, "m".to_owned());
+        let consultant = Consultant::new(judges, webhooks, SessionId::from("sess_1"), relief, ring);
         Self { consultant, questions, rung }
     }
 
@@ -141,4 +151,17 @@ fn what_is_shown_side_by_side_stays_bounded() {
         answer(&asked, Some(Opinion::End));
     }
     assert_eq!(world.consultant.poll(), None, "what is forgotten has no opinion");
+}
+
+#[test]
+fn a_judge_that_is_optional_is_not_asked_while_turns_are_slow_and_any_other_is() {
+    for (is_optional, expected) in [(true, 0), (false, 1)] {
+        let judge = Judge { is_optional, ..judge(&[Direction::Agent]) };
+        let mut world = World::relieved(judge, LatencyDesk::shedding("m"), 64);
+        world.hear(&spoken("i1", "You could sue them."));
+        assert_eq!(world.asked().len(), expected);
+        world.hear(&item_done("i1"));
+        assert_eq!(world.consultant.poll(), None);
+        assert_eq!(world.consultant.open.is_empty(), is_optional, "what is not asked is not waited for");
+    }
 }

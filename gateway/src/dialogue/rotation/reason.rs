@@ -24,6 +24,8 @@ pub(crate) enum Reason {
     Refused,
     /// A better target is well again.
     Better,
+    /// The turns of the target were too slow for too long, and another one is not.
+    Slow,
 }
 
 impl Reason {
@@ -39,6 +41,7 @@ impl Reason {
             Self::Setup => "setup",
             Self::Refused => "refused",
             Self::Better => "better",
+            Self::Slow => "slow",
         }
     }
 

@@ -16,6 +16,10 @@ const RULE: Switching = Switching {
 };
 
 fn session(now: Instant) -> Rotation {
+    session_with(now, RULE)
+}
+
+fn session_with(now: Instant, rule: Switching) -> Rotation {
     let traits = BridgeTraits {
         input_rate: RATE,
         output_rate: RATE,
@@ -23,7 +27,7 @@ fn session(now: Instant) -> Rotation {
         truncates: true,
         transcribes: false,
     };
-    Rotation::new(now, AGE, traits, SessionSettings::default()).switching(traits, Some(RULE))
+    Rotation::new(now, AGE, traits, SessionSettings::default()).switching(traits, Some(rule))
 }
 
 fn running(now: Instant) -> Rotation {
@@ -171,10 +175,10 @@ fn silence_that_nobody_could_end_is_asked_about_once() {
 fn a_better_target_is_moved_to_in_a_pause_and_never_in_the_middle_of_an_answer() {
     let now = Instant::now();
     let mut rotation = running(now);
-    assert!(rotation.may_reconsider());
-    rotation.reconsidered(true);
+    assert!(rotation.may_reconsider(false));
+    rotation.reconsidered(Some(Reason::Better));
     assert_eq!(rotation.step(now), Some(Step::Open));
-    assert!(!rotation.may_reconsider(), "one is on its way");
+    assert!(!rotation.may_reconsider(true), "one is on its way");
     let _ = rotation.route(now, create());
     rotation.hear(now, started());
     let part = OutputPart::Audio(Pcm::silence(RATE, SECOND));
@@ -189,10 +193,22 @@ fn a_better_target_is_moved_to_in_a_pause_and_never_in_the_middle_of_an_answer()
 }
 
 #[test]
+fn a_session_that_does_not_follow_better_targets_leaves_a_slow_one_all_the_same() {
+    let now = Instant::now();
+    let mut rotation = session_with(now, Switching { follows_better: false, ..RULE });
+    rotation.hear(now, BridgeEvent::Ready);
+    assert!(!rotation.may_reconsider(false) && rotation.may_reconsider(true));
+    rotation.reconsidered(Some(Reason::Slow));
+    assert_eq!(rotation.step(now), Some(Step::Open));
+    rotation.hear_standby(now, BridgeEvent::Ready);
+    assert_eq!(rotation.step(now + 2 * SECOND), Some(Step::Move(Reason::Slow)));
+}
+
+#[test]
 fn a_better_target_that_cannot_be_reached_changes_nothing() {
     let now = Instant::now();
     let mut rotation = running(now);
-    rotation.reconsidered(true);
+    rotation.reconsidered(Some(Reason::Slow));
     assert_eq!(rotation.step(now), Some(Step::Open));
     rotation.note_others(false);
     rotation.hear_standby(now, fault("provider_unreachable", true));

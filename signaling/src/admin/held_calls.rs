@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use voxgate_policy::approval::{ApprovalError, Verdict};
@@ -12,7 +12,7 @@ use voxgate_policy::approval::{ApprovalError, Verdict};
 use super::AdminApi;
 use super::access::Administrator;
 use super::approvals::PendingApproval;
-use super::order::{Asked, At, BareOrder, By, IdempotencyKey};
+use super::order::{Asked, At, BriefOrder, By, IdempotencyKey, Order};
 use super::page::{Page, PageQuery};
 use super::reply::{AdminError, Refusals};
 use crate::store::administration::Witnessed;
@@ -76,6 +76,29 @@ pub(super) struct ApprovalPath {
     approval: String,
 }
 
+/// Longest reason, in characters.
+const LONGEST_REASON: usize = 500;
+
+/// Why somebody decided so.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Why {
+    /// For people who read the audit log, where it stands. Default: none.
+    #[serde(default)]
+    #[schema(max_length = 500)]
+    reason: Option<String>,
+}
+
+/// The reason as it goes into the audit log.
+fn reason(why: Option<Why>) -> Result<Option<String>, AdminError> {
+    let reason = why.and_then(|why| why.reason).filter(|reason| !reason.trim().is_empty());
+    if reason.as_ref().is_some_and(|reason| reason.chars().count() > LONGEST_REASON) {
+        let message = format!("'reason' has at most {LONGEST_REASON} characters.");
+        return Err(AdminError::invalid(message).with_param("reason"));
+    }
+    Ok(reason)
+}
+
 /// What became of a held call.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Decided {
@@ -115,15 +138,16 @@ fn pending(api: &AdminApi, administrator: &Administrator) -> impl Iterator<Item 
     path = "/admin/v1/approvals/{approval}/approve",
     tag = "approvals",
     params(ApprovalPath, IdempotencyKey),
+    request_body = Option<Why>,
     responses((status = 200, body = Decided), Refusals)
 )]
 pub(super) async fn approve(
     State(api): State<AdminApi>,
     By(administrator): By,
     At(id): At<String>,
-    BareOrder(deed): BareOrder,
+    BriefOrder(order): BriefOrder<Why>,
 ) -> Result<Json<Decided>, AdminError> {
-    decide(&api, &administrator, id, Verdict::Approve, &deed).await
+    decide(&api, &administrator, id, Verdict::Approve, order).await
 }
 
 /// Refuse a held tool call
@@ -132,15 +156,16 @@ pub(super) async fn approve(
     path = "/admin/v1/approvals/{approval}/deny",
     tag = "approvals",
     params(ApprovalPath, IdempotencyKey),
+    request_body = Option<Why>,
     responses((status = 200, body = Decided), Refusals)
 )]
 pub(super) async fn deny(
     State(api): State<AdminApi>,
     By(administrator): By,
     At(id): At<String>,
-    BareOrder(deed): BareOrder,
+    BriefOrder(order): BriefOrder<Why>,
 ) -> Result<Json<Decided>, AdminError> {
-    decide(&api, &administrator, id, Verdict::Deny, &deed).await
+    decide(&api, &administrator, id, Verdict::Deny, order).await
 }
 
 async fn decide(
@@ -148,8 +173,9 @@ async fn decide(
     administrator: &Administrator,
     id: String,
     verdict: Verdict,
-    by: &Deed,
+    Order { what, by }: Order<Option<Why>>,
 ) -> Result<Json<Decided>, AdminError> {
+    let reason = reason(what)?;
     let (action, meant) = match verdict {
         Verdict::Approve => ("approval.approve", "approved"),
         Verdict::Deny => ("approval.deny", "denied"),
@@ -157,13 +183,16 @@ async fn decide(
     let held = pending(api, administrator).find(|held| held.id == id);
     // A request that was done before finds nothing waiting any more, and is answered all the same.
     let Some(held) = held else {
-        settled(api, administrator, by, (action, &id), verdict).await?;
+        settled(api, administrator, &by, (action, &id), verdict).await?;
         return Ok(Json(Decided { state: meant, id }));
     };
-    let detail = json!({
+    let mut detail = json!({
         "organisation": held.tenancy.organisation, "team": held.tenancy.team, "key": held.tenancy.key,
         "session": held.session, "tool": held.tool,
     });
+    if let (Some(reason), Some(detail)) = (reason, detail.as_object_mut()) {
+        detail.insert("reason".to_owned(), reason.into());
+    }
     let act = async {
         let decided = api.approvals.decide(&id, &administrator.reach, verdict);
         match tokio::time::timeout(VERDICT_TIMEOUT, decided).await {
@@ -171,7 +200,7 @@ async fn decide(
             Err(_) => Err(refused(ApprovalError::Unknown)),
         }
     };
-    match api.store.witness(by, (action, &id), &detail, act).await? {
+    match api.store.witness(&by, (action, &id), &detail, act).await? {
         Witnessed::Now(state) => Ok(Json(Decided { state: state.as_str(), id })),
         Witnessed::Before => Ok(Json(Decided { state: meant, id })),
         Witnessed::Refused(refusal) => Err(refusal),

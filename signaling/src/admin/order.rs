@@ -130,6 +130,23 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Order<T> {
     }
 }
 
+/// A write whose body may be missing.
+pub(super) struct BriefOrder<T>(pub(super) Order<Option<T>>);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for BriefOrder<T> {
+    type Rejection = AdminError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, AdminError> {
+        let (parts, body) = request.into_parts();
+        let body = whole_body(body, MAX_BODY_BYTES).await?;
+        if body.is_empty() {
+            return Ok(Self(Order { what: None, by: deed(&parts, &[])? }));
+        }
+        must_be_json(&parts.headers)?;
+        Ok(Self(Order { what: understand(&body)?, by: deed(&parts, &body)? }))
+    }
+}
+
 /// A write whose body may be large: a configuration with its files.
 pub(super) struct LargeOrder<T>(pub(super) Order<T>);
 
@@ -162,10 +179,19 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Inquiry<T> {
 }
 
 async fn read(parts: &Parts, body: Body, most: usize) -> Result<Bytes, AdminError> {
-    if !is_json(&parts.headers) {
-        let message = "Send the body as application/json.";
-        return Err(AdminError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
+    must_be_json(&parts.headers)?;
+    whole_body(body, most).await
+}
+
+fn must_be_json(headers: &HeaderMap) -> Result<(), AdminError> {
+    if is_json(headers) {
+        return Ok(());
     }
+    let message = "Send the body as application/json.";
+    Err(AdminError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message))
+}
+
+async fn whole_body(body: Body, most: usize) -> Result<Bytes, AdminError> {
     to_bytes(body, most).await.map_err(|_| {
         let message = format!("The body is larger than {most} bytes.");
         AdminError::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message)

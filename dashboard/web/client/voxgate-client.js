@@ -188,6 +188,10 @@ class StatsReader {
  * @property {{ url: string, token: string }} [report] Where figures go while there is no channel:
  *   `https://GATEWAY/v1/realtime/calls/CALL_ID/report`, and the secret or key the call was made with.
  * @property {MediaStreamTrack} [microphone] The caller's track. Default: the first audio track that is sent.
+ * @property {() => number} [captureMs] For a page that makes the caller's track itself, such as with Web Audio: how long sound
+ *   takes from the microphone to that track. Default: what the browser says of the track's device.
+ * @property {() => number} [playoutMs] For a page that plays the answer itself, such as with Web Audio: how long sound takes
+ *   from the remote track to the loudspeaker. Default: what the browser says of its own way.
  * @property {number} [everyMs] Time between two readings, 250 ms at the least. Default 1000.
  * @property {(measured: object) => void} [onMeasured] Is given each reading.
  */
@@ -285,11 +289,20 @@ class Measuring {
   #tellTurn(turn, at) {
     const message = { type: "client.turn", turn };
     if (at !== null) {
-      const deviceMs = this.#reader.latest?.playoutMs;
+      const deviceMs = this.#playoutMs();
       message.heard_at_ms = at + (deviceMs ?? 0);
       message.heard_error_ms = PIECE_MS + LOOK_MS + (deviceMs === undefined ? UNKNOWN_DEVICE_MS : 0);
     }
     this.#send(message);
+  }
+
+  #playoutMs() {
+    try {
+      const { playoutMs } = this.#options;
+      return playoutMs ? playoutMs() : this.#reader.latest?.playoutMs;
+    } catch {
+      return undefined;
+    }
   }
 
   #microphone() {
@@ -299,7 +312,9 @@ class Measuring {
 
   #measured(measured) {
     if (this.#connection.connectionState === "closed") return this.stop();
-    const report = clientReport(measured, this.#reported);
+    const told = { ...measured, playoutMs: this.#playoutMs() };
+    if (this.#options.captureMs) told.captureMs = this.#options.captureMs();
+    const report = clientReport(told, this.#reported);
     if (this.#send(report) || this.#post(report)) this.#reported = measured;
     this.#options.onMeasured?.(measured);
   }

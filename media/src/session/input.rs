@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use voxgate_protocol::audible::last_audible;
 use voxgate_protocol::audio::{Pcm, SampleCount, SampleRate};
 use voxgate_protocol::bridge::{BridgeTraits, TurnOwner};
 use voxgate_protocol::settings::TurnDetection;
@@ -43,6 +44,11 @@ const SHORTEST_COMMIT: Duration = Duration::from_millis(100);
 
 /// The longest idle timeout a client may ask for, 1.4 MiB at 24 kHz.
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
+
+/// How much later than the last word a detector may say that speech ended, and how much earlier. Less than the shortest
+/// pause that ends a turn, or noise in the pause would be a word.
+const MOST_LATE: Duration = Duration::from_millis(250);
+const MOST_EARLY: Duration = Duration::from_millis(100);
 
 /// The most audio one Opus packet holds (RFC 6716 section 2.1.4).
 const LONGEST_PACKET: Duration = Duration::from_millis(120);
@@ -148,6 +154,8 @@ pub(super) struct Input {
     position: SampleCount,
     uncommitted: SampleCount,
     arrivals: VecDeque<Arrival>,
+    /// Where the last sound that can be heard ended.
+    audible_until: SampleCount,
     events: VecDeque<InputEvent>,
     concealed: u64,
     /// If somebody looks on.
@@ -192,6 +200,7 @@ impl Input {
             position: SampleCount(0),
             uncommitted: SampleCount(0),
             arrivals: VecDeque::new(),
+            audible_until: SampleCount(0),
             events: VecDeque::new(),
             concealed: 0,
             loudness: None,
@@ -362,9 +371,17 @@ impl Input {
         }
     }
 
-    /// The arrival of the sample at a position.
+    /// The arrival of the last word, if speech ended about at a position.
     pub(super) fn arrival_at(&self, position: Duration) -> Option<Arrival> {
-        self.arrival_of(self.rate.samples_in(position))
+        self.arrival_of(self.last_word(self.rate.samples_in(position)))
+    }
+
+    /// Where the last word of speech ended that a detector says ended here: it hears in steps, and takes what rings on for
+    /// speech. In a room that is never quiet nobody knows better.
+    fn last_word(&self, last_speech: SampleCount) -> SampleCount {
+        let earliest = last_speech.0.saturating_sub(self.rate.samples_in(MOST_LATE).0);
+        let latest = last_speech.0 + self.rate.samples_in(MOST_EARLY).0;
+        if (earliest..=latest).contains(&self.audible_until.0) { self.audible_until } else { last_speech }
     }
 
     fn arrival_of(&self, sample: SampleCount) -> Option<Arrival> {
@@ -394,6 +411,10 @@ impl Input {
     fn take(&mut self, now: Instant, provenance: Provenance, pcm: Pcm) {
         let Provenance { received, waited, timestamp } = provenance;
         self.position += pcm.len();
+        if let Some(last) = last_audible(&pcm.samples, self.rate) {
+            let behind = pcm.samples.len().saturating_sub(last + 1) as u64;
+            self.audible_until = SampleCount(self.position.0.saturating_sub(behind));
+        }
         let ticks = ticks_in(pcm.duration());
         self.remember(Arrival {
             end: self.position,
@@ -459,7 +480,7 @@ impl Input {
                 TurnEvent::SpeechStopped { at, last_speech } => {
                     self.gate = Gate::Turns { is_speaking: false };
                     self.uncommitted = SampleCount(0);
-                    let arrival = self.arrival_of(last_speech);
+                    let arrival = self.arrival_of(self.last_word(last_speech));
                     self.events.push_back(InputEvent::SpeechStopped { at, arrival });
                 }
                 TurnEvent::IdleTimeout { from, to } => {

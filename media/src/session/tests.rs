@@ -170,10 +170,12 @@ impl Stage {
 
     fn drain(&mut self) {
         while let Some(output) = self.session.poll_output() {
-            if let SessionOutput::Audio { payload, timestamp, marker, .. } = &output {
+            if let SessionOutput::Audio { payload, timestamp, marker, is_measured, .. } = &output {
                 let is_speech = *payload != DTX_FRAME;
                 self.sent.push(Sent { at: self.now, timestamp: *timestamp, marker: *marker, is_speech });
-                self.session.handle_sent(self.now);
+                if *is_measured {
+                    self.session.handle_sent(self.now);
+                }
             }
             self.outputs.push(output);
         }

@@ -1,9 +1,13 @@
 //! Who was at work in a turn, and since when.
 
+use voxgate_protocol::audible::last_audible;
 use voxgate_protocol::session::ClientReport;
 use voxgate_protocol::trace::{TurnTrace, Work};
 
 use super::*;
+
+/// Of the first packet a caller sends.
+const FIRST_TIMESTAMP: u32 = 100 * 960;
 
 /// What takes time in a turn.
 #[derive(Clone, Copy, Debug)]
@@ -134,4 +138,58 @@ fn the_time_of_a_clients_tool_is_nobodys() {
     let trace = measured(&stage);
     let works: Duration = trace.works.iter().map(|work| work.to.at - work.from.at).sum();
     assert_eq!(trace.mouth_to_ear() - works, 300 * MS);
+}
+
+/// An answer to a question, of which the first `quiet` make no sound.
+fn answered_after(quiet: Duration, sound: i16) -> (Stage, TurnTrace) {
+    let mut stage = Stage::new(TurnOwner::Gateway);
+    ask(&mut stage);
+    stage.bridge(started("resp_1"));
+    let rate = SampleRate::HZ_24000;
+    let mut samples = vec![0; rate.samples_in(quiet).0 as usize];
+    samples.extend([sound; 9_600]);
+    stage.bridge(BridgeEvent::Output {
+        response_id: ResponseId::from("resp_1"),
+        item_id: ItemId::from("item_answer"),
+        part: OutputPart::Audio(Pcm { rate, samples }),
+    });
+    stage.bridge(done("resp_1", ResponseStatus::Completed));
+    stage.silence(4_000 * MS);
+    let trace = measured(&stage);
+    (stage, trace)
+}
+
+#[test]
+fn the_silence_a_voice_begins_with_is_its_own_and_the_turn_ends_with_the_sound() {
+    let (stage, at_once) = answered_after(Duration::ZERO, 900);
+    let (_, later) = answered_after(47 * MS, 900);
+    assert_eq!(later.mouth_to_ear() - at_once.mouth_to_ear(), 47 * MS);
+    assert_eq!(took(&later, Hop::Model) - took(&at_once, Hop::Model), 47 * MS);
+    assert_eq!(took(&at_once, Hop::Encode), Duration::from_micros(6_500), "what Opus looks ahead");
+    let (first, later) = (at_once.heard.unwrap(), later.heard.unwrap());
+    let sent = stage.sent.iter().find(|sent| sent.is_speech && sent.marker).unwrap();
+    assert_eq!((first.packet, first.sample), (sent.timestamp, sent.timestamp.wrapping_add(312)));
+    assert_eq!(later.packet.wrapping_sub(first.packet), 2 * 960, "the third packet brings the sound");
+    assert_eq!(later.sample.wrapping_sub(later.packet), 7 * 48 + 312);
+}
+
+#[test]
+fn an_answer_that_makes_no_sound_counts_from_its_first_packet() {
+    let (_, sounding) = answered_after(Duration::ZERO, 900);
+    for quiet in [Duration::ZERO, 3_000 * MS] {
+        let (_, silent) = answered_after(quiet, 3);
+        assert_eq!(silent.heard, None);
+        assert_eq!(sounding.mouth_to_ear() - silent.mouth_to_ear(), Duration::from_micros(6_500));
+    }
+}
+
+#[test]
+fn the_last_word_is_where_it_can_be_heard_last_and_the_client_can_find_it() {
+    let (_, trace) = answered_after(Duration::ZERO, 900);
+    let speech = speech_at(SampleRate::HZ_48000);
+    let spoken = last_audible(&speech.samples, SampleRate::HZ_48000).unwrap() as u32;
+    // The caller counts from the first packet, and is silent for 400 ms.
+    let began = FIRST_TIMESTAMP + 400 * 48;
+    let found = trace.spoken.unwrap().sample.wrapping_sub(began) as i32;
+    assert!((found - spoken as i32).abs() < 10 * 48, "{found} of {spoken}: within the windows of the rule");
 }

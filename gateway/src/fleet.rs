@@ -9,18 +9,16 @@ use std::time::{Duration, Instant};
 use voxgate_protocol::timeline::{Hop, HopOwner};
 use voxgate_relay::shell::RelayHandle;
 use voxgate_signaling::admin::fleet::{
-    BurnStanding, Fleet, NodeStanding, RelayStanding, RouteStanding, TargetStanding,
+    AdviceStanding, BurnStanding, Fleet, NodeStanding, RelayStanding, RouteStanding, TargetStanding,
 };
 use voxgate_signaling::live::LiveSessions;
 use voxgate_signaling::permit::Places;
 use voxgate_signaling::terms::TermsInForce;
 use voxgate_telemetry::latency::budget::Subject;
-use voxgate_telemetry::latency::burn::Window;
 use voxgate_telemetry::metrics::Metrics;
 use voxgate_telemetry::session::view::SummaryView;
-use voxgate_telemetry::standing::RouteView;
 
-use crate::latency::LatencyDesk;
+use crate::latency::{LatencyDesk, RouteReport};
 use crate::relay_figures;
 
 use self::usage::CpuMeter;
@@ -134,32 +132,37 @@ impl Fleet for Standing {
     }
 
     fn routes(&self) -> Vec<RouteStanding> {
-        self.parts.latency.show();
-        let routes = self.parts.metrics.routes().into_iter();
-        routes.map(|(route, view)| route_standing(route, &view)).collect()
+        let latency = &self.parts.latency;
+        let standing = |report: RouteReport| {
+            let passed_over = latency.passed_over(&report.route).into_iter().collect();
+            route_standing(report, passed_over)
+        };
+        latency.report().into_iter().map(standing).collect()
     }
 }
 
-fn route_standing(route: String, view: &RouteView) -> RouteStanding {
-    let budget_of = |subject: Subject| view.budgets.get(subject.as_str()).map(|budget| (subject, *budget));
-    let budgeted: Vec<_> = Subject::all().filter_map(budget_of).collect();
-    let burn = budgeted.iter().map(|(subject, _)| {
-        let burn = view.burn.get(subject.as_str());
-        let over = |window: Window| burn.and_then(|burn| burn.get(window.as_str())).copied().unwrap_or(0.0);
-        BurnStanding {
-            subject: subject.as_str(),
-            owner: owner(*subject).map(HopOwner::as_str),
-            five_minutes: over(Window::FiveMinutes),
-            hour: over(Window::Hour),
-            six_hours: over(Window::SixHours),
-        }
+fn route_standing(report: RouteReport, passed_over: Vec<String>) -> RouteStanding {
+    let RouteReport { route, budget, burn, advice } = report;
+    let budget_of = |subject: Subject| Some((subject.as_str(), milliseconds(budget.of_subject(subject)?)));
+    let burn = burn.into_iter().map(|(subject, [five_minutes, hour, six_hours])| BurnStanding {
+        subject: subject.as_str(),
+        owner: owner(subject).map(HopOwner::as_str),
+        five_minutes,
+        hour,
+        six_hours,
+    });
+    let advice = advice.into_iter().map(|(target, advice)| AdviceStanding {
+        action: advice.action.as_str(),
+        subject: advice.subject.as_str(),
+        owner: advice.owner.map(HopOwner::as_str),
+        target,
     });
     RouteStanding {
         route,
+        budgets: Subject::all().filter_map(budget_of).collect(),
         burn: burn.collect(),
-        budgets: budgeted.iter().map(|(subject, budget)| (subject.as_str(), milliseconds(*budget))).collect(),
-        advice: Vec::new(),
-        passed_over: Vec::new(),
+        advice: advice.collect(),
+        passed_over,
     }
 }
 

@@ -268,7 +268,6 @@ struct Place<'a> {
 
 /// How the turns of one route are.
 #[derive(Clone, Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "only the burn is shown so far"))]
 pub(crate) struct RouteReport {
     /// Its pattern, or `other`.
     pub(crate) route: String,

@@ -31,15 +31,6 @@ pub struct RelayView {
     pub round_trip: Option<Duration>,
 }
 
-/// What a route may take, and how fast slow turns use up what is allowed of them.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct RouteView {
-    /// By `whole` and the names of hops.
-    pub budgets: BTreeMap<String, Duration>,
-    /// By the same, then by window.
-    pub burn: BTreeMap<String, BTreeMap<String, f64>>,
-}
-
 /// A target as the choice of targets sees it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TargetView {
@@ -81,24 +72,6 @@ impl Metrics {
                 state,
             })
             .collect()
-    }
-
-    /// Every route that is watched, by its name. The burn is that of the last scrape.
-    #[must_use]
-    pub fn routes(&self) -> BTreeMap<String, RouteView> {
-        let mut routes: BTreeMap<String, RouteView> = BTreeMap::new();
-        for metric in metrics_of(&self.latency_budget_seconds) {
-            let route = routes.entry(label(&metric, "route").to_owned()).or_default();
-            if let Some(time) = seconds(metric.get_gauge().get_value()) {
-                route.budgets.insert(label(&metric, "subject").to_owned(), time);
-            }
-        }
-        for metric in metrics_of(&self.latency_burn) {
-            let Some(route) = routes.get_mut(label(&metric, "route")) else { continue };
-            let subject = route.burn.entry(label(&metric, "subject").to_owned()).or_default();
-            subject.insert(label(&metric, "window").to_owned(), metric.get_gauge().get_value());
-        }
-        routes
     }
 
     /// Every target that was ever shown, by its name.

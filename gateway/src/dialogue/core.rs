@@ -212,7 +212,12 @@ impl DialogueCore {
             CoreInput::TurnJudged { question, probability } => {
                 self.session.handle_verdict(question, probability);
             }
-            CoreInput::Command(command) => self.session.handle_command(now, command),
+            CoreInput::Command(command) => {
+                if let SessionCommand::WithdrawAnswer { response_id, .. } = &command {
+                    self.sight.take_back(response_id.as_ref());
+                }
+                self.session.handle_command(now, command);
+            }
             CoreInput::Timeout => self.session.handle_timeout(now),
             CoreInput::Sent => self.session.handle_sent(now),
             CoreInput::Network(times) => self.session.note_network(times),

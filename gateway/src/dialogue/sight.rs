@@ -72,8 +72,6 @@ pub(crate) enum Glimpse {
     Words(ItemId, Lane, SaidWords),
     /// An item of the agent is over; not to its end if it was cut.
     Whole(ItemId, bool),
-    /// Items whose answer was taken back.
-    TakenBack(Vec<ItemId>),
 }
 
 /// What was seen and not read.
@@ -83,6 +81,8 @@ pub(crate) struct Sight {
     seen: VecDeque<Seen>,
     /// The items of the last answers.
     answers: VecDeque<(ResponseId, Vec<ItemId>)>,
+    /// Items of answers that were taken back: nothing more is told of their words.
+    taken_back: VecDeque<ItemId>,
 }
 
 impl Sight {
@@ -127,9 +127,10 @@ impl Sight {
             }
             SessionEvent::ItemTruncated { item_id, .. } => Some(Glimpse::Whole(item_id.clone(), true)),
             SessionEvent::ResponseDone { response_id, status, .. } => {
-                let place = self.answers.iter().position(|(answer, _)| answer == response_id)?;
-                let (_, items) = self.answers.remove(place)?;
-                (*status == ResponseStatus::IncompleteByFilter).then_some(Glimpse::TakenBack(items))
+                if *status == ResponseStatus::IncompleteByFilter {
+                    self.take_back(Some(response_id));
+                }
+                None
             }
             _ => None,
         }
@@ -144,15 +145,29 @@ impl Sight {
                 let words = if is_cut { SaidWords::Cut(words) } else { SaidWords::Complete(words) };
                 self.note(item, Lane::Agent, words);
             }
-            Glimpse::TakenBack(items) => {
-                for item in items {
-                    self.note(item, Lane::Agent, SaidWords::TakenBack);
-                }
+        }
+    }
+
+    /// An answer is taken back, whether or not it is over; `None` is the last one.
+    pub(crate) fn take_back(&mut self, answer: Option<&ResponseId>) {
+        let wanted = |(known, _): &&(ResponseId, Vec<ItemId>)| answer.is_none_or(|answer| known == answer);
+        let Some((_, items)) = self.answers.iter().rev().find(wanted).cloned() else { return };
+        for item in items {
+            if self.taken_back.contains(&item) {
+                continue;
             }
+            self.note(item.clone(), Lane::Agent, SaidWords::TakenBack);
+            if self.taken_back.len() == MOST_ANSWERS * MOST_ITEMS {
+                self.taken_back.pop_front();
+            }
+            self.taken_back.push_back(item);
         }
     }
 
     fn note(&mut self, item: ItemId, who: Lane, words: SaidWords) {
+        if self.taken_back.contains(&item) {
+            return;
+        }
         if self.seen.len() == MOST_UNREAD {
             self.seen.pop_front();
         }

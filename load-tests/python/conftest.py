@@ -129,6 +129,13 @@ class Gateway:
             assert time.monotonic() < until, f"{name} {labels} stayed at {value}, expected {expected}"
             time.sleep(0.05)
 
+    def wait_for_metric_above(self, least, name, limit=30, **labels):
+        """Asks until the metric has more than this."""
+        until = time.monotonic() + limit
+        while (value := self.metric(name, **labels)) <= least:
+            assert time.monotonic() < until, f"{name} {labels} stayed at {value}, expected more than {least}"
+            time.sleep(0.05)
+
     def assert_nothing_is_left(self):
         """Every session is over, none of them by a panic."""
         self.wait_for_metric(0, "voxgate_sessions")

@@ -10,11 +10,13 @@ use voxgate_protocol::timeline::{Hop, HopOwner};
 use voxgate_relay::shell::RelayHandle;
 use voxgate_signaling::admin::fleet::{
     AdviceStanding, BurnStanding, Fleet, NodeStanding, RelayStanding, RouteStanding, TargetStanding,
+    ToleranceStanding, TurnsStanding,
 };
 use voxgate_signaling::live::LiveSessions;
 use voxgate_signaling::permit::Places;
 use voxgate_signaling::terms::TermsInForce;
 use voxgate_telemetry::latency::budget::Subject;
+use voxgate_telemetry::latency::watch::Tolerance;
 use voxgate_telemetry::metrics::Metrics;
 use voxgate_telemetry::session::view::SummaryView;
 
@@ -139,10 +141,17 @@ impl Fleet for Standing {
         };
         latency.report().into_iter().map(standing).collect()
     }
+
+    fn tolerance(&self) -> ToleranceStanding {
+        let Tolerance { allowed, fast, slow, turns } = self.parts.latency.tolerance();
+        ToleranceStanding { allowed, fast, slow, turns }
+    }
 }
 
 fn route_standing(report: RouteReport, passed_over: Vec<String>) -> RouteStanding {
-    let RouteReport { route, budget, burn, advice } = report;
+    let RouteReport { route, budget, turns, burn, advice } = report;
+    let [five_minutes, hour, six_hours] = turns;
+    let turns = TurnsStanding { five_minutes, hour, six_hours };
     let budget_of = |subject: Subject| Some((subject.as_str(), milliseconds(budget.of_subject(subject)?)));
     let burn = burn.into_iter().map(|(subject, [five_minutes, hour, six_hours])| BurnStanding {
         subject: subject.as_str(),
@@ -159,6 +168,7 @@ fn route_standing(report: RouteReport, passed_over: Vec<String>) -> RouteStandin
     });
     RouteStanding {
         route,
+        turns,
         budgets: Subject::all().filter_map(budget_of).collect(),
         burn: burn.collect(),
         advice: advice.collect(),

@@ -72,6 +72,7 @@ pub(crate) enum PreferAnother {
 
 #[derive(Default)]
 struct Watches {
+    tolerance: Tolerance,
     actions: Actions,
     routes: BTreeMap<String, RouteWatch>,
 }
@@ -98,7 +99,7 @@ impl LatencyDesk {
             if index < MOST_WATCHED { (route, budget) } else { (OTHERS.to_owned(), budget) }
         });
         let mut watches = self.lock();
-        watches.actions = actions;
+        (watches.actions, watches.tolerance) = (actions, tolerance);
         let mut before = std::mem::take(&mut watches.routes);
         self.metrics.latency_allowed.set(f64::from(tolerance.allowed) / 1_000.0);
         self.metrics.latency_budget_seconds.reset();
@@ -183,11 +184,16 @@ impl LatencyDesk {
         self.metrics.latency_shed.with_label_values(&[name.as_str(), work.as_str()]).inc();
     }
 
+    /// When slow turns are too many.
+    pub(crate) fn tolerance(&self) -> Tolerance {
+        self.lock().tolerance
+    }
+
     /// What every route may take, how fast it burns and what is to be done about it, in the order of their names.
     pub(crate) fn report(&self) -> Vec<RouteReport> {
         let now = self.began.elapsed();
         let mut watches = self.lock();
-        let Watches { actions, routes } = &mut *watches;
+        let Watches { actions, routes, .. } = &mut *watches;
         let reports = routes.iter_mut().map(|(name, watch)| {
             self.look(&mut Place { now, name, actions: *actions, watch });
             let budgeted = Subject::all().filter(|subject| watch.budget().of_subject(*subject).is_some());
@@ -195,6 +201,7 @@ impl LatencyDesk {
             RouteReport {
                 route: name.clone(),
                 budget: watch.budget().clone(),
+                turns: Window::ALL.map(|window| watch.turns(now, window)),
                 burn: budgeted.map(burn).collect(),
                 advice: watch.current().map(|(target, advice)| (target.map(str::to_owned), advice)).collect(),
             }
@@ -246,7 +253,7 @@ impl LatencyDesk {
     fn with<T>(&self, route: &str, act: impl FnOnce(&mut Place<'_>) -> T) -> Option<T> {
         let now = self.began.elapsed();
         let mut watches = self.lock();
-        let Watches { actions, routes } = &mut *watches;
+        let Watches { actions, routes, .. } = &mut *watches;
         let name = if routes.contains_key(route) { route } else { OTHERS };
         let watch = routes.get_mut(name)?;
         Some(act(&mut Place { now, name, actions: *actions, watch }))
@@ -272,6 +279,8 @@ pub(crate) struct RouteReport {
     /// Its pattern, or `other`.
     pub(crate) route: String,
     pub(crate) budget: LatencyBudget,
+    /// Heard over the windows of [`Window::ALL`], slow or not.
+    pub(crate) turns: [u64; 3],
     /// Of every subject with a budget, over the windows of [`Window::ALL`].
     pub(crate) burn: Vec<(Subject, [f64; 3])>,
     /// What is to be done, about the route or one target of it.

@@ -152,6 +152,8 @@ def test_those_who_run_the_gateway_see_what_it_runs_on(gateway, called):
     route = next(route for route in latency["routes"] if route["burn"])
     assert route["budgets"]["whole"] > 0
     assert {one["subject"] for one in route["burn"]} == set(route["budgets"])
+    assert latency["tolerance"] == {"allowed": 50, "fast": 6, "slow": 3, "turns": 10}
+    assert sum(one["turns"]["5m"] for one in latency["routes"]) >= len(called["record"]["turns"])
     assert all(one["5m"] >= 0 and one["1h"] >= 0 and one["6h"] >= 0 for one in route["burn"])
 
 

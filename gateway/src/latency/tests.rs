@@ -141,6 +141,10 @@ fn an_alert_nobody_wants_is_not_told_and_what_is_done_survives_another_configura
     assert_eq!((report.len(), report[0].route.as_str()), (1, "sim*"));
     assert_eq!(report[0].budget.whole, Some(Duration::from_millis(1_200)));
     assert!(report[0].burn.contains(&(Subject::Whole, [20.0; 3])), "{report:?}");
+    assert_eq!(report[0].turns, [1; 3]);
+    let without_turns = LatencyDesk::new(strict("sim*", actions), metrics);
+    assert_eq!(without_turns.report()[0].turns, [0; 3]);
+    assert_eq!(without_turns.tolerance(), strict("sim*", actions).tolerance);
     let told = |(target, advice): &(Option<String>, Advice)| {
         target.as_deref() == Some("first") && advice.action == Action::PreferAnother
     };

@@ -23,6 +23,8 @@ pub trait Fleet: Send + Sync {
     fn targets(&self) -> Vec<TargetStanding>;
     /// Every route that is watched, in the order of their names.
     fn routes(&self) -> Vec<RouteStanding>;
+    /// When their slow turns are too many.
+    fn tolerance(&self) -> ToleranceStanding;
 }
 
 /// The process.
@@ -88,6 +90,8 @@ pub struct TargetStanding {
 pub struct RouteStanding {
     /// For which model names it is; `other` for all that are not watched one by one.
     pub route: String,
+    /// Turns that were heard, slow or not.
+    pub turns: TurnsStanding,
     /// What turns and hops may take, in milliseconds, by `whole` and the names of hops.
     pub budgets: BTreeMap<&'static str, f64>,
     /// How fast slow turns use up what is allowed of them, for every budget.
@@ -96,6 +100,33 @@ pub struct RouteStanding {
     pub advice: Vec<AdviceStanding>,
     /// Targets of it that are passed over at present because they are too slow.
     pub passed_over: Vec<String>,
+}
+
+/// Turns that were heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct TurnsStanding {
+    /// Over five minutes.
+    #[serde(rename = "5m")]
+    pub five_minutes: u64,
+    /// Over an hour.
+    #[serde(rename = "1h")]
+    pub hour: u64,
+    /// Over six hours.
+    #[serde(rename = "6h")]
+    pub six_hours: u64,
+}
+
+/// When slow turns are too many, as the configuration says under `latency`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ToleranceStanding {
+    /// How many of a thousand turns may be slow.
+    pub allowed: u32,
+    /// Burn over five minutes and over the hour from which on something is done.
+    pub fast: u32,
+    /// Burn over the hour and over six hours from which on something is done.
+    pub slow: u32,
+    /// Turns in the shorter window without which nothing is concluded.
+    pub turns: u32,
 }
 
 /// How many times the allowed share of turns was too slow: 1 uses the allowance as allotted.
@@ -141,6 +172,7 @@ pub(super) struct ShownFleet {
 /// Every route that is watched.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ShownLatency {
+    tolerance: ToleranceStanding,
     routes: Vec<RouteStanding>,
 }
 
@@ -176,7 +208,7 @@ pub(super) async fn look_at_latency(
     By(administrator): By,
 ) -> Result<Json<ShownLatency>, AdminError> {
     of_the_installation(&administrator)?;
-    Ok(Json(ShownLatency { routes: api.fleet.routes() }))
+    Ok(Json(ShownLatency { tolerance: api.fleet.tolerance(), routes: api.fleet.routes() }))
 }
 
 fn of_the_installation(administrator: &Administrator) -> Result<(), AdminError> {
@@ -207,5 +239,9 @@ impl Fleet for NoFleet {
 
     fn routes(&self) -> Vec<RouteStanding> {
         Vec::new()
+    }
+
+    fn tolerance(&self) -> ToleranceStanding {
+        ToleranceStanding::default()
     }
 }

@@ -148,6 +148,12 @@ impl RouteWatch {
         self.whole.stance.current().map(|advice| (None, advice)).chain(of_targets)
     }
 
+    /// Turns that were heard in a window that ends at `now`, slow or not.
+    #[must_use]
+    pub fn turns(&self, now: Duration, window: Window) -> u64 {
+        self.whole.watch.turns(now, window)
+    }
+
     /// How fast the allowance of one subject is used up in a window that ends at `now`.
     #[must_use]
     pub fn burn(&self, now: Duration, window: Window, subject: Subject) -> f64 {

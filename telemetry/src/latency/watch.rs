@@ -116,6 +116,12 @@ impl LatencyWatch {
         self.ring.spending(now, window, subject).burn(self.tolerance.allowed)
     }
 
+    /// Turns that were heard in a window that ends at `now`, slow or not.
+    #[must_use]
+    pub fn turns(&self, now: Duration, window: Window) -> u64 {
+        self.ring.spending(now, window, Subject::Whole).turns
+    }
+
     /// Counts from nothing again.
     pub fn forget(&mut self) {
         self.ring = BurnRing::default();

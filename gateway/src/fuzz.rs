@@ -1,6 +1,7 @@
 //! Entry points for fuzzing and for replaying a corpus. Not part of the API.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use voxgate_policy::bundle::Bundle;
 
@@ -25,6 +26,8 @@ pub fn client_channel(data: &[u8]) -> usize {
 pub fn replay_log(data: &[u8]) -> bool {
     // A log that differs is run up to where it does, and read to its end.
     let _ = replay::replay(data, |_| {});
+    let axis = replay::Axis { session: None, began_unix_ms: 0, length: Duration::from_secs(2) };
+    let _ = replay::voices(data, axis);
     replay::is_well_formed(data)
 }
 

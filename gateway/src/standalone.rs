@@ -21,6 +21,7 @@ use voxgate_relay::shell::RelayHandle;
 use voxgate_signaling::admin::feed::Feeds;
 use voxgate_signaling::admin::money::Treasury;
 use voxgate_signaling::admin::revisions::Configuration;
+use voxgate_signaling::admin::voices::Listening;
 use voxgate_signaling::admin::{self, AdminApi};
 use voxgate_signaling::api::{self, ClientApi};
 use voxgate_signaling::gate::Gate;
@@ -48,6 +49,7 @@ use crate::operations::{self, Operations};
 use crate::otlp::Exporter;
 use crate::pages;
 use crate::process::{ReloadSignals, StartError, StopSignals, listen_tcp};
+use crate::replay::KeptVoices;
 use crate::revision::keeper::{self, InForce, Keeper, Reached};
 use crate::revision::last_good::Beginning;
 use crate::revision::{self, Revision, Shared};
@@ -262,6 +264,7 @@ fn router(
         feeds: Feeds::default(),
         turns,
         fleet: Arc::new(standing),
+        voices: Listening::to(Arc::new(KeptVoices(host.replay.clone()))),
         store: store.clone(),
         configured: Arc::new(move || configured.configured()),
         approvals: Arc::new(shared.held.clone()),

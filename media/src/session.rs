@@ -47,7 +47,7 @@ pub use loudness::LOUDNESS_STEP;
 pub use meter::NetworkTimes;
 use meter::TurnMeter;
 use observing::Observer;
-pub use observing::{Loudness, Observed};
+pub use observing::{HeardSound, HeardVoices, Loudness, Observed};
 use responses::Responses;
 use withdrawing::Withdrawal;
 use words::TurnWords;

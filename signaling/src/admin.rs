@@ -10,6 +10,7 @@
 //! - [`page`]: long lists, a piece at a time.
 //! - [`sessions`], [`tenants`], [`keys`], [`agents`], [`usage`], [`budgets`], [`money`], [`policies`], [`audit`]: what is administered.
 //! - [`overview`]: turns beside each other; [`fleet`]: what they run on, and the seam to whoever knows.
+//! - [`voices`]: what was kept of voices, and the seam to whoever keeps it.
 //! - [`live`]: feeds of what changes; [`feed`]: what their readers share.
 //! - [`approvals`]: the seam to whoever holds tool calls for a person; [`held_calls`]: what is done about them.
 //! - [`revisions`]: revisions of the configuration.
@@ -38,6 +39,7 @@ mod search;
 pub mod sessions;
 pub mod tenants;
 pub mod usage;
+pub mod voices;
 
 use std::fmt;
 use std::sync::Arc;
@@ -65,6 +67,7 @@ use self::feed::Feeds;
 use self::fleet::Fleet;
 use self::money::Treasury;
 use self::revisions::Configuration;
+use self::voices::Listening;
 
 /// The keys of the configuration as they are now.
 pub type ConfiguredKeys = Arc<dyn Fn() -> Vec<KeyEntry> + Send + Sync>;
@@ -84,6 +87,8 @@ pub struct AdminApi {
     pub turns: HeardTurns,
     /// What they run on.
     pub fleet: Arc<dyn Fleet>,
+    /// What was kept of their voices.
+    pub voices: Listening,
     /// Organisations, teams, keys and the audit log.
     pub store: Store,
     /// The keys the store does not have; they are shown and cannot be changed.
@@ -134,6 +139,7 @@ fn described() -> OpenApiRouter<AdminApi> {
         .routes(routes!(sessions::look_at_session))
         .routes(routes!(sessions::end_session))
         .routes(routes!(sessions::look_at_record))
+        .routes(routes!(voices::listen_to_session))
         .routes(routes!(live::follow_session))
         .routes(routes!(live::follow_sessions))
         .routes(routes!(overview::look_at_overview))

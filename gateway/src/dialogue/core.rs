@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use voxgate_media::encode::EncoderConfig;
 use voxgate_media::session::{
-    InterruptionRule, Leg, Loudness, NetworkTimes, Session, SessionConfig, SessionError, SessionOutput,
-    SessionStats,
+    HeardVoices, InterruptionRule, Leg, Loudness, NetworkTimes, Session, SessionConfig, SessionError,
+    SessionOutput, SessionStats,
 };
 use voxgate_media::turn::{ListeningRule, Question};
 use voxgate_media::uplink::{RtpAudio, UplinkStats};
@@ -176,6 +176,17 @@ impl DialogueCore {
     pub(crate) fn observe(&mut self, since: Instant, words: SeenWords) {
         self.session.observe_since(since);
         self.sight = Sight::of(words);
+    }
+
+    /// From now on both voices are kept as they are heard, with times from `since` on. Take them after every input.
+    pub(crate) fn tape_voices(&mut self, since: Instant) {
+        self.observe(since, SeenWords::None);
+        self.session.tape_voices();
+    }
+
+    /// What was heard of both voices since the last call.
+    pub(crate) fn take_voices(&mut self) -> HeardVoices {
+        self.session.take_voices()
     }
 
     /// The next thing that was seen.

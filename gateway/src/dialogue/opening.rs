@@ -136,14 +136,16 @@ impl Dialogue {
             Some(_) => SeenWords::All,
             None => SeenWords::None,
         };
-        let voices = config.replay.is_some() && recording.is_some_and(|recording| recording.audio);
+        let kept = config.replay.as_ref().zip(recording).map(|(_, recording)| Kept {
+            audio: recording.audio && !relief.leaves_out(Optional::Voices),
+            words: !hides,
+        });
+        let voices = kept.is_some_and(|kept| kept.audio);
         presence.record().keeps(RecordingView { words: words != SeenWords::None, voices });
         core.observe(presence.began(), words);
-        let recorder = config.replay.zip(recording).map(|(log, recording)| {
-            let audio = recording.audio && !relief.leaves_out(Optional::Voices);
-            let kept = Kept { audio, words: !hides };
-            log.record(&core_config, parked.as_ref(), kept)
-        });
+        let began = presence.began();
+        let recorder = config.replay.zip(kept);
+        let recorder = recorder.map(|(log, kept)| log.record(&core_config, parked.as_ref(), kept, began));
         let guard = Guard::new(config.guardrails);
         if let Some(parked) = parked {
             let text = "The session goes on with the conversation of one whose client was lost.";

@@ -66,6 +66,9 @@ pub(crate) struct Header {
     pub(crate) program: String,
     /// Wall clock at the start, in milliseconds since the Unix epoch. For the reader only.
     pub(crate) started_unix_ms: u64,
+    /// When the session began, which its record counts from: before the log. Unknown in logs of older programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) began: Option<Offset>,
     /// Whether audio was kept; without it, silence of the same length stands in for it.
     pub(crate) has_audio: bool,
     /// Whether words were kept; without them, every letter and digit is an `x`, and fingerprints are of that.
@@ -110,6 +113,7 @@ impl Header {
             voxgate_replay: VERSION,
             program: env!("CARGO_PKG_VERSION").to_owned(),
             started_unix_ms: started.as_millis() as u64,
+            began: None,
             has_audio,
             has_words,
             session_id: config.session_id.clone(),

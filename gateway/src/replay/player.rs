@@ -11,7 +11,7 @@ use super::fingerprint::fingerprint;
 use crate::dialogue::core::DialogueCore;
 
 /// Room in front of the start, for what came in before it.
-const BEFORE: Duration = Duration::from_secs(3 * 24 * 3_600);
+pub(super) const BEFORE: Duration = Duration::from_secs(3 * 24 * 3_600);
 
 /// How a replay went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +136,6 @@ fn run<R: BufRead>(
     Ok(outputs)
 }
 
-fn unwound<T>(act: impl FnOnce() -> T) -> Option<T> {
+pub(super) fn unwound<T>(act: impl FnOnce() -> T) -> Option<T> {
     std::panic::catch_unwind(AssertUnwindSafe(act)).ok()
 }

@@ -1,3 +1,5 @@
+mod listening;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -84,7 +86,8 @@ impl Call {
     }
 
     fn keeping(log: &ReplayLog, config: CoreConfig, resumed: Option<ParkedConversation>, kept: Kept) -> Self {
-        let recorder = log.record(&config, resumed.as_ref(), kept);
+        let now = Instant::now();
+        let recorder = log.record(&config, resumed.as_ref(), kept, now);
         let core = DialogueCore::new(config).unwrap();
         Self {
             core: match resumed {
@@ -92,7 +95,7 @@ impl Call {
                 None => core,
             },
             recorder,
-            now: Instant::now(),
+            now,
             encoder: Encoder::new(SampleRate::HZ_16000, EncoderConfig::default()).unwrap(),
             sequence: 7,
             cleared: 0,

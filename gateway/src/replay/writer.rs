@@ -1,6 +1,7 @@
 //! The thread that writes logs, and removes old ones.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -11,6 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use voxgate_protocol::id::SessionId;
 use voxgate_realtime::ParkedConversation;
 use voxgate_signaling::host::Recording;
 
@@ -118,6 +120,7 @@ pub(crate) struct ReplayLog {
     queue: Arc<Queue>,
     sessions: AtomicU64,
     recording: Recording,
+    dir: PathBuf,
 }
 
 impl ReplayLog {
@@ -142,10 +145,11 @@ impl ReplayLog {
             most_bytes: bounds.waiting_bytes,
         });
         let recording = Recording { audio: retention.audio, keep: retention.keep };
+        let dir = retention.dir.clone();
         let writer = Writer { retention, waiting_bytes, longest: bounds.log_bytes, logs: BTreeMap::new() };
         let named = std::thread::Builder::new().name("replay-log".to_owned());
         let thread = named.spawn(move || writer.run(&receiver))?;
-        Ok((Self { queue, sessions: AtomicU64::new(0), recording }, thread))
+        Ok((Self { queue, sessions: AtomicU64::new(0), recording, dir }, thread))
     }
 
     /// Waits until everything said so far is in the files, but not for a disk that hangs.
@@ -161,20 +165,47 @@ impl ReplayLog {
         self.recording
     }
 
-    /// Begins the log of a session, which may go on with the conversation of an earlier one. It never holds more than the
+    /// Begins the log of a session that `began` a while ago, and may go on with the conversation of an earlier one. It never holds more than the
     /// configuration lets it.
     pub(crate) fn record(
         &self,
         config: &CoreConfig,
         resumed: Option<&ParkedConversation>,
         kept: Kept,
+        began: Instant,
     ) -> Recorder {
         let session = self.sessions.fetch_add(1, Ordering::Relaxed);
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let kept = Kept { audio: kept.audio && self.recording.audio, ..kept };
-        let header = Header::new(config, resumed, started, kept);
+        let start = Instant::now();
+        let mut header = Header::new(config, resumed, started, kept);
+        header.began = Some(Offset::between(start, began));
         let has_begun = self.queue.offer(Note::Begin { session, header: Box::new(header) });
-        Recorder::new(Arc::clone(&self.queue), session, Instant::now(), kept, has_begun)
+        Recorder::new(Arc::clone(&self.queue), session, start, kept, has_begun)
+    }
+
+    /// The log of a session, with everything that was said so far; `None` if there is none that may still be kept. Waits for the
+    /// disk, but not for one that hangs.
+    ///
+    /// # Errors
+    /// The folder or the file cannot be read.
+    pub(crate) fn open(&self, session: &SessionId) -> io::Result<Option<File>> {
+        self.finish();
+        let ending = format!("-{}{ENDING}", name_of(session));
+        let mut newest: Option<(OsString, PathBuf)> = None;
+        for file in std::fs::read_dir(&self.dir)? {
+            let file = file?;
+            let name = file.file_name();
+            let is_it = name.to_string_lossy().ends_with(&ending);
+            if is_it && newest.as_ref().is_none_or(|(other, _)| *other < name) {
+                newest = Some((name, file.path()));
+            }
+        }
+        let Some((_, path)) = newest else { return Ok(None) };
+        let file = File::open(path)?;
+        // What is too old is as good as removed.
+        let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
+        Ok((age <= self.recording.keep).then_some(file))
     }
 }
 
@@ -251,9 +282,13 @@ impl Log {
 
 /// A file nobody else may read. The name begins with the time, so that a listing is in order.
 fn create(dir: &Path, header: &Header) -> io::Result<File> {
-    let session = header.session_id.as_str().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_');
-    let name = format!("{}-{}{ENDING}", header.started_unix_ms, session.take(64).collect::<String>());
+    let name = format!("{}-{}{ENDING}", header.started_unix_ms, name_of(&header.session_id));
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.join(name))
+}
+
+/// A session in the name of a file.
+fn name_of(session: &SessionId) -> String {
+    session.as_str().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(64).collect()
 }
 
 fn make_private(dir: &Path) -> io::Result<()> {

@@ -11,6 +11,7 @@ use crate::resample::Resampler;
 
 use super::estimate::PlaybackEstimate;
 use super::loudness::{Loudness, Piece};
+use super::observing::HeardSound;
 use super::opening::{Opening, OpeningWatch};
 use super::{Leg, SessionError};
 
@@ -226,6 +227,14 @@ impl Answer {
 
     pub(super) fn listen_to_loudness(&mut self, since: Instant) {
         self.loudness = Some(Loudness::new(since));
+    }
+
+    pub(super) fn tape_voice(&mut self) {
+        self.loudness.iter_mut().for_each(Loudness::tape);
+    }
+
+    pub(super) fn take_tape(&mut self) -> Vec<HeardSound> {
+        self.loudness.as_mut().map(Loudness::take_tape).unwrap_or_default()
     }
 
     pub(super) fn take_loudness(&mut self, until: Duration) -> Option<Piece> {

@@ -16,6 +16,7 @@ use crate::uplink::{DEFAULT_MAX_SILENCE, RtpAudio, Uplink, UplinkFrame, UplinkSt
 use crate::voice::{VoiceActivity, VoiceFrame};
 
 use super::loudness::{Loudness, Piece};
+use super::observing::HeardSound;
 use super::recent::Recent;
 use super::{Leg, SessionError};
 
@@ -310,6 +311,14 @@ impl Input {
 
     pub(super) fn listen_to_loudness(&mut self, since: Instant) {
         self.loudness = Some(Loudness::new(since));
+    }
+
+    pub(super) fn tape_voice(&mut self) {
+        self.loudness.iter_mut().for_each(Loudness::tape);
+    }
+
+    pub(super) fn take_tape(&mut self) -> Vec<HeardSound> {
+        self.loudness.as_mut().map(Loudness::take_tape).unwrap_or_default()
     }
 
     pub(super) fn take_loudness(&mut self, until: Duration) -> Option<Piece> {

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use voxgate_protocol::audio::SampleRate;
+use voxgate_protocol::audio::{Pcm, SampleRate};
+
+use super::observing::HeardSound;
 
 /// The time one value stands for.
 pub const LOUDNESS_STEP: Duration = Duration::from_millis(100);
@@ -49,16 +51,31 @@ pub(super) struct Loudness {
     /// The number of the first stretch that is unread.
     first: u64,
     stretches: VecDeque<Stretch>,
+    /// The samples themselves, if somebody wants to hear them.
+    tape: Option<Vec<HeardSound>>,
 }
 
 impl Loudness {
     pub(super) const fn new(since: Instant) -> Self {
-        Self { since, first: 0, stretches: VecDeque::new() }
+        Self { since, first: 0, stretches: VecDeque::new(), tape: None }
+    }
+
+    /// From now on the samples are kept too, until they are taken.
+    pub(super) fn tape(&mut self) {
+        self.tape = Some(Vec::new());
+    }
+
+    /// What was taped since the last call.
+    pub(super) fn take_tape(&mut self) -> Vec<HeardSound> {
+        self.tape.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Samples that were heard from `at` on. Those of a time that was read count for the oldest that was not.
     pub(super) fn add(&mut self, at: Instant, samples: &[i16], rate: SampleRate) {
         let mut passed = at.saturating_duration_since(self.since);
+        if let Some(tape) = &mut self.tape {
+            tape.push(HeardSound::Samples(passed, Pcm { rate, samples: samples.to_vec() }));
+        }
         let mut rest = samples;
         while !rest.is_empty() {
             let number = ((passed.as_nanos() / STEP_NANOS) as u64).max(self.first);
@@ -80,7 +97,11 @@ impl Loudness {
 
     /// Nothing is heard from `at` on of what was to be.
     pub(super) fn silence(&mut self, at: Instant) {
-        let passed = at.saturating_duration_since(self.since).as_nanos().div_ceil(STEP_NANOS) as u64;
+        let passed = at.saturating_duration_since(self.since);
+        if let Some(tape) = &mut self.tape {
+            tape.push(HeardSound::Silence(passed));
+        }
+        let passed = passed.as_nanos().div_ceil(STEP_NANOS) as u64;
         self.stretches.truncate(passed.saturating_sub(self.first) as usize);
     }
 

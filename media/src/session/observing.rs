@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use voxgate_protocol::audio::Pcm;
 use voxgate_protocol::settings::TurnDetection;
 
 use super::Session;
@@ -47,6 +48,34 @@ pub struct Loudness {
     pub caller: Vec<u8>,
     /// Of the agent.
     pub agent: Vec<u8>,
+}
+
+/// A piece of a voice, with times since both voices are observed.
+#[derive(Clone, PartialEq, Eq)]
+pub enum HeardSound {
+    /// Samples that were heard from then on.
+    Samples(Duration, Pcm),
+    /// From then on nothing is heard of what was going to be.
+    Silence(Duration),
+}
+
+/// Leaves the samples out: audio must never reach a log.
+impl std::fmt::Debug for HeardSound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Samples(from, pcm) => write!(f, "Samples({from:?}, {} samples)", pcm.samples.len()),
+            Self::Silence(from) => write!(f, "Silence({from:?})"),
+        }
+    }
+}
+
+/// What was heard of both voices.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeardVoices {
+    /// Of the caller, in the order it came in.
+    pub caller: Vec<HeardSound>,
+    /// Of the agent, in the order it was sent.
+    pub agent: Vec<HeardSound>,
 }
 
 /// What was seen and not read.
@@ -117,6 +146,18 @@ impl Session {
         // Both began to count at the same moment and are always asked together.
         let agent = self.answer.take_loudness(until).map_or_else(Vec::new, |piece| piece.levels);
         Some(Loudness { from, caller, agent })
+    }
+
+    /// From now on the samples of both voices are kept until [`Session::take_voices`]: call that after every input, nothing else
+    /// bounds them. To be called after [`Session::observe_since`].
+    pub fn tape_voices(&mut self) {
+        self.input.tape_voice();
+        self.answer.tape_voice();
+    }
+
+    /// What was heard of both voices since the last call.
+    pub fn take_voices(&mut self) -> HeardVoices {
+        HeardVoices { caller: self.input.take_tape(), agent: self.answer.take_tape() }
     }
 
     /// The caller began to speak at a position of the audio that has the configured padding before the first word.

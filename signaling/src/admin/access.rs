@@ -67,6 +67,7 @@ pub const RULES: &[Rule] = &[
     read("/admin/v1/sessions", "sessions"),
     read("/admin/v1/sessions/{session}", "sessions"),
     read("/admin/v1/sessions/{session}/record", "sessions"),
+    read("/admin/v1/sessions/{session}/audio", "voices"),
     read("/admin/v1/sessions/{session}/live", "sessions"),
     read("/admin/v1/live", "sessions"),
     write("POST", "/admin/v1/sessions/{session}/end", "sessions", MINDERS),

@@ -60,6 +60,11 @@ impl AdminError {
         Self::new(StatusCode::NOT_FOUND, "not_found", format!("There is no such {what}."))
     }
 
+    /// What exists and has not that.
+    pub(super) fn nothing_there(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
     pub(super) fn invalid(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
     }
@@ -89,6 +94,14 @@ impl AdminError {
         Self {
             retry_after: Some(10),
             ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_readers", message)
+        }
+    }
+
+    pub(super) fn too_many_listeners() -> Self {
+        let message = "Others listen to recordings already; try again in a moment.";
+        Self {
+            retry_after: Some(5),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_listeners", message)
         }
     }
 
@@ -211,7 +224,7 @@ pub(super) enum Refusals {
     /// The body is no JSON.
     #[response(status = 415)]
     NoJson(ErrorBody),
-    /// The key was wrong too often, or too many live feeds are read.
+    /// The key was wrong too often, too many live feeds are read, or too many listen to recordings.
     #[response(status = 429)]
     TooManyFailures(ErrorBody),
     /// The store does not answer.

@@ -8,6 +8,7 @@ mod policies;
 mod revisions;
 mod sessions;
 mod tenants;
+mod voices;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -30,6 +31,7 @@ use voxgate_policy::routing::RouteTable;
 use voxgate_protocol::money::NanoDollars;
 use voxgate_protocol::tenant::{KeyId, OrganisationId, TeamId, TenantPath};
 use voxgate_protocol::trace_context::TraceContext;
+use voxgate_telemetry::session::view::RecordingView;
 
 use super::access::{RULES, Rule};
 use super::approvals::{Approvals, PendingApproval};
@@ -181,6 +183,7 @@ impl World {
             feeds: Feeds::asking_every(Duration::from_millis(300)),
             turns: HeardTurns::default(),
             fleet: Arc::new(fleet::NoFleet),
+            voices: Listening::to(Arc::new(voices::Kept)),
             store: (*store).clone(),
             configured: Arc::new(move || keys.clone()),
             approvals: Arc::clone(&approvals) as Arc<dyn Approvals>,
@@ -305,7 +308,8 @@ fn every_act_that_is_described_has_one_rule_and_every_rule_is_described() {
 #[tokio::test]
 async fn every_act_lets_in_the_roles_of_its_rule_and_nobody_else() {
     let world = World::new().await;
-    let _runs = world.session("sess_1", "acme", "red");
+    let runs = world.session("sess_1", "acme", "red");
+    runs.record().keeps(RecordingView { words: true, voices: true });
     world.approvals.hold("appr_1", "acme", "red");
     budgets::stored(&world, "bud_acme", "acme", Some("red")).await;
     for rule in RULES {

@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn a_voice_that_came_faster_than_time_passed_loses_nothing_and_catches_up_in_a_pause() {
         let mut mix = Mix::new(1_000 * MS);
-        mix.add(Channel::Left, 0 * MS, &tone(300 * MS, 1_000));
+        mix.add(Channel::Left, Duration::ZERO, &tone(300 * MS, 1_000));
         mix.add(Channel::Left, 20 * MS, &tone(100 * MS, 2_000));
         mix.add(Channel::Left, 120 * MS, &tone(200 * MS, 3));
         mix.add(Channel::Left, 420 * MS, &tone(20 * MS, 3_000));
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn what_was_cut_off_is_not_heard() {
         let mut mix = Mix::new(400 * MS);
-        mix.add(Channel::Right, 0 * MS, &tone(300 * MS, 1_000));
+        mix.add(Channel::Right, Duration::ZERO, &tone(300 * MS, 1_000));
         mix.silence(Channel::Right, 100 * MS);
         mix.add(Channel::Right, 300 * MS, &tone(20 * MS, 2_000));
         let heard = heard(mix, Channel::Right);

@@ -25,7 +25,8 @@ after(async () => {
 const call = (model) => callOf(browser, scene.gateway, model);
 const overview = (query = "") => scene.ask(`/overview?window=15m${query}`);
 const figureOf = (dashboard, name) => dashboard.page.locator(`[data-testid="tile-${name}"] strong`).innerText();
-const written = (ms) => (ms < 9.95 ? ms.toFixed(1) : String(Math.round(ms)).replace(/\B(?=(\d{3})+$)/g, "\u2009"));
+const written = (ms) =>
+  ms > 0 && ms < 0.05 ? "<0.1" : ms < 9.95 ? ms.toFixed(1) : String(Math.round(ms)).replace(/\B(?=(\d{3})+$)/g, "\u2009");
 
 test("figures of real calls are those of the administration, and a slow provider is named", async () => {
   const dashboard = await Dashboard.open(browser, scene.gateway.origin, "/dashboard?window=15m", { key: KEY });

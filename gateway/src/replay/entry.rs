@@ -134,6 +134,11 @@ impl Header {
         }
     }
 
+    /// What of the session the log holds.
+    pub(super) const fn kept(&self) -> Kept {
+        Kept { audio: self.has_audio, words: self.has_words }
+    }
+
     /// Roughly what it takes in memory, in bytes.
     pub(crate) fn weight(&self) -> usize {
         self.resumed.as_ref().map_or(0, ParkedConversation::bytes)

@@ -8,6 +8,7 @@ use voxgate_protocol::bridge::TurnOwner;
 
 use super::entry::{LogError, Reader, Step};
 use super::fingerprint::fingerprint;
+use super::recorder::Kept;
 use crate::dialogue::core::DialogueCore;
 
 /// Room in front of the start, for what came in before it.
@@ -67,6 +68,7 @@ pub(crate) fn replay(source: impl BufRead, mut show: impl FnMut(&str)) -> Result
     let core =
         made.unwrap_or_else(|| Err(voxgate_media::session::SessionError::Audio("it panicked".to_owned())));
     let mut core = core.map_err(|error| LogError::Core(error.to_string()))?;
+    let kept = header.kept();
     let mut outcome = Outcome {
         verdict: Verdict::Identical,
         inputs: 0,
@@ -80,7 +82,7 @@ pub(crate) fn replay(source: impl BufRead, mut show: impl FnMut(&str)) -> Result
         outcome.inputs += 1;
         let described = step.input.describe();
         show(&format!("{:>12.6} > {described}", step.at.seconds()));
-        let replayed = run(&mut core, (start, header.has_words), &step, &log)?;
+        let replayed = run(&mut core, (start, kept), &step, &log)?;
         for output in &replayed {
             outcome.outputs += 1;
             show(&format!("{:12} <   {output}", ""));
@@ -116,7 +118,7 @@ pub(crate) fn is_well_formed(source: impl BufRead) -> bool {
 /// Feeds one input and fingerprints what comes of it. A core that panics is a finding, not the end of the tool.
 fn run<R: BufRead>(
     core: &mut DialogueCore,
-    (start, has_words): (Instant, bool),
+    (start, kept): (Instant, Kept),
     step: &Step,
     log: &Reader<R>,
 ) -> Result<Vec<String>, LogError> {
@@ -127,7 +129,9 @@ fn run<R: BufRead>(
     let ran = unwound(|| {
         core.handle(now, input);
         while let Some(output) = core.poll_output() {
-            outputs.push(fingerprint(&output, start, has_words));
+            if kept.compares(&output) {
+                outputs.push(fingerprint(&output, start, kept.words));
+            }
         }
     });
     if ran.is_none() {

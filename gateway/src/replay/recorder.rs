@@ -34,6 +34,13 @@ pub(crate) struct Kept {
     pub(crate) words: bool,
 }
 
+impl Kept {
+    /// Whether a replay can do the same again. A turn ends with the first sound of its answer, which silence does not have.
+    pub(super) const fn compares(self, output: &CoreOutput) -> bool {
+        self.audio || !matches!(output, CoreOutput::Turn(_))
+    }
+}
+
 /// The log of one session. Its end is written when this is dropped.
 pub(crate) struct Recorder {
     queue: Arc<Queue>,
@@ -81,7 +88,9 @@ impl Recorder {
 
     /// The core did this about it.
     pub(crate) fn output(&mut self, output: &CoreOutput) {
-        if let Some(pending) = &mut self.pending {
+        if let Some(pending) = &mut self.pending
+            && self.kept.compares(output)
+        {
             pending.outputs.push(without_sound(output));
         }
     }

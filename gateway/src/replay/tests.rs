@@ -48,6 +48,7 @@ impl Drop for Folder {
 
 /// A call being recorded.
 struct Call {
+    owner: TurnOwner,
     core: DialogueCore,
     recorder: Recorder,
     now: Instant,
@@ -88,8 +89,10 @@ impl Call {
     fn keeping(log: &ReplayLog, config: CoreConfig, resumed: Option<ParkedConversation>, kept: Kept) -> Self {
         let now = Instant::now();
         let recorder = log.record(&config, resumed.as_ref(), kept, now);
+        let owner = config.traits.turn_owner;
         let core = DialogueCore::new(config).unwrap();
         Self {
+            owner,
             core: match resumed {
                 Some(parked) => core.resume(parked),
                 None => core,
@@ -161,6 +164,12 @@ impl Call {
         self.take(CoreInput::Opened);
         sentence().chunks_exact(320).for_each(|frame| self.hear(frame));
         (0..45).for_each(|_| self.hear(&[0; 320]));
+        if self.owner == TurnOwner::Provider {
+            let item_id = ItemId::from("item_0");
+            let at = Duration::from_millis(200);
+            self.bridge(BridgeEvent::SpeechStarted { item_id: item_id.clone(), at });
+            self.bridge(BridgeEvent::SpeechStopped { item_id, at: Duration::from_millis(1_500) });
+        }
         let response_id = ResponseId::from("resp_1");
         self.bridge(BridgeEvent::ResponseStarted { response_id: response_id.clone() });
         let item_id = ItemId::from("item_1");

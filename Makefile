@@ -37,6 +37,11 @@ bench-events: ## Measure the cost of an audio event beside SMG and LiteLLM; keep
 	@scripts/install test
 	@scripts/bench-events $(ARGS)
 
+.PHONY: bench-measuring
+bench-measuring: ## Measure what it costs to measure a call, with and without in one run; keep the record in load-tests/runs/
+	@scripts/install test
+	@scripts/bench-measuring $(ARGS)
+
 .PHONY: bench-policy
 bench-policy: ## Measure the time of a decision by the number of policies, and of metering an event
 	cargo run --release --locked --quiet -p voxgate-policy --example decision_time

@@ -4,6 +4,7 @@
 //! the shell around it: the queue to and from the bridge, metrics, the session's place. What is left over is for the
 //! client's connection.
 
+mod answers;
 mod chronicle;
 mod client;
 mod consultant;
@@ -23,7 +24,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::json;
 use tokio::sync::mpsc;
 use voxgate_media::session::{Leg, NetworkTimes, SessionStats};
 use voxgate_media::uplink::RtpAudio;
@@ -35,8 +35,6 @@ use voxgate_signaling::live::Presence;
 use voxgate_signaling::permit::Permit;
 use voxgate_signaling::resume::{ResumeTicket, UsedToken};
 use voxgate_telemetry::metrics::Metrics;
-use voxgate_telemetry::session::facts::EventNote;
-use voxgate_telemetry::session::view::EventKind;
 
 use crate::end_of_turn::Ear;
 use crate::latency::LatencyDesk;
@@ -44,6 +42,7 @@ use crate::limits::{self, Allowance};
 use crate::money::{Account, Act};
 use crate::replay::Recorder;
 
+use self::answers::AnswerClock;
 use self::chronicle::Chronicle;
 use self::consultant::Consultant;
 use self::core::{CoreInput, CoreOutput, DialogueCore};
@@ -51,8 +50,8 @@ use self::gate::Gate;
 use self::guard::Guard;
 use self::provider::Provider;
 
-pub(crate) use self::chronicle::Transported;
-pub(crate) use self::client::{ClientMessage, ClientQuestion, ClientSide};
+pub(crate) use self::chronicle::{Pen, Transported, sentences};
+pub(crate) use self::client::{ClientMessage, ClientQuestion, ClientSide, TimeAnswer};
 pub(crate) use self::measuring::MeasuredTurn;
 pub(crate) use self::opening::DialogueConfig;
 
@@ -73,6 +72,8 @@ pub(crate) enum DialogueOutput {
         first_received: Option<Instant>,
         is_measured: bool,
     },
+    /// Say with [`Dialogue::handle_sent`] that everything before this was handed to the network.
+    ConfirmSent,
     /// A turn was measured.
     Turn(Box<MeasuredTurn>),
     /// Ask the client about itself.
@@ -107,6 +108,8 @@ pub(crate) struct Dialogue {
     presence: Presence,
     /// Writes down what happens.
     chronicle: Chronicle,
+    /// Times the provider's answers.
+    answers: AnswerClock,
     /// Held until the session ends.
     ticket: Option<ResumeTicket>,
     /// With what its client comes back, until it has come.
@@ -114,6 +117,8 @@ pub(crate) struct Dialogue {
     /// The client's last sign of life.
     client_heard_at: Instant,
     client: ClientSide,
+    /// A mistake of ours ends it.
+    has_failed: bool,
 }
 
 impl Dialogue {
@@ -121,8 +126,7 @@ impl Dialogue {
     pub(crate) fn open(&mut self, now: Instant) {
         self.used_token = None;
         self.presence.open(now);
-        let connected = EventNote::info(EventKind::Connected, "The client is connected.");
-        self.chronicle.pen().event(now, connected);
+        self.chronicle.pen().event(now, sentences::connected());
         self.take(now, CoreInput::Opened);
     }
 
@@ -179,7 +183,7 @@ impl Dialogue {
         self.take(now, CoreInput::Timeout);
     }
 
-    /// The audio of the last output was handed to the network.
+    /// What the last output asked it of was handed to the network.
     pub(crate) fn handle_sent(&mut self, now: Instant) {
         self.take(now, CoreInput::Sent);
     }
@@ -235,11 +239,12 @@ impl Dialogue {
                 break;
             }
         }
+        self.note_judges(now);
         self.ask_client(now, outputs);
         if self.ended().is_some() {
             self.gate.close();
             self.leave(now);
-        } else if self.is_second_over(now) {
+        } else if self.chronicle.is_due(now) {
             self.write_second(now);
         }
         self.count();
@@ -249,24 +254,16 @@ impl Dialogue {
     fn settle(&mut self, now: Instant) -> bool {
         let act = self.account.as_mut().and_then(Account::poll_act);
         let Some(act) = act.filter(|_| self.ended().is_none()) else { return false };
+        self.chronicle.pen().event(now, sentences::budget(act));
         match act {
-            Act::Warn => {
-                let text = "A budget the session draws on has passed its soft limit.";
-                self.chronicle.pen().event(now, EventNote::warning(EventKind::Budget, text));
-            }
+            Act::Warn => {}
             Act::Cancel => {
-                let text = "A budget is used up: the answer in progress is cancelled.";
-                self.chronicle.pen().event(now, EventNote::warning(EventKind::Budget, text));
                 self.take(now, CoreInput::Command(SessionCommand::CancelResponse { response_id: None }));
                 if self.leg == Leg::Rtp {
                     self.take(now, CoreInput::Command(SessionCommand::ClearOutput));
                 }
             }
-            Act::Close => {
-                let text = "A budget is used up: the session ends.";
-                self.chronicle.pen().event(now, EventNote::error(EventKind::Budget, text));
-                self.take(now, CoreInput::End(EndReason::BudgetExhausted));
-            }
+            Act::Close => self.take(now, CoreInput::End(EndReason::BudgetExhausted)),
         }
         true
     }
@@ -276,11 +273,9 @@ impl Dialogue {
         let act = self.allowance.poll_act().filter(|_| self.ended().is_none());
         let Some(act) = act else { return false };
         match act {
-            limits::Act::TakeBack(response_id, fault) => {
-                let text = "A limit is reached: an answer is taken back.";
-                let note = EventNote::warning(EventKind::Limit, text).with(json!({ "code": fault.code }));
-                self.chronicle.pen().event(now, note);
-                self.tell_core(now, BridgeEvent::Fault(fault));
+            limits::Act::TakeBack(response_id, refusal) => {
+                self.chronicle.pen().event(now, sentences::answer_taken_back(&refusal));
+                self.tell_core(now, BridgeEvent::Fault(refusal.fault()));
                 let cancel = SessionCommand::CancelResponse { response_id: Some(response_id) };
                 self.take(now, CoreInput::Command(cancel));
                 if self.leg == Leg::Rtp {
@@ -288,8 +283,7 @@ impl Dialogue {
                 }
             }
             limits::Act::Close => {
-                let text = "The session's audio is over its limit: the session ends.";
-                self.chronicle.pen().event(now, EventNote::error(EventKind::Limit, text));
+                self.chronicle.pen().event(now, sentences::audio_over_limit());
                 self.take(now, CoreInput::End(EndReason::RateLimited));
             }
         }
@@ -312,6 +306,7 @@ impl Dialogue {
                 let audio = DialogueOutput::Audio { payload, timestamp, marker, first_received, is_measured };
                 outputs.push(audio);
             }
+            CoreOutput::ConfirmSent => outputs.push(DialogueOutput::ConfirmSent),
             CoreOutput::JudgeTurn { question, speech } => self.judge_turn(now, question, speech),
             CoreOutput::Bridge(command) => self.tell_provider(now, arrived, command),
             CoreOutput::Turn(trace) => self.turn_sounds(now, trace, outputs),

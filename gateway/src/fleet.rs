@@ -16,10 +16,12 @@ use voxgate_signaling::live::LiveSessions;
 use voxgate_signaling::permit::Places;
 use voxgate_signaling::terms::TermsInForce;
 use voxgate_telemetry::latency::budget::Subject;
+use voxgate_telemetry::latency::hold::Held;
 use voxgate_telemetry::latency::watch::Tolerance;
 use voxgate_telemetry::metrics::Metrics;
 use voxgate_telemetry::session::view::SummaryView;
 
+use crate::host::since_unix_epoch;
 use crate::latency::{LatencyDesk, RouteReport};
 use crate::relay_figures;
 
@@ -146,10 +148,18 @@ impl Fleet for Standing {
         let Tolerance { allowed, fast, slow, turns } = self.parts.latency.tolerance();
         ToleranceStanding { allowed, fast, slow, turns }
     }
+
+    fn prefer_another(&self) -> &'static str {
+        self.parts.latency.prefer_another().as_str()
+    }
+
+    fn measures(&self) -> bool {
+        self.parts.latency.measures()
+    }
 }
 
 fn route_standing(report: RouteReport, passed_over: Vec<String>) -> RouteStanding {
-    let RouteReport { route, budget, turns, burn, advice } = report;
+    let RouteReport { route, budget, turns, burn, advice, now } = report;
     let [five_minutes, hour, six_hours] = turns;
     let turns = TurnsStanding { five_minutes, hour, six_hours };
     let budget_of = |subject: Subject| Some((subject.as_str(), milliseconds(budget.of_subject(subject)?)));
@@ -160,11 +170,14 @@ fn route_standing(report: RouteReport, passed_over: Vec<String>) -> RouteStandin
         hour,
         six_hours,
     });
-    let advice = advice.into_iter().map(|(target, advice)| AdviceStanding {
+    let today = since_unix_epoch();
+    let advice = advice.into_iter().map(|(target, Held { advice, since, until })| AdviceStanding {
         action: advice.action.as_str(),
         subject: advice.subject.as_str(),
         owner: advice.owner.map(HopOwner::as_str),
         target,
+        since_at: today.saturating_sub(now.saturating_sub(since)).as_secs_f64(),
+        until_at: (today + until).saturating_sub(now).as_secs_f64(),
     });
     RouteStanding {
         route,

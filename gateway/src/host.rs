@@ -19,6 +19,7 @@ use voxgate_signaling::host::{Recording, ServeSideband, SessionHost, SessionRequ
 use voxgate_telemetry::metrics::Metrics;
 
 use crate::audit;
+use crate::dialogue::{Pen, sentences};
 use crate::logging;
 use crate::money::Money;
 use crate::replay::ReplayLog;
@@ -79,8 +80,10 @@ impl LocalHost {
             ticket.hang(Arc::new(ring.clone()));
         }
         request.presence.hang(Arc::new(ring.clone()));
-        let way = self.choose(&request, seeds.next_seed())?;
-        let bridge = self.revision.bridges.open(way, &request.settings, seeds.next_seed(), ring)?;
+        let way = self.choose(&request, seeds.next_seed());
+        let bridge =
+            way.and_then(|way| self.revision.bridges.open(way, &request.settings, seeds.next_seed(), ring));
+        let bridge = bridge.inspect_err(|error| not_begun(&request, error))?;
         let (reply, answer) = oneshot::channel();
         let tag = random_word()? as u32 | 1;
         let start = Start {
@@ -263,11 +266,19 @@ impl SessionHost for LocalHost {
                 Ok((seed, bridge)) => {
                     Box::pin(socket::serve(socket, request, bridge, seed, &ringing, config)).await;
                 }
-                Err(error) => socket::refuse(socket, &error).await,
+                Err(error) => {
+                    not_begun(&request, &error);
+                    socket::refuse(socket, &error).await;
+                }
             }
         };
         Box::pin(session.instrument(span))
     }
+}
+
+/// Writes down why a session that was admitted does not begin.
+fn not_begun(request: &SessionRequest, error: &ApiError) {
+    Pen::of(&request.presence).event(Instant::now(), sentences::not_begun(error));
 }
 
 fn shutting_down() -> ApiError {

@@ -10,8 +10,8 @@ use voxgate_protocol::timeline::HopOwner;
 use voxgate_telemetry::latency::account::TurnAccount;
 use voxgate_telemetry::latency::budget::{Breach, LatencyBudget, Subject};
 use voxgate_telemetry::latency::burn::Window;
-use voxgate_telemetry::latency::hold::HoldRule;
-use voxgate_telemetry::latency::route::{RouteChange, RouteWatch};
+use voxgate_telemetry::latency::hold::{Held, HoldRule};
+use voxgate_telemetry::latency::route::{Grounds, RouteChange, RouteWatch};
 use voxgate_telemetry::latency::watch::{Action, Advice, Tolerance};
 use voxgate_telemetry::metrics::Metrics;
 
@@ -70,6 +70,17 @@ pub(crate) enum PreferAnother {
     NextTurn,
 }
 
+impl PreferAnother {
+    /// As the configuration has it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::NewCalls => "new_calls",
+            Self::NextTurn => "next_turn",
+        }
+    }
+}
+
 #[derive(Default)]
 struct Watches {
     tolerance: Tolerance,
@@ -83,13 +94,25 @@ pub(crate) struct LatencyDesk {
     began: Instant,
     metrics: Arc<Metrics>,
     watches: Mutex<Watches>,
+    measures: bool,
 }
 
 impl LatencyDesk {
     pub(crate) fn new(budgets: RouteBudgets, metrics: Arc<Metrics>) -> Self {
-        let desk = Self { began: Instant::now(), metrics, watches: Mutex::default() };
+        let desk = Self { began: Instant::now(), metrics, watches: Mutex::default(), measures: true };
         desk.configure(budgets);
         desk
+    }
+
+    /// The same for a gateway in which no session is measured, so that no turn ever comes.
+    #[must_use]
+    pub(crate) fn without_measuring(self) -> Self {
+        Self { measures: false, ..self }
+    }
+
+    /// Whether sessions are measured.
+    pub(crate) const fn measures(&self) -> bool {
+        self.measures
     }
 
     /// Judges and acts by this from the next turn on. What was counted of routes and targets that stay is kept.
@@ -161,9 +184,24 @@ impl LatencyDesk {
         slow.unwrap_or_default()
     }
 
+    /// Why sessions of a route are to leave one of its targets; `None` if they are not.
+    pub(crate) fn grounds_against(&self, route: &str, target: &str) -> Option<Grounds> {
+        self.with(route, |place| place.watch.grounds(place.now, Some(target), Action::PreferAnother))?
+    }
+
+    /// Why optional work of a route is to be left out; `None` if it is not.
+    fn grounds_to_shed(&self, route: &str) -> Option<Grounds> {
+        self.with(route, |place| place.watch.grounds(place.now, None, Action::ShedOptional))?
+    }
+
     /// Whether calls that run leave a target that is passed over.
     pub(crate) fn moves_running(&self) -> bool {
-        self.lock().actions.prefer_another == PreferAnother::NextTurn
+        self.prefer_another() == PreferAnother::NextTurn
+    }
+
+    /// Whose calls leave a slow target.
+    pub(crate) fn prefer_another(&self) -> PreferAnother {
+        self.lock().actions.prefer_another
     }
 
     /// Whether optional work of a route is to be left out now.
@@ -203,7 +241,8 @@ impl LatencyDesk {
                 budget: watch.budget().clone(),
                 turns: Window::ALL.map(|window| watch.turns(now, window)),
                 burn: budgeted.map(burn).collect(),
-                advice: watch.current().map(|(target, advice)| (target.map(str::to_owned), advice)).collect(),
+                advice: watch.held().map(|(target, held)| (target.map(str::to_owned), held)).collect(),
+                now,
             }
         });
         reports.collect()
@@ -283,8 +322,10 @@ pub(crate) struct RouteReport {
     pub(crate) turns: [u64; 3],
     /// Of every subject with a budget, over the windows of [`Window::ALL`].
     pub(crate) burn: Vec<(Subject, [f64; 3])>,
-    /// What is to be done, about the route or one target of it.
-    pub(crate) advice: Vec<(Option<String>, Advice)>,
+    /// What is to be done, about the route or one target of it, with times on the clock of `now`.
+    pub(crate) advice: Vec<(Option<String>, Held)>,
+    /// When this was reported.
+    pub(crate) now: Duration,
 }
 
 impl std::fmt::Debug for LatencyDesk {
@@ -298,6 +339,12 @@ impl LatencyDesk {
     /// One that watches no route.
     pub(crate) fn idle() -> Arc<Self> {
         Arc::new(Self::new(RouteBudgets::default(), Arc::new(Metrics::new().unwrap())))
+    }
+
+    /// One of a gateway that does not measure.
+    pub(crate) fn unmeasuring() -> Arc<Self> {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        Arc::new(Self::new(RouteBudgets::default(), metrics).without_measuring())
     }
 
     /// One that leaves out the optional work of this route.

@@ -27,9 +27,32 @@ const AUDIO_BATCH: u64 = 50;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
     /// Tell the client why, and cancel this answer.
-    TakeBack(ResponseId, Fault),
+    TakeBack(ResponseId, Refusal),
     /// End the session: its audio is over the limit.
     Close,
+}
+
+/// A limit that is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// Of what.
+    pub(crate) resource: Resource,
+    /// Until there is room again.
+    pub(crate) wait: Duration,
+}
+
+impl Refusal {
+    /// What the client is told.
+    pub(crate) fn fault(&self) -> Fault {
+        Fault {
+            owner: FaultOwner::Client,
+            code: "rate_limit_exceeded".to_owned(),
+            message: sentence(self.resource.as_str(), Some(self.wait)),
+            may_retry: true,
+            may_switch: false,
+            is_final: false,
+        }
+    }
 }
 
 /// One session's limits.
@@ -88,7 +111,7 @@ impl Allowance {
     }
 
     /// Whether the provider may not be told this, and why.
-    pub(crate) fn refuses(&mut self, now: Instant, command: &BridgeCommand) -> Option<Fault> {
+    pub(crate) fn refuses(&mut self, now: Instant, command: &BridgeCommand) -> Option<Refusal> {
         if self.credits.is_empty() {
             return None;
         }
@@ -118,16 +141,16 @@ impl Allowance {
             BridgeEvent::ResponseStarted { response_id } => {
                 if self.expected > 0 {
                     self.expected -= 1;
-                } else if let Some(fault) = self.may_answer(now) {
-                    self.acts.push_back(Act::TakeBack(response_id.clone(), fault));
+                } else if let Some(refusal) = self.may_answer(now) {
+                    self.acts.push_back(Act::TakeBack(response_id.clone(), refusal));
                 }
             }
             BridgeEvent::Output { response_id, part: OutputPart::ToolArguments { call_id, .. }, .. }
                 if self.tool_call.as_ref() != Some(call_id) =>
             {
                 self.tool_call = Some(call_id.clone());
-                if let Err(fault) = self.use_up(now, Resource::ToolCalls, 1) {
-                    self.acts.push_back(Act::TakeBack(response_id.clone(), fault));
+                if let Err(refusal) = self.use_up(now, Resource::ToolCalls, 1) {
+                    self.acts.push_back(Act::TakeBack(response_id.clone(), refusal));
                 }
             }
             BridgeEvent::ResponseDone { usage: Some(usage), .. } => {
@@ -150,11 +173,11 @@ impl Allowance {
     }
 
     /// Why no answer may begin; otherwise it is counted.
-    fn may_answer(&mut self, now: Instant) -> Option<Fault> {
+    fn may_answer(&mut self, now: Instant) -> Option<Refusal> {
         self.has_room(now, Resource::Tokens).and_then(|()| self.use_up(now, Resource::Responses, 1)).err()
     }
 
-    fn has_room(&mut self, now: Instant, resource: Resource) -> Result<(), Fault> {
+    fn has_room(&mut self, now: Instant, resource: Resource) -> Result<(), Refusal> {
         let now_us = self.unix_us(now);
         let Some(credit) = self.credits.get_mut(&resource) else { return Ok(()) };
         ask_here(&self.lease, resource, credit, 0);
@@ -162,7 +185,7 @@ impl Allowance {
         room.map_err(|exhausted| self.refused(now_us, resource, exhausted))
     }
 
-    fn use_up(&mut self, now: Instant, resource: Resource, amount: u64) -> Result<(), Fault> {
+    fn use_up(&mut self, now: Instant, resource: Resource, amount: u64) -> Result<(), Refusal> {
         let now_us = self.unix_us(now);
         let Some(credit) = self.credits.get_mut(&resource) else { return Ok(()) };
         ask_here(&self.lease, resource, credit, amount);
@@ -176,17 +199,9 @@ impl Allowance {
         ask_here(&self.lease, resource, credit, 0);
     }
 
-    fn refused(&self, now_us: u64, resource: Resource, Exhausted { until_us }: Exhausted) -> Fault {
+    fn refused(&self, now_us: u64, resource: Resource, Exhausted { until_us }: Exhausted) -> Refusal {
         self.metrics.limits_reached.with_label_values(&[resource.as_str()]).inc();
-        let wait = Duration::from_micros(until_us.saturating_sub(now_us));
-        Fault {
-            owner: FaultOwner::Client,
-            code: "rate_limit_exceeded".to_owned(),
-            message: sentence(resource.as_str(), Some(wait)),
-            may_retry: true,
-            may_switch: false,
-            is_final: false,
-        }
+        Refusal { resource, wait: Duration::from_micros(until_us.saturating_sub(now_us)) }
     }
 
     /// Takes the answers that have come.

@@ -15,6 +15,7 @@ mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus::IntCounterVec;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Url};
 use serde::{Deserialize, Serialize};
@@ -22,13 +23,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use voxgate_telemetry::metrics::Metrics;
+use voxgate_telemetry::relay::RelayMetrics;
 use voxgate_telemetry::session::SessionSink;
 use voxgate_telemetry::spans::conventions::Conventions;
 
 use self::delivery::{Delivery, Outcome};
 use self::sessions::{Notices, Sessions};
 use self::traces::ship;
-use self::wire::{KeyValue, Resource};
+use self::wire::{KeyValue, Metric, Resource};
 use crate::host::since_unix_epoch;
 
 /// How long the process waits at its end for the collector to take what is left.
@@ -76,33 +78,47 @@ pub(crate) struct Exporter {
     tasks: Vec<JoinHandle<()>>,
 }
 
+/// Gives what a process shows at present, in a push that is under way: totals since the first time, both since 1970.
+type Gather = Box<dyn Fn(Duration, Duration) -> Vec<Metric> + Send + Sync>;
+
 impl Exporter {
-    /// Starts the tasks that send, on the runtime this is called in.
+    /// Starts the tasks that send what a gateway has to tell, on the runtime this is called in.
     pub(crate) fn start(otlp: Otlp, metrics: &Arc<Metrics>) -> Self {
         let (stop, stopped) = watch::channel(false);
         let resource = resource(&otlp);
         let mut exporter = Self { notices: None, stop, tasks: Vec::new() };
-        let delivery = |signal, place| Delivery {
-            signal,
-            place,
-            http: otlp.http.clone(),
-            headers: otlp.headers.clone(),
-            timeout: otlp.timeout,
-            retry: otlp.retry,
-            compression: otlp.compression,
-            metrics: Arc::clone(metrics),
-        };
+        let requests = &metrics.otlp_requests;
         if let Some(place) = otlp.traces.clone() {
             let (spans, waiting) = mpsc::channel(otlp.queue);
             let (sessions, notices) = Sessions::new(otlp.conventions, spans, Arc::clone(metrics));
             exporter.notices = Some(notices);
             exporter.tasks.push(tokio::spawn(sessions.run()));
-            let traces = delivery("traces", place);
+            let traces = (delivery(&otlp, "traces", place, requests), metrics.otlp_spans.clone());
             let shipping = ship(waiting, traces, resource.clone(), otlp.interval, stopped.clone());
             exporter.tasks.push(tokio::spawn(shipping));
         }
         if let Some(place) = otlp.metrics.clone() {
-            let pushing = push(delivery("metrics", place), resource, otlp.metrics_interval, stopped);
+            let (metrics, conventions) = (Arc::clone(metrics), otlp.conventions);
+            let delivery = delivery(&otlp, "metrics", place, &metrics.otlp_requests);
+            let gather: Gather = Box::new(move |began, now| {
+                let mut all = figures::metrics(&metrics.gather(), began, now);
+                all.extend(figures::gen_ai(&metrics.gen_ai.gather(), conventions, began, now));
+                all
+            });
+            let pushing = push(delivery, gather, resource, otlp.metrics_interval, stopped);
+            exporter.tasks.push(tokio::spawn(pushing));
+        }
+        exporter
+    }
+
+    /// Starts the task that pushes what a relay shows, if it is wanted.
+    pub(crate) fn of_relay(otlp: &Otlp, metrics: RelayMetrics) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let mut exporter = Self { notices: None, stop, tasks: Vec::new() };
+        if let Some(place) = otlp.metrics.clone() {
+            let delivery = delivery(otlp, "metrics", place, &metrics.otlp_requests);
+            let gather: Gather = Box::new(move |began, now| figures::metrics(&metrics.gather(), began, now));
+            let pushing = push(delivery, gather, resource(otlp), otlp.metrics_interval, stopped);
             exporter.tasks.push(tokio::spawn(pushing));
         }
         exporter
@@ -131,6 +147,19 @@ impl Exporter {
     }
 }
 
+fn delivery(otlp: &Otlp, signal: &'static str, place: Url, requests: &IntCounterVec) -> Delivery {
+    Delivery {
+        signal,
+        place,
+        http: otlp.http.clone(),
+        headers: otlp.headers.clone(),
+        timeout: otlp.timeout,
+        retry: otlp.retry,
+        compression: otlp.compression,
+        requests: requests.clone(),
+    }
+}
+
 fn resource(otlp: &Otlp) -> Resource {
     let mut attributes: Vec<_> =
         otlp.resource.iter().map(|(name, value)| KeyValue::text(name, value)).collect();
@@ -150,7 +179,13 @@ fn resource(otlp: &Otlp) -> Resource {
 
 /// Pushes the metrics again and again, and once more at the end. A push that fails is made good by the next one: totals
 /// count since the process began.
-async fn push(delivery: Delivery, resource: Resource, every: Duration, mut stopped: watch::Receiver<bool>) {
+async fn push(
+    delivery: Delivery,
+    gather: Gather,
+    resource: Resource,
+    every: Duration,
+    mut stopped: watch::Receiver<bool>,
+) {
     let began = since_unix_epoch();
     let mut ticks = interval_at(Instant::now() + every, every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -160,8 +195,7 @@ async fn push(delivery: Delivery, resource: Resource, every: Duration, mut stopp
             // The sender goes only with the exporter.
             _ = stopped.changed() => true,
         };
-        let families = delivery.metrics.gather();
-        let body = figures::request(&resource, figures::metrics(&families, began, since_unix_epoch()));
+        let body = figures::request(&resource, gather(began, since_unix_epoch()));
         if let Err(outcome) = delivery.once(&body).await {
             delivery.count(outcome.outcome);
         } else {

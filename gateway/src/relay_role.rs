@@ -27,6 +27,7 @@ use crate::config::{CheckedRelay, Stream, Wait};
 use crate::control::client::{ControlClient, Freshness, follow, stored_list};
 use crate::data_dir::DataDir;
 use crate::http_server;
+use crate::otlp::Exporter;
 use crate::process::{StartError, StopSignals, listen_tcp};
 use crate::process_figures;
 use crate::relay_figures;
@@ -67,8 +68,9 @@ async fn serve(config: &CheckedRelay, takes_over: bool) -> Result<(), StartError
     };
     let started = start(config, directory, &data, takes_over)?;
     let relay = Arc::clone(&started.relay);
-    let operations =
-        Operations::new(metrics(&relay, &freshness)?, Arc::clone(&relay), Arc::clone(&freshness));
+    let metrics = metrics(&relay, &freshness)?;
+    let exporter = config.otlp.as_ref().map(|otlp| Exporter::of_relay(otlp, metrics.clone()));
+    let operations = Operations::new(metrics, Arc::clone(&relay), Arc::clone(&freshness));
     let handle = Handle::new();
     let server =
         tokio::spawn(serve_operations(started.operations, config.operations, operations, handle.clone()));
@@ -90,6 +92,9 @@ async fn serve(config: &CheckedRelay, takes_over: bool) -> Result<(), StartError
     handle.graceful_shutdown(Some(LAST_ANSWERS));
     // A listener that was never opened has nobody to answer.
     let _ = tokio::time::timeout(2 * LAST_ANSWERS, server).await;
+    if let Some(exporter) = exporter {
+        exporter.finish().await;
+    }
     say(farewell);
     Ok(())
 }

@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use voxgate_media::encode::EncoderConfig;
 use voxgate_media::session::InterruptionRule;
-use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::decision::Obligations;
 use voxgate_policy::guardrail::{OnDemand, RuleSet};
+use voxgate_protocol::revision::RevisionName;
 use voxgate_signaling::terms::Terms;
 
 use crate::approvals::HeldCalls;

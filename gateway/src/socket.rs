@@ -1,14 +1,16 @@
 //! A session on a client's WebSocket.
 
+mod round_trips;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
-use futures_util::stream::Stream;
+use futures_util::stream::{SplitSink, Stream};
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use tokio::sync::{Notify, watch};
-use voxgate_media::session::Leg;
+use voxgate_media::session::{Leg, NetworkTimes};
 use voxgate_protocol::session::EndReason;
 use voxgate_realtime::{ApiError, ErrorKind, maximum_duration_reached};
 use voxgate_signaling::directory::Revoked;
@@ -16,13 +18,15 @@ use voxgate_signaling::host::SessionRequest;
 use voxgate_telemetry::metrics::Metrics;
 
 use crate::bridges::Connected;
-use crate::dialogue::{Dialogue, DialogueConfig, DialogueOutput};
+use crate::dialogue::{Dialogue, DialogueConfig, DialogueOutput, Transported};
 use crate::money::Money;
 use crate::replay::ReplayLog;
 use crate::revision::Revision;
 
-/// Between two pings: shorter than the idle timeouts of the proxies people put in front (60 s and more).
-pub(crate) const PING_EVERY: Duration = Duration::from_secs(15);
+use self::round_trips::RoundTrips;
+
+/// How the messages of a call travel, as its record names it. Whether a proxy in front speaks TLS nobody here knows.
+const PAIR: &str = "tcp/websocket";
 
 /// A client of which nothing is heard for this long, not even the answer to a ping, is gone.
 pub(crate) const LOST_AFTER: Duration = Duration::from_secs(45);
@@ -116,6 +120,8 @@ pub(crate) async fn serve(
                 ends_at,
                 max_session: config.max_session,
                 last_heard: now,
+                round_trips: RoundTrips::new(now),
+                outputs: Vec::new(),
                 drain: config.drain,
                 revoked: config.revoked,
             };
@@ -135,42 +141,37 @@ struct SocketSession {
     ends_at: Instant,
     max_session: Duration,
     last_heard: Instant,
+    round_trips: RoundTrips,
+    outputs: Vec<DialogueOutput>,
     drain: watch::Receiver<Option<Instant>>,
     revoked: watch::Receiver<Revoked>,
+}
+
+/// How far the client could be told what it has to be told.
+enum Told {
+    Everything,
+    /// Everything, and that the session is over.
+    End,
+    /// It is gone.
+    Lost,
 }
 
 impl SocketSession {
     async fn run(mut self, socket: WebSocket, ringing: &Notify) {
         let (mut to_client, mut from_client) = socket.split();
-        let mut pings = tokio::time::interval(PING_EVERY);
-        let mut outputs = Vec::new();
         self.dialogue.open(Instant::now());
         // The key may have gone between the request and now.
         self.end_if_revoked();
         loop {
-            self.dialogue.drain(Instant::now(), None, &mut outputs);
-            for output in outputs.drain(..) {
-                let (message, is_last) = match output {
-                    DialogueOutput::Text(text) => (Message::Text(text.into()), false),
-                    DialogueOutput::Ended(reason) => (close_frame(reason, self.max_session), true),
-                    // A message client plays by itself: it has no RTP and no measured ear. Nor has it sidebands.
-                    DialogueOutput::Audio { .. }
-                    | DialogueOutput::Turn(_)
-                    | DialogueOutput::Ask(_)
-                    | DialogueOutput::Sidebands(_)
-                    | DialogueOutput::Sideband(..) => continue,
-                };
-                let sent = tokio::time::timeout(SEND_TIMEOUT, to_client.send(message)).await;
-                if is_last {
+            match self.tell(&mut to_client).await {
+                Told::Everything => {}
+                Told::End => {
                     // The session is over and its place free, however long the client takes.
                     drop(self.dialogue);
                     hear_out(&mut from_client).await;
                     return;
                 }
-                if !matches!(sent, Ok(Ok(()))) {
-                    self.lose(self.last_heard);
-                    return;
-                }
+                Told::Lost => return self.lose(self.last_heard),
             }
             // Asked for every time: the conversation may have moved to another connection.
             let to_provider = self.dialogue.to_provider();
@@ -191,15 +192,56 @@ impl SocketSession {
                 }
                 // Without a directory nothing is revoked any more.
                 Ok(()) = self.revoked.changed() => self.end_if_revoked(),
-                _ = pings.tick() => {
-                    let ping = to_client.send(Message::Ping(Vec::new().into()));
-                    let is_sent = matches!(tokio::time::timeout(SEND_TIMEOUT, ping).await, Ok(Ok(())));
-                    if !is_sent || self.last_heard.elapsed() > LOST_AFTER {
+                () = tokio::time::sleep_until(self.round_trips.poll_timeout().into()) => {
+                    let ping = Message::Ping(self.round_trips.ping(Instant::now()).to_vec().into());
+                    if !send(&mut to_client, ping).await || self.last_heard.elapsed() > LOST_AFTER {
                         self.lose(self.last_heard);
                     }
                 }
             }
         }
+    }
+
+    /// Sends what the session has to say.
+    async fn tell(&mut self, to_client: &mut SplitSink<WebSocket, Message>) -> Told {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        let mut has_more = true;
+        while std::mem::take(&mut has_more) {
+            let now = Instant::now();
+            if self.dialogue.awaits_transported(now) {
+                let round_trip = self.round_trips.newest(now);
+                let pair = Some(PAIR);
+                self.dialogue.transported(Transported { round_trip, pair, ..Transported::default() });
+            }
+            self.dialogue.drain(now, None, &mut outputs);
+            for output in outputs.drain(..) {
+                match output {
+                    DialogueOutput::Text(text) => {
+                        if !send(to_client, Message::Text(text.into())).await {
+                            return Told::Lost;
+                        }
+                    }
+                    DialogueOutput::ConfirmSent => {
+                        self.dialogue.handle_sent(Instant::now());
+                        has_more = true;
+                    }
+                    DialogueOutput::Ended(reason) => {
+                        // Who does not take the farewell is gone already.
+                        let _ = send(to_client, close_frame(reason, self.max_session)).await;
+                        return Told::End;
+                    }
+                    // What a turn took is in the record: the API has no event for it, and its clients know no other. Nor has a
+                    // message client RTP, a channel for questions, or sidebands.
+                    DialogueOutput::Turn(_)
+                    | DialogueOutput::Audio { .. }
+                    | DialogueOutput::Ask(_)
+                    | DialogueOutput::Sidebands(_)
+                    | DialogueOutput::Sideband(..) => {}
+                }
+            }
+        }
+        self.outputs = outputs;
+        Told::Everything
     }
 
     fn end_if_revoked(&mut self) {
@@ -216,7 +258,13 @@ impl SocketSession {
             Some(Ok(Message::Text(text))) => self.dialogue.handle_text(now, text.as_str()),
             // The API is text only; what a binary frame means is not defined.
             Some(Ok(Message::Binary(_))) => self.dialogue.handle_text(now, ""),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Ping(_))) => {}
+            Some(Ok(Message::Pong(payload))) => {
+                if self.round_trips.pong(now, &payload) {
+                    let round_trip = self.round_trips.quickest();
+                    self.dialogue.note_network(now, NetworkTimes { round_trip, ..NetworkTimes::default() });
+                }
+            }
             Some(Ok(Message::Close(_))) | None => self.dialogue.end(now, EndReason::ClientClosed),
             Some(Err(_)) => self.lose(now),
         }
@@ -246,6 +294,11 @@ impl SocketSession {
     }
 }
 
+/// False if the client does not take it, or takes too long.
+async fn send(to_client: &mut SplitSink<WebSocket, Message>, message: Message) -> bool {
+    matches!(tokio::time::timeout(SEND_TIMEOUT, to_client.send(message)).await, Ok(Ok(())))
+}
+
 /// Close codes as the API uses them: 1001 when the server ends the session, 1008 when the client broke a rule or its
 /// budget is used up, so that it does not come back at once, 1011
 /// when the provider is gone.
@@ -267,6 +320,7 @@ fn close_frame(reason: EndReason, max_session: Duration) -> Message {
         }
         EndReason::Drained => (close_code::AWAY, "The gateway is shutting down."),
         EndReason::ProviderFailed => (close_code::ERROR, "The speech provider ended the session."),
+        EndReason::InternalError => (close_code::ERROR, "The gateway made a mistake."),
         EndReason::KeyRevoked => (close_code::POLICY, "The key of the session was revoked."),
         EndReason::EndedByOperator => (close_code::POLICY, "The session was ended in the administration."),
         EndReason::SetupTimeout => (close_code::POLICY, "The session was not set up in time."),

@@ -16,7 +16,7 @@ use axum_server::Handle;
 use rustls::ServerConfig;
 use tokio::task::JoinHandle;
 use voxgate_policy::admission::Admission;
-use voxgate_policy::bundle::RevisionName;
+use voxgate_protocol::revision::RevisionName;
 use voxgate_relay::shell::RelayHandle;
 use voxgate_signaling::admin::feed::Feeds;
 use voxgate_signaling::admin::money::Treasury;
@@ -145,7 +145,8 @@ impl Parts<'_> {
         let metrics = &ground.metrics;
         let held = HeldCalls::new(Arc::clone(metrics), getrandom::u64().map_err(StartError::internal)?);
         let held = held.told_to(ground.audit.clone());
-        let latency = Arc::new(LatencyDesk::new(config.latency.clone(), Arc::clone(metrics)));
+        let latency = LatencyDesk::new(config.latency.clone(), Arc::clone(metrics));
+        let latency = Arc::new(if config.measuring { latency } else { latency.without_measuring() });
         let routing = Routing::new(config.breaker, Arc::clone(&latency), Arc::clone(metrics));
         let routing = Arc::new(routing);
         let shared = Shared { held, webhooks: Webhooks::start(Arc::clone(metrics)), latency };

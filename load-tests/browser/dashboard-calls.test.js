@@ -4,22 +4,23 @@ import { after, before, test } from "node:test";
 import { count, money, mos, ms, msFigure, share } from "../../dashboard/web/dashboard/format.js";
 import { formatMs, hopLabel, turnOf } from "../../dashboard/web/shared/hops.js";
 import { launch } from "./chromium.js";
-import { Dashboard } from "./dashboard.js";
+import { Dashboard, sound } from "./dashboard.js";
 import { Gateway, KEY } from "./gateway.js";
 import { until } from "./patience.js";
 import { TalkPage } from "./talk.js";
 
-// No call can keep to this, so that every turn is a breach.
-const TIGHT = `
+// No call can keep to these budgets, so that every turn is a breach; and all are recorded.
+const tightAndRecorded = (folder) => `
 latency:
   routes:
     "*": { whole: 150ms, hops: { endpointing: 100ms, stt: 100ms, model: 100ms, tts: 100ms } }
+replay: { dir: "${folder}/replay", audio: true }
 `;
 
 let gateway;
 let browser;
 before(async () => {
-  gateway = await Gateway.start(TIGHT);
+  gateway = await Gateway.start(tightAndRecorded);
   browser = await launch([3, "what time is it", 7, "what is the latency", 60]);
 });
 after(async () => {
@@ -69,7 +70,7 @@ async function shownFigures(dashboard, names) {
   );
 }
 
-test("a call is listed while it runs, its turns and breaches appear by themselves, and the figures are the API's", async () => {
+test("a call is listed while it runs, its turns appear by themselves, the figures are the API's, and it can be heard when it is over", async () => {
   const list = await Dashboard.open(browser, gateway.origin, "/dashboard/sessions", { key: KEY });
   await list.until("nobody calls", () => list.part("empty").isVisible());
 
@@ -107,6 +108,8 @@ test("a call is listed while it runs, its turns and breaches appear by themselve
   assert.match(breached.age, /Live/);
 
   await turnInApi(row.id, 2);
+  assert.match(await one.part("sound-note").innerText(), /when the call is over/);
+  assert.ok(!(await one.part("play").isVisible()));
   await talk.end();
   await one.until(
     "the end is on the page",
@@ -114,7 +117,13 @@ test("a call is listed while it runs, its turns and breaches appear by themselve
   );
   await comparePage(one, row.id);
   await compareList(list, row.id);
-  for (const { complaints } of [list, one]) assert.deepEqual(complaints, []);
+  await hear(one, row.id);
+  const refused = (text) => text.includes("409") && text.includes("/audio");
+  for (const { complaints } of [list, one])
+    assert.deepEqual(
+      complaints.filter((text) => !refused(text)),
+      [],
+    );
   await list.close();
   await one.close();
 });
@@ -157,6 +166,60 @@ async function comparePage(dashboard, id) {
     events,
     record.events.map(({ kind }) => kind.replaceAll("_", " ")),
   );
+}
+
+/** Tells seeking from playing: nothing is nearer to a place than a few packets. */
+const NEAR_MS = 60;
+
+/** The recording of a call that is over plays, from where a turn, a place in the lanes or a key says. */
+async function hear(dashboard, id) {
+  const { page } = dashboard;
+  const { session, turns } = await ask(`/admin/v1/sessions/${id}/record`);
+  const plays = async (what, fromMs) => {
+    const { atMs } = await dashboard.until(what, async () => {
+      const now = await sound(dashboard);
+      return !now.paused && now.atMs > fromMs && now;
+    });
+    await dashboard.until(`${what}, and goes on`, async () => (await sound(dashboard)).atMs > atMs + 250);
+  };
+  const stands = (what, ms) =>
+    dashboard.until(what, async () => {
+      const now = await sound(dashboard);
+      return now.paused && Math.abs(now.atMs - ms) < NEAR_MS;
+    });
+  /** What of the whole call is left of the playhead. */
+  const played = () => page.locator(".playhead").evaluate(({ style }) => parseFloat(style.left) / 100);
+  const space = () => page.keyboard.press("Space");
+
+  await page.keyboard.press("0");
+  await dashboard.part("play").click();
+  await plays("the recording plays", 0);
+  const { lengthMs } = await sound(dashboard);
+  assert.ok(Math.abs(lengthMs - session.duration_ms) < 2, `${lengthMs} of ${session.duration_ms} ms`);
+  await space();
+  const paused = await dashboard.until("a key stops it", async () => {
+    const now = await sound(dashboard);
+    return now.paused && now;
+  });
+  await dashboard.until(
+    "the playhead is where it is",
+    async () => Math.abs((await played()) * lengthMs - paused.atMs) < NEAR_MS,
+  );
+
+  const [, second] = turns;
+  await page.locator('.turns tr[data-turn="2"] button').click();
+  await stands("a turn is heard from the caller's last words", second.at_ms - 2000);
+  await page.keyboard.press("k");
+  await stands("a key goes to the turn before", turns[0].at_ms - 2000);
+  await page.keyboard.press(".");
+  await stands("a key goes on by five seconds", turns[0].at_ms + 3000);
+  const lanes = page.locator(".tracks");
+  const { width } = await lanes.boundingBox();
+  await lanes.click({ position: { x: 56 + 0.25 * (width - 56), y: 70 } });
+  await stands("a click into the lanes goes there", 0.25 * lengthMs);
+  await space();
+  await plays("it plays from there", 0.25 * lengthMs);
+  assert.ok((await played()) >= 0.25);
 }
 
 /** The list of what has ended shows what the list of the API says. */

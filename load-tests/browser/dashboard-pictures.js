@@ -41,7 +41,10 @@ async function pictureOfSession(browser, gateway) {
     "the call is over",
     async () => (await dashboard.part("session-state").innerText()) === "Ended",
   );
+  await dashboard.part("play").waitFor();
   await dashboard.page.keyboard.press("0");
+  await dashboard.page.locator('.turns tr[data-turn="2"] button').click();
+  await dashboard.page.locator(".playhead").waitFor();
   await take(dashboard, "dashboard-session");
   await dashboard.close();
 }
@@ -60,7 +63,7 @@ async function pictureOfSessions(browser) {
 }
 
 await mkdir(IMAGES, { recursive: true });
-const gateway = await Gateway.start();
+const gateway = await Gateway.start((folder) => `replay: { dir: "${folder}/replay", audio: true }\n`);
 const browser = await launch([3, "what time is it", 6, "what is the latency", 7, "tell me a long story", 5, "what time is it", 60]);
 try {
   await pictureOfSession(browser, gateway);

@@ -2,6 +2,14 @@
 import { openPage } from "./chromium.js";
 import { until } from "./patience.js";
 
+/** Where the recording of a session's page is, and how long it is. */
+export const sound = (dashboard) =>
+  dashboard.part("sound").evaluate(({ currentTime, duration, paused }) => ({
+    atMs: currentTime * 1000,
+    lengthMs: duration * 1000,
+    paused,
+  }));
+
 export class Dashboard {
   /** Opens `path` of the dashboard at `origin` as somebody who has signed in with `key`; without one as a stranger. */
   static async open(browser, origin, path, { key = null, ...options } = {}) {

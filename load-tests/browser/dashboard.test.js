@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { launch } from "./chromium.js";
-import { Dashboard } from "./dashboard.js";
+import { Dashboard, sound } from "./dashboard.js";
 import { MOCK_KEY, MockGateway } from "./mock-gateway.js";
 
 let browser;
@@ -154,7 +154,10 @@ test("filters and search stand in the address, and the address is a filter", () 
 test("a gateway that goes away is told since when, and comes back by itself", () =>
   onPage("/dashboard/sessions", { live: 5, expected: CUT }, async (dashboard, mock) => {
     const feed = () => dashboard.part("feed").innerText();
-    await dashboard.until("the page is live", async () => (await feed()) === "Live");
+    await dashboard.until(
+      "the page is live and shows what the feed told first",
+      async () => (await feed()) === "Live" && (await dashboard.rows()).length === 5,
+    );
     mock.isDown = true;
     mock.cut();
     await dashboard.until("the page says it is not live", async () =>
@@ -169,11 +172,18 @@ test("a gateway that goes away is told since when, and comes back by itself", ()
     );
   }));
 
-test("nobody calls: the page says so, and that nothing is wrong", () =>
-  onPage("/dashboard/sessions", { live: 0, ended: 0 }, async (dashboard) => {
+test("nobody calls: the page says so, that nothing is wrong, and that calls from before a restart are not here", () => {
+  const answers = { "/admin/v1/fleet": { node: { uptime_ms: 3_600_000 }, relays: [], providers: [] } };
+  return onPage("/dashboard/sessions", { live: 0, ended: 0, answers }, async (dashboard) => {
     await dashboard.until("the list is empty", () => dashboard.part("empty").isVisible());
     assert.match(await dashboard.part("empty").innerText(), /Nobody is calling right now/);
-  }));
+    await dashboard.page.locator("label", { hasText: "Ended" }).click();
+    await dashboard.until("it is told since when calls are kept", async () =>
+      /none from before it began\. This one began on .*, 1 h ago/.test(await dashboard.part("memory-note").innerText()),
+    );
+    assert.match(await dashboard.part("empty").innerText(), /before a restart are not here/);
+  });
+});
 
 const HOSTILE = [
   `<img src=x onerror="document.title='owned'">`,
@@ -317,11 +327,12 @@ test("figures, export and an honest sentence where no words were kept", () =>
     assert.deepEqual(saved.turns, JSON.parse(JSON.stringify(one.turns)));
   }));
 
-/** A second of silence, as a WAV of 8 kHz. */
-function silence() {
-  const body = Buffer.alloc(44 + 16_000);
+/** Silence as a WAV of 8 kHz. */
+function silence(seconds) {
+  const length = Math.round(seconds * 8000) * 2;
+  const body = Buffer.alloc(44 + length);
   body.write("RIFF", 0);
-  body.writeUInt32LE(36 + 16_000, 4);
+  body.writeUInt32LE(36 + length, 4);
   body.write("WAVEfmt ", 8);
   body.writeUInt32LE(16, 16);
   body.writeUInt16LE(1, 20);
@@ -331,20 +342,64 @@ function silence() {
   body.writeUInt16LE(2, 32);
   body.writeUInt16LE(16, 34);
   body.write("data", 36);
-  body.writeUInt32LE(16_000, 40);
+  body.writeUInt32LE(length, 40);
   return body;
 }
 
-test("voices are offered only where they were kept, and play", () =>
-  onPage(session, { live: 1, ended: 0 }, async (dashboard, mock) => {
+test("voices are offered only where they were kept and when the call is over, and a sentence says why not", () =>
+  onPage(session, { live: 1, ended: 0, expected: /409/ }, async (dashboard, mock) => {
     const [one] = mock.fleet.sessions.values();
-    await dashboard.until("the page is drawn", () => dashboard.part("timeline").isVisible());
-    assert.ok(!(await dashboard.part("play").isVisible()));
-    one.voices = silence();
-    one.event("resume", "info", "Something changes, so that the page hears of it.");
+    const says = (what, pattern) =>
+      dashboard.until(what, async () => pattern.test(await dashboard.part("sound-note").innerText()));
+    const changes = () => one.event("resume", "info", "Something changes, so that the page hears of it.");
+    const isOffered = () => dashboard.part("play").isVisible();
+    await says("nothing was kept", /^No voices were kept/);
+    assert.ok(!(await isOffered()));
+    one.voices = silence(one.atMs / 1000);
+    changes();
+    await says("the call runs", /when the call is over/);
+    assert.ok(!(await isOffered()));
+    // It is among those that run for a moment longer.
+    let asked = 0;
+    one.puttingAway = () => ++asked <= 2;
+    one.end();
+    await dashboard.until("playing is offered", isOffered);
+    assert.equal(await dashboard.part("sound-note").innerText(), "");
+    await dashboard.page.keyboard.press("Space");
+    await dashboard.until("it plays", async () => (await sound(dashboard)).atMs > 0);
+    assert.equal(asked, 3);
+  }));
+
+test("a recording that is gone is told so, and not offered again", () =>
+  onPage(session, { live: 1, ended: 0, expected: /404/ }, async (dashboard, mock) => {
+    const [one] = mock.fleet.sessions.values();
+    one.voices = silence(1);
+    one.end();
     await dashboard.until("playing is offered", () => dashboard.part("play").isVisible());
+    one.voices = null;
     await dashboard.part("play").click();
-    await dashboard.until("it plays", () => dashboard.page.locator(".playhead").isVisible());
+    await dashboard.until("it is told", async () =>
+      /were not kept/.test(await dashboard.part("sound-note").innerText()),
+    );
+    assert.ok(!(await dashboard.part("play").isVisible()));
+  }));
+
+test("where playing leaves what is looked at, the view goes on with it", () =>
+  onPage(session, { live: 1, ended: 0 }, async (dashboard, mock) => {
+    const { page } = dashboard;
+    const [one] = mock.fleet.sessions.values();
+    one.voices = silence(one.atMs / 1000);
+    one.end();
+    await dashboard.until("playing is offered", () => dashboard.part("play").isVisible());
+    const range = () => dashboard.part("range").innerText();
+    // Closer until half a second is seen.
+    for (let step = 0; step < 30; step++) await page.keyboard.press("+");
+    const before = await range();
+    const box = await page.locator(".tracks").boundingBox();
+    await page.mouse.click(box.x + box.width - 4, box.y + 70);
+    await page.keyboard.press("Space");
+    await dashboard.until("the view went on", async () => (await range()) !== before);
+    await dashboard.until("the playhead is in it", () => page.locator(".playhead").isVisible());
   }));
 
 test("a session that is not kept is told so, with the way back", () =>
@@ -353,4 +408,27 @@ test("a session that is not kept is told so, with the way back", () =>
     assert.match(await dashboard.part("empty").innerText(), /not kept/);
     await dashboard.page.getByRole("link", { name: "Look at all sessions" }).click();
     await dashboard.until("the list is there", async () => (await dashboard.rows()).length > 0);
+  }));
+
+test("the pages of sessions fit a narrow window without scrolling sideways, whatever stands at the time axis", () =>
+  onPage(session, { live: 1, ended: 0 }, async (dashboard, mock) => {
+    const { page } = dashboard;
+    const [one] = mock.fleet.sessions.values();
+    one.voices = silence(1);
+    const fits = async (what) => {
+      for (const width of [390, 800, 1060]) {
+        await page.setViewportSize({ width, height: 900 });
+        await dashboard.until(`${what} fits ${width} px`, () =>
+          page.evaluate(() => document.documentElement.scrollWidth === document.documentElement.clientWidth),
+        );
+      }
+    };
+    await dashboard.until("the page is drawn", () => dashboard.part("timeline").isVisible());
+    await fits("a call that runs");
+    one.end();
+    await dashboard.until("playing is offered", () => dashboard.part("play").isVisible());
+    await fits("a call that is over");
+    await page.getByRole("link", { name: "Sessions", exact: true }).last().click();
+    await dashboard.until("the list is there", () => dashboard.part("sessions").isVisible());
+    await fits("the list");
   }));

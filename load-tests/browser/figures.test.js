@@ -59,9 +59,55 @@ test("a turn over budget is on the page as soon as the feed tells of it", async 
   const { mock, page, holds } = await visit(t, "/dashboard?window=5m", { turns, live: 3 });
   await holds("turns are shown", async () => (await figureOf(page, "breaches")) !== "–");
   const before = Number(await figureOf(page, "breaches"));
+  const pick = await page.locator('.hops [data-subject="model"]').elementHandle();
+  await pick.focus();
   turns.add({ slow: 4_000 });
   mock.fleet.run();
   await holds("the breach is counted", async () => Number(await figureOf(page, "breaches")) === before + 1);
+  assert.ok(await pick.evaluate((node) => node === document.activeElement), "what somebody is about to press stays");
+});
+
+test("a target that is passed over is told with its route and both times, and that none ever would be", async (t) => {
+  const turns = new SyntheticTurns({ turns: 60 });
+  const { page, text, holds } = await visit(t, "/dashboard", { turns });
+  await holds("none is passed over, and why", async () =>
+    /None, however slow: .*prefer_another is “never”/.test(await text("passed-over")),
+  );
+  const since = Math.floor(Date.now() / 1000) - 120;
+  turns.passOver("gpt-*", "openai-us", since);
+  // Who comes back to the page sees what is new at once.
+  await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+  const line = page.locator('.passed-over li[data-target="openai-us"][data-route="gpt-*"]');
+  await holds("it is told", async () => (await line.count()) === 1);
+  const time = (seconds) => page.evaluate((at) => new Date(at * 1000).toTimeString().slice(0, 8), seconds);
+  const told = await line.innerText();
+  assert.match(told, /openai-us of route gpt-\*: Model over budget/);
+  assert.ok(told.includes(`Since ${await time(since)}`) && told.includes(`at ${await time(since + 300)}`), told);
+});
+
+test("the burn of many budgets leaves no empty space beside it, however wide the page is", async (t) => {
+  const { page, holds } = await visit(t, "/dashboard", { turns: new SyntheticTurns({ turns: 600 }) });
+  await holds("the budgets are shown", async () => (await page.locator(".burn tbody tr").count()) > 20);
+  for (const width of [800, 1280, 1600]) {
+    await page.setViewportSize({ width, height: 900 });
+    const boxes = await page.evaluate(() => {
+      const box = (selector) => document.querySelector(selector).getBoundingClientRect().toJSON();
+      return { hops: box(".hops-card"), last: box(".hops-card > :last-child"), burn: box(".burn-card"), list: box(".burn-scroll") };
+    });
+    const { hops, last, burn, list } = boxes;
+    // A card ends where what it holds ends, and its own margin.
+    assert.ok(hops.bottom - last.bottom < 40, `${hops.bottom - last.bottom} px below the hops at ${width}`);
+    const isBeside = Math.abs(hops.top - burn.top) < 1;
+    assert.equal(isBeside, width > 1240, `${width} px`);
+    if (isBeside) assert.ok(Math.abs(hops.bottom - burn.bottom) < 1, `${width} px`);
+    assert.ok(list.height > 100 && list.bottom <= burn.bottom, `${width} px`);
+    // Nothing reaches out of the page, not even what only screen readers read.
+    const { beyond, below } = await page.evaluate(() => {
+      const { scrollWidth, clientWidth, scrollHeight } = document.documentElement;
+      return { beyond: scrollWidth - clientWidth, below: scrollHeight - document.getElementById("main").getBoundingClientRect().bottom - scrollY };
+    });
+    assert.ok(beyond === 0 && below < 2, `${width} px: ${beyond} px beside it, ${below} px below it`);
+  }
 });
 
 test("an hour without a turn says so, and what to do", async (t) => {
@@ -100,7 +146,10 @@ test("two sides with a few turns conclude nothing", async (t) => {
 test("a tool call is approved with a reason, once, and the page says so", async (t) => {
   const approvals = new SyntheticApprovals();
   const held = approvals.hold({ tool: "refund_order", args: { order: "A-17", note: "<b>now</b>" } });
-  const { page, complaints, text, holds } = await visit(t, "/dashboard/approvals", { approvals });
+  // The page looks there for what became of the call.
+  const record = { session: { began_at: held.asked_at_ms / 1000 - 60, state: "open" }, events: [] };
+  const answers = { [`/admin/v1/sessions/${held.session}/record`]: record };
+  const { page, complaints, text, holds } = await visit(t, "/dashboard/approvals", { approvals, answers });
   await holds("the call waits", async () => /refund_order/.test(await text("held-list")));
   assert.match(await text("held-list"), /<b>now<\/b>/);
   const sent = page.waitForRequest((request) => request.method() === "POST");

@@ -18,12 +18,13 @@ export class Gateway {
   relays = [];
 
   /**
-   * `config` is YAML; without it the gateway has only its key-free local voice. With `relays` it has that many in
+   * `config` is YAML, or makes it from a folder that goes with the gateway; without it the gateway has only its key-free local voice. With `relays` it has that many in
    * processes of their own and none inside.
    */
   static async start(config = null, { relays = 0 } = {}) {
     const gateway = new Gateway();
     gateway.folder = await mkdtemp(path.join(tmpdir(), "voxgate-test-"));
+    if (typeof config === "function") config = config(gateway.folder);
     const listen = ["--http", "127.0.0.1:0", "--https", "127.0.0.1:0"];
     if (relays === 0) listen.push("--relay", "127.0.0.1:0");
     else config = `${config ?? ""}${await gateway.#planRelays(relays)}`;

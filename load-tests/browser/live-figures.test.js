@@ -9,7 +9,7 @@ import { until } from "./patience.js";
 import { Scene, ToolClient, callOf } from "./scene.js";
 
 /** A question again and again, with a pause for an answer of either provider. */
-const SCRIPT = [2, "what time is it", 5];
+const SCRIPT = [1, "what time is it", 3];
 
 let scene;
 let browser;

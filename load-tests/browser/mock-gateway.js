@@ -66,11 +66,16 @@ export class MockGateway {
     if (part === undefined) return reply(response, session.summary);
     if (part === "record") return reply(response, session.record(0));
     if (part === "live") return this.#liveRecord(session, request, response);
-    if (part === "audio" && session.voices) {
-      response.writeHead(200, { "Content-Type": "audio/wav" });
-      return response.end(session.voices);
-    }
+    if (part === "audio") return this.#audio(session, response);
     refuse(response, 404, "not_found", "There is nothing here.");
+  }
+
+  #audio({ voices, summary, puttingAway }, response) {
+    if (!voices) return refuse(response, 404, "not_found", "The voices of this session were not kept.");
+    if (summary.state !== "ended" || puttingAway?.())
+      return refuse(response, 409, "session_runs", "The session still runs; its voices can be heard when it is over.");
+    response.writeHead(200, { "Content-Type": "audio/wav" });
+    response.end(voices);
   }
 
   async #page(pathname, response) {

@@ -85,6 +85,11 @@ const ORIGINS = [
 ];
 
 export class SyntheticTurns {
+  /** As the configuration of the gateway says it. */
+  preferAnother = "never";
+  /** Targets that are passed over, by route. */
+  slow = new Map();
+
   /** `turns` over the six hours before `now` (seconds since 1970), with a bad quarter of an hour two hours ago. */
   constructor({ turns = 2_400, now = Date.now() / 1000, seed = 7 } = {}) {
     this.random = random(seed);
@@ -176,9 +181,23 @@ export class SyntheticTurns {
         return { subject, owner: OWNERS[subject] ?? null, ...Object.fromEntries(each) };
       });
       const turns = Object.fromEntries(Object.entries(windows).map(([name, rows]) => [name, rows.length]));
-      return { route, turns, budgets, burn, advice: [] };
+      return { route, turns, budgets, burn, ...this.#passedOver(route) };
     });
-    return { tolerance: { allowed: 50, fast: 6, slow: 3, turns: 10 }, routes };
+    return { tolerance: { allowed: 50, fast: 6, slow: 3, turns: 10 }, prefer_another: this.preferAnother, routes };
+  }
+
+  /** Has a target of a route passed over from `sinceAt` for five minutes, in seconds since 1970. */
+  passOver(route, target, sinceAt) {
+    this.preferAnother = "next_turn";
+    this.slow.set(route, { target, sinceAt });
+  }
+
+  #passedOver(route) {
+    const { target, sinceAt } = this.slow.get(route) ?? {};
+    if (!target) return { advice: [], passed_over: [] };
+    const held = { target, since_at: sinceAt, until_at: sinceAt + 300 };
+    const advice = [{ action: "prefer_another", subject: "model", owner: "provider", ...held }];
+    return { advice, passed_over: [target] };
   }
 }
 

@@ -66,9 +66,9 @@ export class Synthetic {
     for (let index = 0; index < ended; index++) this.begin({ agedMs: 400_000 }).end();
   }
 
-  /** A new session that has lasted `agedMs`. */
-  begin({ agedMs = 0, ...given } = {}) {
-    const session = new SyntheticSession(this, agedMs, given);
+  /** A new session that has lasted `agedMs`; its people take `pace` times as long as others from turn to turn. */
+  begin({ agedMs = 0, pace = 1, ...given } = {}) {
+    const session = new SyntheticSession(this, { agedMs, pace, given });
     this.sessions.set(session.summary.id, session);
     return session;
   }
@@ -119,9 +119,12 @@ class SyntheticSession {
   voices = null;
   #nextTurn = 2500;
   #speech = null;
+  /** What the turns took, the shortest first. */
+  #durations = [];
 
-  constructor(fleet, agedMs, given) {
+  constructor(fleet, { agedMs, pace, given }) {
     this.fleet = fleet;
+    this.pace = pace;
     this.draw = random(Math.floor(fleet.draw() * 2 ** 32));
     const [provider, region, model] = this.#one(PROVIDERS);
     const [organisation, team, agent] = this.#one(TENANTS);
@@ -185,7 +188,7 @@ class SyntheticSession {
     for (let second = Math.floor(from / 1000) + 1; second * 1000 <= to; second++) this.#second(second * 1000);
     while (this.#nextTurn <= to) {
       this.turn(this.#nextTurn);
-      this.#nextTurn += 6000 + this.draw() * 9000;
+      this.#nextTurn += this.pace * (6000 + this.draw() * 9000);
     }
     this.summary.duration_ms = to;
     this.#levelsUntil(to);
@@ -419,7 +422,9 @@ class SyntheticSession {
 
   #tally(turn) {
     const { summary } = this;
-    const sorted = this.turns.map(({ mouth_to_ear_ms }) => mouth_to_ear_ms).sort((a, b) => a - b);
+    const sorted = this.#durations;
+    const longer = sorted.findIndex((ms) => ms > turn.mouth_to_ear_ms);
+    sorted.splice(longer < 0 ? sorted.length : longer, 0, turn.mouth_to_ear_ms);
     const rank = (share) => sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)];
     summary.turns = summary.answers = this.turns.length;
     summary.mouth_to_ear_p50_ms = rank(0.5);
@@ -433,12 +438,14 @@ class SyntheticSession {
 
   #levelsUntil(nowMs) {
     const { every_ms, caller, agent } = this.levels;
-    const speaks = (lane, atMs) =>
-      this.marks.some(
-        (mark) => mark.lane === lane && mark.at_ms <= atMs && (mark.until_ms ?? Infinity) > atMs,
-      );
+    const speaks = { caller: [], agent: [] };
+    for (const { lane, at_ms, until_ms } of this.marks) {
+      const until = Math.min(nowMs, until_ms ?? Infinity);
+      let index = Math.max(caller.length, Math.ceil(at_ms / every_ms));
+      for (; index * every_ms < until; index++) speaks[lane][index] = true;
+    }
     const loud = (lane, atMs) => {
-      if (!speaks(lane, atMs)) return Math.round(this.draw() * 4);
+      if (!speaks[lane][Math.round(atMs / every_ms)]) return Math.round(this.draw() * 4);
       return Math.round(
         28 + 45 * Math.abs(Math.sin(atMs / 230)) * (0.5 + this.draw() / 2) + 12 * this.draw(),
       );

@@ -136,6 +136,14 @@ class Gateway:
             assert time.monotonic() < until, f"{name} {labels} stayed at {value}, expected more than {least}"
             time.sleep(0.05)
 
+    def events(self, *kinds):
+        """What is written down of these kinds in the records of all sessions, the oldest first, once all are over."""
+        self.wait_for_metric(0, "voxgate_sessions")
+        sessions = self.ask("GET", "/admin/v1/sessions?state=all&limit=1000").json()["items"]
+        records = (self.ask("GET", f"/admin/v1/sessions/{one['id']}/record").json()
+                   for one in sorted(sessions, key=lambda one: one["began_at"]))
+        return [event for record in records for event in record["events"] if event["kind"] in kinds]
+
     def assert_nothing_is_left(self):
         """Every session is over, none of them by a panic."""
         self.wait_for_metric(0, "voxgate_sessions")

@@ -1,7 +1,9 @@
-"""A UDP way between a caller and a relay that can be made longer, in each direction for itself."""
+"""A UDP way that can be made longer and uneven, in each direction for itself: between a caller and a relay, or between a
+relay and its gateway."""
 
 import heapq
 import itertools
+import random
 import selectors
 import socket
 import threading
@@ -10,12 +12,20 @@ import time
 
 class DelayedWay:
     """Forwards datagrams of each caller from a socket of its own. A caller's way is as quick as loopback for its first
-    `quick` seconds, then `uplink` and `downlink` seconds longer."""
+    `quick` seconds, then `uplink` and `downlink` seconds longer; on the downlink each datagram takes up to `jitter` seconds more
+    and of the media `loss` is lost, by chance. None overtakes another.
 
-    def __init__(self, quick=1.2):
+    The callers of a way between relay and gateway are the threads of the relay; `follows` is the way in front of it, whose
+    newest caller says when that one may be slow."""
+
+    def __init__(self, quick=1.2, follows=None, seed=0):
         self.relay = None
         self.quick = quick
-        self.uplink = self.downlink = 0.0
+        self.follows = follows
+        self.uplink = self.downlink = self.jitter = self.loss = 0.0
+        self.newest = 0.0
+        self._chance = random.Random(seed)
+        self._last = {}
         self._front = self._socket()
         self.address = "%s:%d" % self._front.getsockname()
         self._selector = selectors.DefaultSelector()
@@ -58,19 +68,31 @@ class DelayedWay:
                 return
             if caller is None:
                 back, since = self._caller(source)
-                self._later(since, self.uplink, back, data, self.relay)
+                self._later(since, self.uplink, back, data, self.relay, source)
             else:
                 _, since = self._callers[caller]
-                self._later(since, self.downlink, self._front, data, caller)
+                if self._is_lost(data):
+                    continue
+                more = self.jitter * self._chance.random()
+                self._later(since, self.downlink + more, self._front, data, caller, caller)
+
+    def _is_lost(self, data):
+        """RTP by its first byte (RFC 7983), and not RTCP by its second (RFC 5761, section 4)."""
+        is_media = len(data) > 1 and 128 <= data[0] < 192 and not 64 <= data[1] & 127 < 96
+        return is_media and self._chance.random() < self.loss
 
     def _caller(self, source):
         if source not in self._callers:
             back = self._socket()
             self._selector.register(back, selectors.EVENT_READ, source)
-            self._callers[source] = (back, time.monotonic())
+            self.newest = time.monotonic()
+            self._callers[source] = (back, self.newest)
         return self._callers[source]
 
-    def _later(self, since, delay, send, data, to):
+    def _later(self, since, delay, send, data, to, caller):
         now = time.monotonic()
-        at = now if now - since < self.quick else now + delay
+        if now - (self.follows.newest if self.follows else since) >= self.quick:
+            now += delay
+        at = max(now, self._last.get((caller, to), 0))
+        self._last[caller, to] = at
         heapq.heappush(self._waiting, (at, next(self._order), send, data, to))

@@ -140,6 +140,11 @@ def test_a_target_that_dies_between_two_turns_is_replaced_and_nothing_is_forgott
         # Whoever served an answer is paid for it.
         unpriced = [gateway.metric("voxgate_usage_unpriced_total", provider=name) for name in NAMES]
         assert unpriced == [1, 2]
+        client.socket.close()
+        retry, move = gateway.events("retry", "failover", "error")
+        assert move["text"].startswith("Moved from first to second, after ") and move["text"].endswith(": the connection broke."), move
+        assert (move["detail"]["from"], move["detail"]["to"], move["detail"]["reason"]) == ("first", "second", "lost")
+        assert move["detail"]["waited_ms"] >= 0 and move["severity"] == retry["severity"] == "warning"
         print(f"from the death of the target to the first audio of another one: {gap * 1_000:.0f} ms")
 
 

@@ -247,6 +247,10 @@ def test_a_judge_that_is_late_counts_as_the_operator_says():
             assert client.wait_for("error")["error"]["code"] == "content_policy_violation"
             judge.may_answer.set()
         assert gateway.metric("voxgate_guardrail_webhooks_total", rule="judge", outcome="late") == 1
+        assert [event["text"] for event in gateway.events("guardrail", "error", "ended")] == [
+            "The guardrail judge gave no opinion, and its rule then demands: end.",
+            "The session is over: a guardrail ends calls in which that is said.",
+        ]
     with judged(deadline="50ms") as (gateway, judge):
         with session(gateway) as socket:
             judge.may_answer.clear()
@@ -255,6 +259,9 @@ def test_a_judge_that_is_late_counts_as_the_operator_says():
             gateway.wait_for_metric(1, "voxgate_guardrail_webhooks_total", rule="judge", outcome="late")
             client.send(type="response.create")
             assert client.wait_for("response.done")["response"]["status"] == "completed"
+        silent, *_ = gateway.events("guardrail")
+        assert (silent["severity"], silent["text"]) == (
+            "warning", "The guardrail judge gives no opinion: words go on without it.")
 
 
 @pytest.mark.parametrize("way", ["typed", "told again"])

@@ -150,6 +150,10 @@ def test_an_answer_over_the_limit_is_refused_and_the_call_goes_on():
         assert gateway.metric("voxgate_limits_reached_total", resource="responses") == 2
         session.close()
         other.close()
+        events = gateway.events("limit", "error")
+        assert [(event["severity"], event["detail"]["limit"]) for event in events] == 2 * [("warning", "responses")]
+        for event in events:
+            assert event["text"].startswith("The limit of responses per minute is reached: an answer is refused; "), event
 
 
 def speech(seconds):
@@ -188,6 +192,8 @@ def test_a_tool_call_over_the_limit_cancels_its_answer():
         assert done["status"] == "cancelled", done
         assert all(item["status"] == "incomplete" for item in done["output"]), done
         session.close()
+        event, = gateway.events("limit", "error")
+        assert event["text"].startswith("The limit of tool calls per minute is reached: an answer is taken back; "), event
 
 
 def test_tokens_used_up_hold_up_the_next_answer():
@@ -211,6 +217,10 @@ def test_audio_over_the_limit_ends_the_call_with_a_reason():
         assert "audio seconds per minute" in assert_is_refused(events[-1])
         assert closed.value.rcvd.code == 1008 and closed.value.rcvd.reason.startswith("rate_limit_exceeded")
         gateway.wait_for_metric(1, "voxgate_sessions_ended_total", reason="rate_limited")
+        assert [(event["severity"], event["text"]) for event in gateway.events("limit", "error", "ended")] == [
+            ("error", "The limit of audio seconds per minute is reached: the session ends."),
+            ("warning", "The session is over: its audio is over a limit."),
+        ]
         gateway.assert_nothing_is_left()
 
 

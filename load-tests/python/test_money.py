@@ -146,6 +146,12 @@ def test_a_budget_that_runs_out_in_the_middle_of_an_answer_ends_the_call_with_th
         assert HARD_SECONDS - LEASE_SECONDS - MARK_SECONDS <= heard <= HARD_SECONDS + LEASE_SECONDS, heard
         for action in ("warn", "cancel", "close"):
             assert gateway.metric("voxgate_budget_actions_total", action=action) == 1
+        assert [(event["severity"], event["text"]) for event in gateway.events("budget", "error", "ended")] == [
+            ("warning", "A budget the session draws on has passed its soft limit."),
+            ("warning", "A budget is used up: the answer in progress is cancelled."),
+            ("error", "A budget is used up: the session ends."),
+            ("warning", "The session is over: its budget is used up."),
+        ]
 
         # What is left does not pay for the beginning of another answer.
         with open_session(gateway) as socket:

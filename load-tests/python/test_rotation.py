@@ -158,6 +158,13 @@ def test_a_provider_that_does_not_come_back_ends_the_session_with_a_reason():
             client.wait_for("never")
         assert closed.value.rcvd.code == 1011
         assert gateway.metric("voxgate_provider_rotations_total", outcome="failed", reason="lost") == 1
+        retry, *_, over, ended = gateway.events("retry", "error", "ended")
+        assert (retry["severity"], retry["text"]) == (
+            "warning", "No provider serves the session, since the connection broke: another connection is tried.")
+        assert (over["severity"], over["text"]) == (
+            "error", "No other connection to a provider came about, after the connection broke: the session ends.")
+        assert over["detail"] == {"reason": "lost", "code": "provider_unreachable"}
+        assert (ended["severity"], ended["text"]) == ("error", "The session is over: no provider serves it any more.")
 
 
 def test_a_caller_talks_over_several_provider_sessions(speak):

@@ -265,3 +265,34 @@ def test_a_server_of_the_operator_is_told_of_the_end_of_a_session_until_it_takes
     assert hmac.compare_digest(fields["v1"], expected)
     server.shutdown()
     simulator.stop()
+
+
+def test_a_gateway_that_measures_nothing_serves_calls_and_says_that_it_does_not(speak):
+    question = speak("what time is it")
+
+    async def scenario(peer):
+        await peer.connect(unmeasured, model="gpt-realtime")
+        peer.say(question)
+        await peer.answer_is_audible()
+        await peer.event("output_audio_buffer.stopped")
+        return peer
+
+    with running_gateway("telemetry: { measuring: false }\nproviders: { local: { kind: local, decoders: 1 } }\n"
+                         'routes: [{ model: "*", provider: local }]\n') as unmeasured:
+        peer = call(scenario)
+        listed, = look(unmeasured, "/sessions?state=all")["items"]
+        wait_until(lambda: look(unmeasured, f"/sessions/{listed['id']}")["state"] == "ended", "the session did not end")
+        record = look(unmeasured, f"/sessions/{listed['id']}/record")
+        overview, latency = look(unmeasured, "/overview"), look(unmeasured, "/latency")
+        page = HTTP.get(f"http://{unmeasured.http}/metrics", timeout=LIMIT).text
+    assert peer.measured == []
+    # A metric with labels is on the page once it has a sample.
+    assert "voxgate_turn_seconds_count" not in page and "voxgate_interruptions_total" in page
+    assert (record["measured"], record["recording"]["words"]) == (False, False)
+    for entries in ("turns", "network", "marks", "transcript"):
+        assert record[entries] == [], entries
+    assert record["levels"]["caller"] == [] and record["session"]["answers"] == 1
+    kinds = [event["kind"] for event in record["events"]]
+    assert kinds[0] == "connected" and kinds[-1] == "ended"
+    assert (overview["measuring"], overview["turns"]) == (False, 0)
+    assert latency["measuring"] is False and all(route["turns"]["6h"] == 0 for route in latency["routes"])

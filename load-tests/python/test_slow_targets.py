@@ -3,6 +3,7 @@
 import contextlib
 import http.server
 import json
+import re
 import threading
 import time
 
@@ -11,6 +12,7 @@ import pytest
 from conftest import running_gateway, start_simulator
 from test_failover import PATIENT, config, failovers, state
 from test_rotation import LIMIT, session
+from test_session_records import look
 from webrtc_peer import call
 
 SLOW_MS = 4_000
@@ -64,6 +66,7 @@ def advised(gateway, action, target="", subject="model", owner="provider"):
 
 
 def test_after_a_slow_turn_the_next_one_is_served_by_another_target(speak):
+    began = time.time()
     with gateway_with("{ prefer_another: next_turn }") as gateway:
         def moved():
             gateway.wait_for_metric(1, "voxgate_routing_failovers_total", outcome="moved", reason="slow")
@@ -77,6 +80,18 @@ def test_after_a_slow_turn_the_next_one_is_served_by_another_target(speak):
         with session(gateway) as client:
             assert client.answer()[0] == "second"
         assert "turns are too slow" in gateway.process.output()
+        told = look(gateway, "/latency")
+        route, = (route for route in told["routes"] if route["route"] == "sim*")
+        advice, = (one for one in route["advice"] if one["action"] == "prefer_another" and one["subject"] == "model")
+        assert (told["prefer_another"], route["passed_over"], advice["target"]) == ("next_turn", ["first"], "first")
+        # Five minutes by default.
+        assert advice["until_at"] - advice["since_at"] == pytest.approx(300) and began <= advice["since_at"] <= time.time()
+        move, = gateway.events("failover")
+        assert move["text"] == ("Moved from first to second: first has been over its budget of 3000 ms for model "
+                                "in 1 of 1 turns of the last hour.")
+        assert move["detail"] == {
+            "reason": "slow", "from": "first", "to": "second", "provider": "second", "region": "second-land",
+            "waited_ms": None, "subject": "model", "budget_ms": 3_000, "breaches": 1, "turns": 1}
 
 
 def test_calls_that_run_stay_where_they_are_if_only_new_ones_are_to_leave(speak):
@@ -148,8 +163,14 @@ def test_optional_judges_are_not_asked_while_the_gateway_is_too_slow_and_the_oth
         two_turns(gateway, speak("what time is it"), between)
         gateway.wait_for_metric(2, "voxgate_guardrail_webhooks_total", outcome="answered", rule="demanded")
         answered, shed = opinions(gateway)
+        left_out = gateway.events("shed")
     judges.server.shutdown()
     since = judges.asked[len(before):]
     assert judges.asked.count("demanded") == 2
     assert ("optional" in since) != sheds, (before, since)
     assert (shed >= 1) == sheds and answered + shed == 2
+    assert [event["detail"]["rule"] for event in left_out] == (["optional"] if sheds else [])
+    for event in left_out:
+        assert event["severity"] == "warning"
+        assert re.fullmatch(r"Left out, since encode has been over its budget of 0\.001 ms in [12] of [12] turns of the "
+                            r"last hour: the guardrail optional is not asked\.", event["text"]), event

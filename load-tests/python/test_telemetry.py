@@ -1,12 +1,14 @@
 """What an OpenTelemetry collector gets of real calls: one trace each, the waterfall of every turn, the metrics, no words."""
 
+import asyncio
 import json
+import signal
 import socket
 
 import pytest
 from websockets.sync.client import connect
 
-from conftest import HTTP, gateway_config, running_gateway, start_simulator
+from conftest import HTTP, TARGET, Process, gateway_config, running_gateway, start_simulator
 from otlp_collector import attributes, collecting
 from webrtc_peer import call
 
@@ -150,15 +152,79 @@ def test_the_metrics_of_the_page_are_pushed_under_the_same_names(collected, trac
     assert total["webrtc"] == gateway.metric("voxgate_sessions_started_total", leg="webrtc")
 
 
+def histogram(collector, name):
+    """The points of a histogram, by their attributes."""
+    metric = collector.metrics()[name]
+    assert metric.histogram.aggregation_temporality == 2
+    return metric, {tuple(sorted(attributes(point).items())): point for point in metric.histogram.data_points}
+
+
+def test_answers_are_told_in_the_words_of_the_conventions(collected, traced):
+    gateway, collector = collected
+    written_call(gateway, model="sim")
+    answered = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "sim", "gen_ai.request.model": "sim"}
+    usage = "gen_ai.client.token.usage"
+    of_kind = lambda kind: tuple(sorted({**answered, "gen_ai.token.type": kind}.items()))
+    collector.wait_for(lambda: usage in collector.metrics() and of_kind("output") in histogram(collector, usage)[1],
+                       "the tokens of an answer")
+    metric, points = histogram(collector, usage)
+    assert metric.unit == "{token}"
+    for kind in ("input", "output"):
+        point = points[of_kind(kind)]
+        assert (point.count, list(point.explicit_bounds)) == (1, [4 ** power for power in range(14)])
+        assert point.sum > 0
+    times = {}
+    for name in ("gen_ai.client.operation.duration", "gen_ai.client.operation.time_to_first_chunk"):
+        metric, points = histogram(collector, name)
+        assert metric.unit == "s"
+        point = points[tuple(sorted(answered.items()))]
+        assert list(point.explicit_bounds) == [0.01 * 2 ** power for power in range(14)]
+        assert sum(point.bucket_counts) == point.count == 1
+        times[name] = point.sum
+    # The simulator thinks for 200 ms, then speaks for some time.
+    duration, first = times.values()
+    assert 0.2 <= first < duration
+
+
+def test_a_relay_of_its_own_pushes_its_metrics(tmp_path):
+    with collecting() as collector:
+        file = tmp_path / "relay.yaml"
+        file.write_text(f"""
+data_dir: {tmp_path / "data"}
+relay:
+  id: 7
+  listen: 127.0.0.1:0
+  operations: 127.0.0.1:{free_port()}
+  control: http://127.0.0.1:9
+  threads: 1
+  pin: false
+telemetry: {{ otlp: {{ endpoint: "{collector.endpoint}", metrics_interval: 1s }} }}
+""")
+        relay = Process(TARGET / "voxgate", "relay", "--config", file, env={"VOXGATE_RELAY_TOKEN": "a-token-of-at-least-16"})
+        try:
+            relay.wait_for("Stop with Ctrl-C")
+            collector.wait_for(lambda: "voxgate_otlp_requests_total" in collector.metrics(), "the second push")
+            threads, = collector.metrics()["voxgate_relay_threads"].gauge.data_points
+            assert threads.as_double == 1
+            pushes = len(collector.requests)
+        finally:
+            assert relay.stop() == 0, relay.output()
+        # What happened since the last one is pushed at the end.
+        assert len(collector.requests) > pushes
+        assert {path for path, *_ in collector.requests} == {"/v1/metrics"}
+        of_service = attributes(collector.requests[-1][3].resource_metrics[0].resource)
+        assert of_service["service.name"] == "voxgate-relay"
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def written_call(gateway):
+def written_call(gateway, model="local"):
     """A WebSocket session with an answer, and the trace it is in."""
-    with connect(f"ws://{gateway.http}/v1/realtime?model=local", proxy=None, open_timeout=LIMIT,
+    with connect(f"ws://{gateway.http}/v1/realtime?model={model}", proxy=None, open_timeout=LIMIT,
                  additional_headers={"Authorization": f"Bearer {gateway.key}"}) as client:
         trace = client.response.headers["traceparent"].split("-")[1]
         for event in (
@@ -231,3 +297,139 @@ def test_the_standard_variables_are_enough():
         of_service = attributes(message.resource_spans[0].resource)
         assert of_service["service.name"] == of_service["openinference.project.name"] == "voice"
         assert of_service["deployment.environment.name"] == "test"
+
+
+def eventful_configuration(collector, targets):
+    providers = "".join(f'  {name}: {{ kind: openai-realtime, base_url: "http://{address}/v1" }}\n' for name, address in targets)
+    routed = "".join(f"      - {{ provider: {name}, priority: {at} }}\n" for at, (name, _) in enumerate(targets))
+    return f"""
+providers:
+{providers}
+routes:
+  - model: "sim*"
+    switch: {{ attempt: 20s, budget: 40s, silence: 20s }}
+    targets:
+{routed}
+agents:
+  "*":
+    while_waiting: One moment please.
+    tools: {{ look: {{ risk: read_only }}, refund: {{ risk: dangerous }} }}
+telemetry: {{ otlp: {{ endpoint: "{collector.endpoint}", interval: 100ms, metrics: false }} }}
+"""
+
+
+async def ask_for(peer, tool):
+    """Has the model call a tool, as soon as it may; the call."""
+    peer.ask_in_writing(f"Please {tool}.")
+    return await peer.event("response.function_call_arguments.done")
+
+
+def give(peer, call, output):
+    peer.send({"type": "conversation.item.create", "item": {
+        "type": "function_call_output", "call_id": call["call_id"], "output": output}})
+    peer.send({"type": "response.create"})
+
+
+async def heard(peer, answers):
+    """So many answers were heard to their end."""
+    await peer.until(lambda: len(peer.all("output_audio_buffer.stopped")) == answers, f"{answers} answers")
+
+
+async def approved(gateway):
+    """Lets the one call that waits for a person go on."""
+    async with asyncio.timeout(LIMIT):
+        while not (held := gateway.ask("GET", "/admin/v1/approvals").json()["items"]):
+            await asyncio.sleep(0.05)
+    answer = await asyncio.to_thread(gateway.ask, "POST", f"/admin/v1/approvals/{held[0]['id']}/approve")
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.fixture(scope="module")
+def eventful(speak):
+    """The trace and the record of a call with a tool call, one that a person had to approve, and a target that died."""
+    question = speak(SAID)
+    simulators = [start_simulator("--answer-text", name, "--answer-ms", "400") for name in ("first", "second")]
+    targets = [(name, address) for name, (_, address) in zip(("first", "second"), simulators)]
+    with collecting() as collector, running_gateway(eventful_configuration(collector, targets)) as gateway:
+        async def scenario(peer):
+            tools = [{"type": "function", "name": name, "parameters": {"type": "object", "properties": {}}}
+                     for name in ("look", "refund")]
+            await peer.connect(gateway, session={"type": "realtime", "model": "sim", "tools": tools})
+            peer.say(question)
+            await peer.until(lambda: len(peer.turns()) == 1, "the first turn")
+            await heard(peer, 1)
+            give(peer, await ask_for(peer, "look"), "a secret view")
+            await heard(peer, 2)
+            asking = asyncio.create_task(ask_for(peer, "refund"))
+            await approved(gateway)
+            give(peer, await asking, "a secret sum")
+            # Besides the answer, what the caller was told while a person decided.
+            await heard(peer, 4)
+            simulators[0][0].stop(signal.SIGKILL)
+            peer.say(question)
+            await peer.until(lambda: len(peer.turns()) == 2, "the second turn")
+            assert peer.all("error") == []
+            return peer.reply_headers["traceparent"].split("-")[1]
+
+        trace = call(scenario)
+        spans = collector.whole_trace(trace)
+        events = gateway.events("tool_call", "approval", "failover", "retry")
+    simulators[1][0].stop()
+    return spans, events
+
+
+def named(spans, name):
+    return [span for span in spans if span.name == name]
+
+
+def happened(spans, name):
+    return [(span, event) for span in spans for event in span.events if event.name == name]
+
+
+def test_a_tool_call_is_a_span_from_the_models_call_to_the_clients_answer(eventful):
+    spans, events = eventful
+    root = root_of(spans)
+    told = [event for event in events if event["kind"] == "tool_call"]
+    assert [event["detail"]["tool"] for event in told] == ["look", "refund"]
+    for event in told:
+        span, = named(spans, f"execute_tool {event['detail']['tool']}")
+        of_call = attributes(span)
+        assert of_call["openinference.span.kind"] == "TOOL"
+        assert (of_call["gen_ai.operation.name"], of_call["gen_ai.tool.name"]) == ("execute_tool", event["detail"]["tool"])
+        # A record has fractions of milliseconds.
+        assert milliseconds(span) == pytest.approx(event["detail"]["until_ms"] - event["at_ms"], abs=0.01)
+        assert span.parent_span_id in {root.span_id, *(turn.span_id for turn in named(spans, "turn"))}
+
+
+def test_a_call_that_waits_for_a_person_is_a_span_until_somebody_decides(eventful):
+    spans, events = eventful
+    asked, decided = [event for event in events if event["kind"] == "approval"]
+    wait, = named(spans, "approval refund")
+    assert attributes(wait)["openinference.span.kind"] == "GUARDRAIL"
+    assert milliseconds(wait) == pytest.approx(decided["at_ms"] - asked["at_ms"], abs=1)
+    use, = named(spans, "execute_tool refund")
+    assert use.start_time_unix_nano >= wait.end_time_unix_nano, "nobody has the call before"
+    states = [attributes(event).get("voxgate.state") for _, event in happened(spans, "approval")]
+    assert sorted(states, key=str) == [None, "approved"]
+
+
+def test_a_target_that_dies_in_a_call_is_an_event_and_its_turns_say_who_served_them(eventful):
+    spans, events = eventful
+    (_, move), = happened(spans, "failover")
+    of_move = attributes(move)
+    assert (of_move["voxgate.from"], of_move["voxgate.to"], of_move["voxgate.reason"]) == ("first", "second", "lost")
+    told, = [event for event in events if event["kind"] == "failover"]
+    assert of_move["voxgate.waited_ms"] == told["detail"]["waited_ms"]
+    assert told["text"].startswith("Moved from first to second, after "), told
+    turns = sorted(named(spans, "turn"), key=lambda span: span.start_time_unix_nano)
+    served = []
+    for turn in turns:
+        models = [span for span in spans if span.parent_span_id == turn.span_id and span.name.startswith("chat ")]
+        served.append({attributes(span)["gen_ai.provider.name"] for span in models})
+    assert served == [{"first"}, {"second"}]
+
+
+def test_nothing_a_tool_gave_or_took_is_in_the_trace(eventful):
+    spans, events = eventful
+    for text in (str(spans), json.dumps(events)):
+        assert "secret" not in text and "arguments" not in text

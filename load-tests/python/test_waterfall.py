@@ -1,16 +1,20 @@
 """Is the waterfall true? `voxgate call` keeps a recording of its own, and delays are put into calls from outside."""
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
+import secrets
+import signal
+import socket
 import statistics
 import subprocess
 import wave
 
 import pytest
 
-from conftest import KEY, TARGET, running_gateway, start_simulator
+from conftest import KEY, TARGET, Process, running_gateway, start_simulator
 from delayed_way import DelayedWay
 
 HERE = pathlib.Path(__file__).parent
@@ -19,6 +23,7 @@ DELAY_MS = 150
 TOLERANCE_MS = 0.3 * DELAY_MS
 CALLS = 5
 LOCAL_CALLS = 3
+RELAY_CALLS = 3
 # The clocks are compared in the first second of a call, while every way is quick.
 SILENCE_SECONDS = 1.3
 SPEECH_LIBRARIES = {"ps_end_utt": "libpocketsphinx.so.3", "flite_text_to_wave": "libflite.so.1"}
@@ -118,6 +123,59 @@ routes: [{{ model: usual, provider: usual }}, {{ model: slow, provider: slow }}]
             process.stop()
 
 
+def free_port():
+    """One the system would choose for UDP."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as chosen:
+        chosen.bind(("127.0.0.1", 0))
+        return chosen.getsockname()[1]
+
+
+@contextlib.contextmanager
+def relay_beside(gateway, token, way, folder):
+    """A relay in a process of its own, which callers reach by the way."""
+    control = gateway.process.wait_for(r"Control +(http://[\d.:]+)").group(1)
+    relay = Process(TARGET / "voxgate", "relay", "--id", "2", "--listen", "127.0.0.1:0", "--operations", "127.0.0.1:0",
+                    "--control", control, "--data-dir", folder / "relay", "--threads", "1", env={"VOXGATE_RELAY_TOKEN": token})
+    try:
+        way.relay = ("127.0.0.1", int(relay.wait_for(r"relay started.* port=(\d+)").group(1)))
+        gateway.wait_for_metric(1, "voxgate_relay_state", relay="2", state="alive")
+        yield
+    finally:
+        relay.stop(signal.SIGKILL)
+
+
+def delays_at_relay(speak, folder):
+    """The same of the way between relay and gateway. One call at a time: all calls share that way."""
+    question = speech_after(SILENCE_SECONDS, speak("what time is it"), folder / "late.wav")
+    sim, address = start_simulator("--answer-ms", "300", "--model-delay-ms", "200")
+    way = DelayedWay()
+    tunnel = DelayedWay(SILENCE_SECONDS - 0.1, follows=way)
+    tunnel.relay = ("127.0.0.1", free_port())
+    token = secrets.token_hex(16)
+    config = f"""
+control: {{ listen: "127.0.0.1:0" }}
+transceiver: {{ tunnel: "{tunnel.relay[0]}:{tunnel.relay[1]}", advertise: "{tunnel.address}" }}
+relays: [{{ id: 2, advertise: "{way.address}", tunnel_ip: "127.0.0.1" }}]
+providers: {{ usual: {{ kind: openai-realtime, base_url: "http://{address}/v1", turn_detection: gateway }} }}
+routes: [{{ model: usual, provider: usual }}]
+"""
+    try:
+        with (running_gateway(config, env={"VOXGATE_RELAY_TOKEN": token}) as gateway,
+              relay_beside(gateway, token, way, folder)):
+            scene = Scene(gateway, question, at_once=1)
+            usual = scene.measure("usual", RELAY_CALLS)
+            found = {}
+            for hop, direction in {"relay_in": "uplink", "relay_out": "downlink"}.items():
+                setattr(tunnel, direction, DELAY_MS / 1_000)
+                found[hop] = grown(usual, scene.measure("usual", RELAY_CALLS))
+                setattr(tunnel, direction, 0)
+            return found, scene.calls
+    finally:
+        tunnel.stop()
+        way.stop()
+        sim.stop()
+
+
 def delays_inside(speak, folder):
     """The same of recognition and voice. One call at a time: the libraries do one thing at a time."""
     libraries = SlowLibraries(folder)
@@ -137,17 +195,18 @@ def delays_inside(speak, folder):
 def measured(tmp_path_factory, speak):
     """How much each hop grew with each delay, and every call that was made for it."""
     speak("what time is it")
+    makers = (delays_outside, delays_at_relay, delays_inside)
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        ways = [pool.submit(make, speak, tmp_path_factory.mktemp("waterfall")) for make in (delays_outside, delays_inside)]
-        found, calls = zip(*(way.result() for way in ways))
-    return {**found[0], **found[1]}, [*calls[0], *calls[1]]
+        parts = [pool.submit(make, speak, tmp_path_factory.mktemp("waterfall")) for make in makers]
+        found, calls = zip(*(part.result() for part in parts))
+    return {hop: by for part in found for hop, by in part.items()}, [call for part in calls for call in part]
 
 
 def test_a_delay_appears_whole_in_its_own_hop_and_in_no_other(measured):
     found, _ = measured
     for delayed, hops in found.items():
         print(delayed, {hop: round(by, 1) for hop, by in sorted(hops.items())})
-    assert set(found) == {"uplink", "downlink", "model", "stt", "tts"}
+    assert set(found) == {"uplink", "relay_in", "stt", "model", "tts", "relay_out", "downlink"}
     for delayed, hops in found.items():
         for hop, by in hops.items():
             expected = DELAY_MS if hop in (delayed, "whole") else 0

@@ -109,6 +109,16 @@ impl Encoder {
         self.opus.set_packet_loss_perc(i32::from(config.expected_loss_percent)).map_err(opus_error)
     }
 
+    /// A talk spurt begins with the next frame, which is to hold nothing of the one before: neither what the coder looks ahead nor
+    /// redundancy of the frame before, which a receiver takes for a lost one and plays.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::Opus`] if libopus fails.
+    pub fn begin_talkspurt(&mut self) -> Result<(), EncodeError> {
+        self.opus.reset_state().map_err(opus_error)
+    }
+
     /// Encodes exactly 20 ms.
     ///
     /// # Errors
@@ -136,7 +146,7 @@ impl Encoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::packet_ticks;
+    use crate::decode::{Decoder, carries_redundancy, packet_ticks};
 
     #[test]
     fn every_native_rate_makes_one_packet_of_twenty_milliseconds() {
@@ -155,6 +165,28 @@ mod tests {
         assert_eq!(Encoder::new(odd, EncoderConfig::default()).unwrap_err(), EncodeError::Rate(22_050));
         let mut encoder = Encoder::new(SampleRate::HZ_24000, EncoderConfig::default()).unwrap();
         assert_eq!(encoder.encode(&[0; 479]), Err(EncodeError::FrameLength { expected: 480, got: 479 }));
+    }
+
+    #[test]
+    fn a_talk_spurt_begins_with_nothing_of_the_one_before() {
+        let rate = SampleRate::HZ_24000;
+        let tone: Vec<i16> =
+            (0..480).map(|index| ((f64::from(index) * 0.1).sin() * 12_000.0) as i16).collect();
+        let loudest = |begins: bool| {
+            let mut encoder = Encoder::new(rate, EncoderConfig::default()).unwrap();
+            for _ in 0..20 {
+                encoder.encode(&tone).unwrap();
+            }
+            if begins {
+                encoder.begin_talkspurt().unwrap();
+            }
+            let silence = encoder.encode(&[0; 480]).unwrap();
+            let samples = Decoder::new(rate).unwrap().decode(&silence).unwrap();
+            (carries_redundancy(&silence), samples.iter().map(|sample| sample.unsigned_abs()).max().unwrap())
+        };
+        assert!(loudest(false).1 > 1_000, "a coder that goes on is still in the tone");
+        let (has_redundancy, loudest) = loudest(true);
+        assert!(!has_redundancy && loudest < 10, "{has_redundancy} {loudest}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! voxgate media
 pub mod decode;
 pub mod encode;
+pub mod fuzz;
 pub mod jitter;
 pub mod playout;
 pub mod resample;

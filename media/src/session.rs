@@ -2,12 +2,12 @@
 //!
 //! The session computes nothing itself. [`input`] turns audio into turns, [`responses`] knows which answers there are,
 //! [`answer`] turns them into audio, [`held`] judges what may be an interruption, [`meter`] measures, [`observing`] tells
-//! whoever looks on; this file,
-//! [`answering`] and [`interrupting`] decide who hears of what. Sans-IO: time comes in with every call, after each
-//! call drain [`Session::poll_output`], then wait until [`Session::poll_timeout`].
+//! whoever looks on; this file, [`answering`] and [`interrupting`] decide who hears of what. Sans-IO: time comes in with
+//! every call, after each call drain [`Session::poll_output`], then wait until [`Session::poll_timeout`].
 
 mod answer;
 mod answering;
+mod client_buffer;
 mod estimate;
 mod held;
 mod idle;
@@ -17,6 +17,8 @@ mod loudness;
 mod meter;
 mod observing;
 mod opening;
+mod outside;
+mod pieces;
 mod recent;
 mod responses;
 #[cfg(test)]
@@ -39,15 +41,17 @@ use crate::turn::{EndOfTurn, ListeningRule, Question, TranscriptShape, TurnSoFar
 use crate::uplink::{RtpAudio, UplinkStats};
 
 use answer::{Answer, Packet, Spoken};
+pub use client_buffer::ClientBuffer;
 pub use held::InterruptionRule;
 use held::{End, Held};
 use idle::IdleClock;
 use input::{Input, InputEvent};
 pub use loudness::LOUDNESS_STEP;
-pub use meter::NetworkTimes;
 use meter::TurnMeter;
 use observing::Observer;
 pub use observing::{HeardSound, HeardVoices, Loudness, Observed};
+pub use outside::NetworkTimes;
+pub use pieces::PieceStats;
 use responses::Responses;
 use withdrawing::Withdrawal;
 use words::TurnWords;
@@ -99,6 +103,9 @@ pub enum SessionOutput {
         /// The end of the turn so far, at the rate the provider hears.
         speech: Pcm,
     },
+    /// What the client was told last begins its answer, or is its first sound: once that is handed to the network
+    /// [`Session::handle_sent`] has to follow. Only with [`Leg::Pcm`].
+    ConfirmSent,
     /// Send one RTP packet.
     Audio {
         /// Opus.
@@ -200,7 +207,7 @@ impl Session {
             input,
             answer,
             responses: Responses::default(),
-            meter: TurnMeter::default(),
+            meter: TurnMeter::new(config.leg),
             observer: Observer::default(),
             ids,
             user_item: None,
@@ -360,7 +367,8 @@ impl Session {
         self.drain_playout(now);
     }
 
-    /// The packet of the last [`SessionOutput::Audio`] was handed to the network.
+    /// The packet of the last [`SessionOutput::Audio`], or what came before a [`SessionOutput::ConfirmSent`], was handed to
+    /// the network.
     pub fn handle_sent(&mut self, now: Instant) {
         if self.ended {
             return;
@@ -419,6 +427,12 @@ impl Session {
     #[must_use]
     pub fn uplink_stats(&self) -> Option<UplinkStats> {
         self.input.uplink_stats()
+    }
+
+    /// What was seen of the messages with the caller's audio; `None` for a client that sends packets.
+    #[must_use]
+    pub fn piece_stats(&self) -> Option<PieceStats> {
+        self.input.piece_stats()
     }
 
     fn bridge(&mut self, command: BridgeCommand) {
@@ -579,7 +593,7 @@ impl Session {
             self.meter.polled(received, now);
         }
         if let Some(opening) = packet.opening {
-            self.meter.opened(opening, packet.timestamp, now);
+            self.meter.opened(opening, Some(packet.timestamp), now);
         }
         self.outputs.push_back(SessionOutput::Audio {
             payload: packet.payload,

@@ -80,7 +80,7 @@ impl TurnTracer {
         // What the client's buffers add is known without its error, and so is the whole.
         let derived = |at: Duration| Moment::derived(at, Duration::ZERO);
         let (mouth, ear) = (derived(arrived.saturating_sub(way_here)), derived(leaves + way_back));
-        TurnTrace { turn, mouth, ear, works, arrived, sent: leaves, spoken: None, heard: None }
+        TurnTrace { arrived, sent: leaves, ..TurnTrace::new(turn, mouth, ear, works) }
     }
 }
 

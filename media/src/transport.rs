@@ -18,6 +18,7 @@
 //! [`Transport::poll_timeout`] again. `now` must not run backwards.
 
 mod arrival;
+mod capture_time;
 mod checks;
 mod description;
 mod engine;
@@ -59,6 +60,7 @@ pub use self::output::{
     AudioFrame, AudioPacket, ChannelId, CloseReason, Output, Path, RelayCandidate, SendError,
 };
 pub use self::reports::TransportStats;
+pub(crate) use self::reports::hears as hears_rtcp;
 pub use self::restart::IceRestart;
 
 /// Bytes of text a caller may leave unacknowledged before [`SendError::Backlog`].
@@ -108,6 +110,8 @@ pub struct Transport {
     last_heard: Instant,
     reports: Reports,
     payload_type: u8,
+    /// The name of the extension that tells when a packet was captured, if the caller sends it.
+    capture_time: Option<u8>,
     /// The caller takes audio.
     caller_listens: bool,
     ssrc: u32,
@@ -171,6 +175,7 @@ impl Transport {
             last_heard: now,
             reports: Reports::new(now, ssrc),
             payload_type: offer.payload_type,
+            capture_time: offer.capture_time,
             caller_listens: offer.direction.mirrored().sends(),
             ssrc,
             // The upper half is left free so that the SRTP rollover counter starts unambiguous (RFC 3711 3.3.1).
@@ -263,8 +268,8 @@ impl Transport {
         };
         match self.engine.send_rtp(now, header, frame.payload) {
             Ok(events) => {
+                self.reports.sent(now, (self.next_sequence, frame.timestamp), length);
                 self.next_sequence = self.next_sequence.wrapping_add(1);
-                self.reports.sent(now, frame.timestamp, length);
                 self.absorb(now, None, events);
             }
             Err(error) => tracing::debug!(%error, "audio was not sent"),
@@ -397,7 +402,14 @@ impl Transport {
         if packet.header.payload_type != self.payload_type || packet.payload.is_empty() {
             return;
         }
+        let captured = self.capture_time.and_then(|id| {
+            let extensions = packet.header.extensions.iter();
+            extensions
+                .filter(|extension| extension.id == id)
+                .find_map(|found| capture_time::read(&found.payload))
+        });
         self.outputs.push_back(Output::Audio(AudioPacket {
+            captured,
             sequence,
             timestamp: packet.header.timestamp,
             marker: packet.header.marker,

@@ -8,11 +8,11 @@
 pub mod change;
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
+use voxgate_protocol::revision::BundleHash;
 
 /// Largest bundle, in bytes of text: a configuration is read by people.
 pub const MOST_BYTES: usize = 4 * 1024 * 1024;
@@ -38,86 +38,6 @@ pub enum BundleError {
     /// A name that is empty or too long.
     #[error("the name of a file of the configuration is empty or too long")]
     MalformedName,
-    /// No hash of a bundle.
-    #[error("the hash of a configuration has 64 hexadecimal digits")]
-    MalformedHash,
-}
-
-/// The name of a bundle: SHA-256 over everything it holds. Two bundles with one hash are the same.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BundleHash([u8; 32]);
-
-impl BundleHash {
-    /// Reads 64 hexadecimal digits.
-    ///
-    /// # Errors
-    /// [`BundleError::MalformedHash`] for anything else.
-    pub fn from_hex(text: &str) -> Result<Self, BundleError> {
-        let text = text.as_bytes();
-        let mut bytes = [0; 32];
-        if text.len() != 64 {
-            return Err(BundleError::MalformedHash);
-        }
-        for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-            let digit = |c: u8| char::from(c).to_digit(16).ok_or(BundleError::MalformedHash);
-            *byte = (digit(pair[0])? * 16 + digit(pair[1])?) as u8;
-        }
-        Ok(Self(bytes))
-    }
-
-    /// The first twelve digits, which people and metrics tell configurations apart by.
-    #[must_use]
-    pub fn short(self) -> String {
-        self.0[..6].iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-}
-
-impl fmt::Display for BundleHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for BundleHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "BundleHash({}…)", self.short())
-    }
-}
-
-impl Serialize for BundleHash {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for BundleHash {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::from_hex(&text).map_err(serde::de::Error::custom)
-    }
-}
-
-/// Which configuration something runs with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RevisionName {
-    /// Its place in the history of the store, from 1; 0 as long as it has none.
-    pub number: u64,
-    /// What it holds.
-    pub hash: BundleHash,
-}
-
-/// The revision of an empty configuration, before any store knows it.
-impl Default for RevisionName {
-    fn default() -> Self {
-        Self { number: 0, hash: Bundle::default().hash() }
-    }
-}
-
-impl fmt::Display for RevisionName {
-    /// As logs show it: `7 (0123456789ab)`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.number, self.hash.short())
-    }
 }
 
 /// A configuration and the files it names.
@@ -191,7 +111,7 @@ impl Bundle {
             hasher.update((text.len() as u64).to_be_bytes());
             hasher.update(text.as_bytes());
         }
-        BundleHash(hasher.finalize().into())
+        BundleHash::new(hasher.finalize().into())
     }
 }
 
@@ -265,15 +185,5 @@ mod tests {
         assert!(serde_json::from_str::<Bundle>(&large).is_err());
         let many = (0..=MOST_FILES).map(|number| (number.to_string(), String::new())).collect();
         assert_eq!(Bundle::new(String::new(), many).unwrap_err(), BundleError::TooManyFiles);
-    }
-
-    #[test]
-    fn a_hash_is_read_as_it_is_written() {
-        let hash = bundle("", &[]).hash();
-        assert_eq!(BundleHash::from_hex(&hash.to_string()).unwrap(), hash);
-        assert!(hash.to_string().starts_with(&hash.short()));
-        for wrong in ["", "zz", &"g".repeat(64), &"0".repeat(63)] {
-            assert_eq!(BundleHash::from_hex(wrong).unwrap_err(), BundleError::MalformedHash);
-        }
     }
 }

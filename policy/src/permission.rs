@@ -96,6 +96,13 @@ pub enum GateOutput {
         /// How.
         decision: Decision,
     },
+    /// No policy forbids a call, and nobody gets it.
+    Refused {
+        /// The tool.
+        tool: String,
+        /// Whether too many calls wait for a person already; else it is outside the limits of the agent.
+        is_crowded: bool,
+    },
     /// A call is settled without a person.
     Outcome(CallOutcome),
     /// A call is held: a person has to be asked, and [`ToolGate::settle`] told.
@@ -151,7 +158,28 @@ enum Way {
     /// It is kept until it is complete; with the decision, if the tool's name was enough for it.
     Kept(Option<Decision>),
     /// Its tool may not be called.
-    Refused(String),
+    Refused(Refusal),
+}
+
+/// Why a call goes to nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// The policies forbid it, which was told already.
+    Policies,
+    /// The limits of the agent do.
+    Limits(ToolRefusal),
+    /// Too many calls wait for a person.
+    Crowded,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Policies => f.write_str(NOT_PERMITTED),
+            Self::Limits(refusal) => refusal.fmt(f),
+            Self::Crowded => f.write_str("too many calls wait for a person already"),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -169,7 +197,7 @@ struct Running {
     is_cancelled: bool,
     writing: Vec<Writing>,
     asks: Vec<(Withheld, Risk)>,
-    refused: Vec<(Withheld, String)>,
+    refused: Vec<(Withheld, Refusal)>,
     has_passed: bool,
 }
 
@@ -382,13 +410,13 @@ impl ToolGate {
         }
         let risk = match self.permissions.tools.check(tool, "") {
             Ok(risk) => risk,
-            Err(refusal) => return Way::Refused(refusal.to_string()),
+            Err(refusal) => return Way::Refused(Refusal::Limits(refusal)),
         };
         let decision = self.decide(tool, risk);
         match decision.effect {
             Effect::Allow => Way::Through,
             Effect::AskPerson => Way::Kept(Some(decision)),
-            Effect::Deny => Way::Refused(NOT_PERMITTED.to_owned()),
+            Effect::Deny => Way::Refused(Refusal::Policies),
         }
     }
 
@@ -444,7 +472,7 @@ impl ToolGate {
         let risk = match checked {
             Ok(risk) => risk,
             Err(refusal) => {
-                return self.hold_back(of, |running| running.refused.push((call, refusal.to_string())));
+                return self.hold_back(of, |running| running.refused.push((call, Refusal::Limits(refusal))));
             }
         };
         let effect = match decision {
@@ -454,9 +482,7 @@ impl ToolGate {
         match effect {
             Effect::Allow => self.pass(of, call.events, true),
             Effect::AskPerson => self.hold_back(of, |running| running.asks.push((call, risk))),
-            Effect::Deny => {
-                self.hold_back(of, |running| running.refused.push((call, NOT_PERMITTED.to_owned())))
-            }
+            Effect::Deny => self.hold_back(of, |running| running.refused.push((call, Refusal::Policies))),
         }
     }
 
@@ -500,7 +526,7 @@ impl ToolGate {
         let mut has_held = false;
         for (call, risk) in asks {
             if self.held.len() == MAX_HELD || self.held.contains_key(&call.call_id) {
-                refused.push((call, "too many calls wait for a person already".to_owned()));
+                refused.push((call, Refusal::Crowded));
                 continue;
             }
             has_held = true;
@@ -516,7 +542,11 @@ impl ToolGate {
         let has_refused = !refused.is_empty();
         self.count(refused.len(), CallOutcome::Refused);
         for (call, reason) in refused {
-            self.refuse(&call, &reason);
+            if reason != Refusal::Policies {
+                let (tool, is_crowded) = (call.tool.clone(), reason == Refusal::Crowded);
+                self.outputs.push_back(GateOutput::Refused { tool, is_crowded });
+            }
+            self.refuse(&call, &reason.to_string());
         }
         if has_held && !has_passed {
             self.ask_for_filler();

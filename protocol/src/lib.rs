@@ -11,6 +11,7 @@
 //! - [`framing`]: datagrams on a byte stream.
 //! - [`money`]: amounts in whole nano-dollars.
 //! - [`path`]: where a client's packets come from.
+//! - [`revision`]: which configuration something runs with.
 //! - [`settings`]: what a session is configured to do.
 //! - [`bridge`]: commands to and events from a speech provider.
 //! - [`tenant`]: organisations, teams, keys, agents.
@@ -28,6 +29,7 @@ pub mod framing;
 pub mod id;
 pub mod money;
 pub mod path;
+pub mod revision;
 pub mod session;
 pub mod settings;
 pub mod tenant;

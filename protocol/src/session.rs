@@ -202,6 +202,8 @@ pub enum EndReason {
     BudgetExhausted,
     /// A limit that nothing but its end keeps is reached.
     RateLimited,
+    /// A mistake in the gateway: its own log has more.
+    InternalError,
 }
 
 impl EndReason {
@@ -221,6 +223,7 @@ impl EndReason {
             Self::Guardrail => "guardrail",
             Self::BudgetExhausted => "budget_exhausted",
             Self::RateLimited => "rate_limited",
+            Self::InternalError => "internal_error",
         }
     }
 }

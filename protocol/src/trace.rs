@@ -53,6 +53,9 @@ pub struct TurnTrace {
     pub ear: Moment,
     /// Who was at work in between, in the order it was seen.
     pub works: Vec<Work>,
+    /// Hops that took part without anybody knowing for how long: what the way of a client that never answered took.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<Hop>,
     /// The gateway had the packet with the last word.
     pub arrived: Duration,
     /// The packet with the first sound of the answer was handed to the network.
@@ -94,7 +97,8 @@ impl TurnTrace {
     /// A trace whose packets came and went at its ends, without samples the client could know.
     #[must_use]
     pub const fn new(turn: u32, mouth: Moment, ear: Moment, works: Vec<Work>) -> Self {
-        Self { turn, mouth, ear, works, arrived: mouth.at, sent: ear.at, spoken: None, heard: None }
+        let (arrived, sent) = (mouth.at, ear.at);
+        Self { turn, mouth, ear, works, unseen: Vec::new(), arrived, sent, spoken: None, heard: None }
     }
 
     /// From the caller's last word to the caller's ear.

@@ -1,5 +1,6 @@
 //! One client's connection: client events in, server events out.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::json;
@@ -86,6 +87,8 @@ pub struct Adapter {
     /// A final fault was reported, so the end needs no second error.
     has_reported_end: bool,
     has_ended: bool,
+    /// The code of what was refused last, until somebody asks.
+    refused: Option<Cow<'static, str>>,
 }
 
 /// Shows no words.
@@ -127,6 +130,7 @@ impl Adapter {
             has_spoken: false,
             has_reported_end: false,
             has_ended: false,
+            refused: None,
         }
     }
 
@@ -211,6 +215,11 @@ impl Adapter {
     /// What to do next, until `None`.
     pub fn poll_output(&mut self) -> Option<AdapterOutput> {
         self.outbox.pop()
+    }
+
+    /// The code of the last `error` event since this was asked before, if there was one.
+    pub const fn take_refused(&mut self) -> Option<Cow<'static, str>> {
+        self.refused.take()
     }
 
     /// One message of the client. Anything unacceptable is answered with an `error` event that repeats the client's
@@ -301,6 +310,7 @@ impl Adapter {
             // Who asked is gone, and nobody else did.
             return;
         }
+        self.refused = Some(refusal.code.clone().unwrap_or(Cow::Borrowed("error")));
         let mut detail = refusal.detail();
         detail["event_id"] = json!(event_id);
         self.outbox.reply(origin, "error", json!({"error": detail}));
@@ -331,6 +341,9 @@ impl Adapter {
             EndReason::RateLimited => Some(ApiError::rate_limit_exceeded(
                 "The call was ended because its audio is over the limit of audio seconds per minute.",
             )),
+            EndReason::InternalError => {
+                Some(ApiError::server_error("The gateway made a mistake and had to end the call."))
+            }
             EndReason::Drained => {
                 let message = "The server is shutting down; connect again.";
                 Some(ApiError::new(503, ErrorKind::Server, "server_shutting_down", message))

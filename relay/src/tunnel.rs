@@ -21,7 +21,7 @@
 //! | 48 | 4 | sender's clock when sending, microseconds, wrapping |
 //! | 52 | 4 | echo: the newest such clock received from the other side |
 //! | 56 | 4 | microseconds the echo was held; all ones when there is none |
-//! | 60 | 4 | microseconds the datagram stayed with the sender before |
+//! | 60 | 4 | microseconds the datagram stayed with the sender before; of a hello, how long datagrams for clients stayed with the relay lately |
 //! | 64 | n | the client's datagram |
 //! | 64+n | 16 | SipHash-2-4 of everything before, with 128 bits of output |
 //!
@@ -47,12 +47,14 @@ use voxgate_protocol::path::{ClientAddress, ClientTransport};
 
 mod bundle;
 mod endpoint;
+mod passage;
 mod replay;
 #[cfg(test)]
 mod tests;
 
 pub use bundle::{LENGTH_BYTES, MAX_BUNDLE, frames};
 pub use endpoint::{Endpoint, EndpointError, Outgoing, Side};
+pub use passage::Passage;
 pub use replay::{ReplayWindow, Sequence};
 
 /// Bytes a frame has before its payload.

@@ -18,12 +18,13 @@ use voxgate_protocol::settings::{Purpose, SessionSettings};
 use voxgate_protocol::trace_context::{TraceContext, TraceParent};
 use voxgate_realtime::request;
 use voxgate_realtime::{ApiError, ErrorKind};
+use voxgate_telemetry::session::facts::SessionFacts;
 
 use crate::decision::{self, Transport};
 use crate::gate::Gate;
 use crate::host::SessionRequest;
 use crate::identity::{Binding, Identity, Principal, Rejection};
-use crate::live::{LiveSessions, SessionFacts};
+use crate::live::LiveSessions;
 use crate::permit::Places;
 use crate::reply::ErrorReply;
 use crate::resume::{Resumed, Resumptions};

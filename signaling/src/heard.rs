@@ -14,7 +14,7 @@ use voxgate_telemetry::overview::question::{Dimension, Question, Span};
 use voxgate_telemetry::overview::report::Report;
 use voxgate_telemetry::overview::turn::{HeardTurn, TurnOrigin};
 use voxgate_telemetry::overview::{MOST_TURNS, Overview};
-use voxgate_telemetry::session::facts::RecordFacts;
+use voxgate_telemetry::session::facts::SessionFacts;
 use voxgate_telemetry::session::view::TurnView;
 use voxgate_telemetry::session::{SessionRecord, SessionSink};
 
@@ -167,7 +167,7 @@ impl SessionSink for HeardTurns {
 }
 
 /// A turn of a record as it is compared.
-fn heard(at: Duration, facts: &RecordFacts, turn: &TurnView) -> HeardTurn {
+fn heard(at: Duration, facts: &SessionFacts, turn: &TurnView) -> HeardTurn {
     let shared = |name: &Option<String>| name.as_deref().map(Arc::from);
     let origin = TurnOrigin {
         organisation: facts.tenancy.organisation.as_str().into(),
@@ -176,7 +176,7 @@ fn heard(at: Duration, facts: &RecordFacts, turn: &TurnView) -> HeardTurn {
         provider: shared(&turn.provider),
         region: shared(&turn.region),
         model: facts.model.as_str().into(),
-        revision: facts.revision_number,
+        revision: facts.revision.number,
     };
     let hops = turn.hops.iter().map(|hop| (hop.hop, duration(hop.duration_ms)));
     let rest = (turn.unattributed_ms > 0.0).then(|| (Hop::Unattributed, duration(turn.unattributed_ms)));
@@ -198,8 +198,6 @@ fn duration(milliseconds: f64) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use voxgate_policy::bundle::RevisionName;
-    use voxgate_protocol::tenant::TenantPath;
     use voxgate_protocol::trace_context::TraceContext;
     use voxgate_telemetry::latency::account::TurnAccount;
     use voxgate_telemetry::latency::budget::LatencyBudget;
@@ -207,19 +205,12 @@ mod tests {
     use voxgate_telemetry::session::facts::{Serving, TurnNote};
 
     use super::*;
-    use crate::live::{LiveSessions, SessionFacts};
+    use crate::live::LiveSessions;
 
     fn facts(session: &str) -> SessionFacts {
         SessionFacts {
-            session: SessionId::from(session),
-            call: None,
-            tenancy: TenantPath::default(),
             model: "m".to_owned(),
-            transport: "websocket",
-            purpose: "conversation",
-            revision: RevisionName::default(),
-            began_at_unix_ms: 0,
-            trace: TraceContext::begin(None, (1, 1)),
+            ..SessionFacts::new(SessionId::from(session), TraceContext::begin(None, (1, 1)))
         }
     }
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use axum::extract::ws::WebSocket;
 use futures_util::future::BoxFuture;
-use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::decision::{Decision, Obligations, Question};
 use voxgate_policy::directory::Caller;
 use voxgate_policy::key::KeyIndex;
 use voxgate_policy::routing::Route;
 use voxgate_protocol::id::{CallId, SessionId};
+use voxgate_protocol::revision::RevisionName;
 use voxgate_protocol::settings::SessionSettings;
 use voxgate_realtime::{AllowedEvents, ApiError};
 

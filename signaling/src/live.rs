@@ -5,18 +5,14 @@ mod past;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use voxgate_policy::bundle::RevisionName;
-use voxgate_protocol::id::{CallId, SessionId};
+use voxgate_protocol::id::SessionId;
 use voxgate_protocol::money::NanoDollars;
-use voxgate_protocol::tenant::TenantPath;
 use voxgate_protocol::trace_context::TraceContext;
-use voxgate_telemetry::session::facts::{RecordFacts, Serving};
-pub use voxgate_telemetry::session::view::SessionState;
+use voxgate_telemetry::session::facts::{Serving, SessionFacts};
 use voxgate_telemetry::session::view::SummaryView;
 use voxgate_telemetry::session::{RecordLimits, SessionRecord, SessionSink};
 
@@ -25,57 +21,7 @@ use self::past::Past;
 /// Tells a running session to look at its [`Presence`]. Must return at once.
 pub type Bell = Arc<dyn Fn() + Send + Sync>;
 
-/// What is known of a session when it begins.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionFacts {
-    /// Its name.
-    pub session: SessionId,
-    /// The call, if it is one over WebRTC.
-    pub call: Option<CallId>,
-    /// Whose it is.
-    pub tenancy: TenantPath,
-    /// The model, as the client named it.
-    pub model: String,
-    /// `webrtc` or `websocket`.
-    pub transport: &'static str,
-    /// `conversation` or `transcription`.
-    pub purpose: &'static str,
-    /// The revision of the configuration it keeps to its end.
-    pub revision: RevisionName,
-    /// In milliseconds since 1970.
-    pub began_at_unix_ms: u64,
-    /// Where in which distributed trace it stands.
-    pub trace: TraceContext,
-}
-
-impl SessionFacts {
-    fn for_record(&self) -> RecordFacts {
-        RecordFacts {
-            session: self.session.clone(),
-            call: self.call.clone(),
-            tenancy: self.tenancy.clone(),
-            model: self.model.clone(),
-            transport: self.transport,
-            purpose: self.purpose,
-            revision_number: self.revision.number,
-            revision_hash: self.revision.hash.to_string(),
-            began_at_unix_ms: self.began_at_unix_ms,
-            trace: self.trace,
-        }
-    }
-}
-
-/// A session as it stands.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SessionStanding {
-    /// What was known from the beginning.
-    pub facts: Arc<SessionFacts>,
-    /// How it stands.
-    pub summary: SummaryView,
-}
-
 struct Live {
-    facts: Arc<SessionFacts>,
     record: SessionRecord,
     began: Instant,
     is_told_to_end: AtomicBool,
@@ -83,10 +29,6 @@ struct Live {
 }
 
 impl Live {
-    fn standing(&self) -> SessionStanding {
-        SessionStanding { facts: Arc::clone(&self.facts), summary: self.record.summary() }
-    }
-
     fn ring(&self) {
         let bell = self.bell.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(bell) = bell {
@@ -125,9 +67,8 @@ impl LiveSessions {
     pub fn enter(&self, facts: SessionFacts) -> Presence {
         let name = facts.session.clone();
         let sinks = self.with(|book| book.sinks.as_slice().into());
-        let record = SessionRecord::new(facts.for_record(), RecordLimits::default(), sinks);
+        let record = SessionRecord::new(facts, RecordLimits::default(), sinks);
         let live = Arc::new(Live {
-            facts: Arc::new(facts),
             record,
             began: Instant::now(),
             is_told_to_end: AtomicBool::new(false),
@@ -137,25 +78,10 @@ impl LiveSessions {
         Presence { live, sessions: self.clone() }
     }
 
-    /// At most `most` sessions that run behind `after`, in the order of their names, of those that `is_wanted`.
-    pub fn list(
-        &self,
-        after: &str,
-        most: usize,
-        is_wanted: impl Fn(&SessionFacts) -> bool,
-    ) -> Vec<SessionStanding> {
-        let from = Bound::Excluded(SessionId::from(after));
-        let found: Vec<_> = self.with(|book| {
-            let behind = book.live.range((from, Bound::Unbounded)).map(|(_, live)| live);
-            behind.filter(|live| is_wanted(&live.facts)).take(most).map(Arc::clone).collect()
-        });
-        found.iter().map(|live| live.standing()).collect()
-    }
-
-    /// One session as it stands; `None` if it does not run.
+    /// The record of a session that runs; `None` if it does not.
     #[must_use]
-    pub fn find(&self, session: &SessionId) -> Option<SessionStanding> {
-        self.get(session).map(|live| live.standing())
+    pub fn find(&self, session: &SessionId) -> Option<SessionRecord> {
+        self.get(session).map(|live| live.record.clone())
     }
 
     /// The record of a session that runs, or is over and kept.
@@ -169,7 +95,7 @@ impl LiveSessions {
 
     /// The records of the sessions that run, in the order of their names, and then of those that are over and kept, the
     /// last one first; of all those that `is_wanted`, which is asked under the lock and must be quick.
-    pub fn records(&self, is_wanted: impl Fn(&RecordFacts) -> bool) -> Vec<SessionRecord> {
+    pub fn records(&self, is_wanted: impl Fn(&SessionFacts) -> bool) -> Vec<SessionRecord> {
         self.with(|book| {
             let live = book.live.values().map(|live| &live.record);
             live.chain(book.past.records()).filter(|record| is_wanted(record.facts())).cloned().collect()
@@ -182,13 +108,14 @@ impl LiveSessions {
         self.with(|book| book.live.values().map(|live| live.record.clone()).collect())
     }
 
-    /// Tells a session to end. Gives how it stands; `None` if it does not run.
-    pub fn end(&self, session: &SessionId) -> Option<SessionStanding> {
+    /// Tells a session to end. Gives how it stands while it does; `None` if it does not run.
+    pub fn end(&self, session: &SessionId) -> Option<SummaryView> {
         let live = self.get(session)?;
         live.is_told_to_end.store(true, Ordering::Relaxed);
         live.record.ending();
+        let ending = live.record.summary();
         live.ring();
-        Some(live.standing())
+        Some(ending)
     }
 
     fn get(&self, session: &SessionId) -> Option<Arc<Live>> {
@@ -208,7 +135,7 @@ pub struct Presence {
 
 impl fmt::Debug for Presence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Presence").field(&self.live.facts.session).finish()
+        f.debug_tuple("Presence").field(&self.record().facts().session).finish()
     }
 }
 
@@ -224,7 +151,7 @@ impl Presence {
     /// Where in which distributed trace the session stands.
     #[must_use]
     pub fn trace(&self) -> TraceContext {
-        self.live.facts.trace
+        self.record().facts().trace
     }
 
     /// Whether somebody wants the session to end.
@@ -291,20 +218,14 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     use voxgate_protocol::session::EndReason;
+    use voxgate_telemetry::session::view::SessionState;
 
     use super::*;
 
     fn facts(session: &str) -> SessionFacts {
         SessionFacts {
-            session: SessionId::from(session),
-            call: None,
-            tenancy: TenantPath::default(),
             model: "m".to_owned(),
-            transport: "websocket",
-            purpose: "conversation",
-            revision: RevisionName::default(),
-            began_at_unix_ms: 0,
-            trace: TraceContext::begin(None, (1, 1)),
+            ..SessionFacts::new(SessionId::from(session), TraceContext::begin(None, (1, 1)))
         }
     }
 
@@ -313,16 +234,15 @@ mod tests {
         Serving { provider, region, ..Serving::default() }
     }
 
-    fn names(sessions: &[SessionStanding]) -> Vec<&str> {
-        sessions.iter().map(|session| session.facts.session.as_str()).collect()
+    fn names(records: &[SessionRecord]) -> Vec<&str> {
+        records.iter().map(|record| record.facts().session.as_str()).collect()
     }
 
     #[test]
     fn a_session_is_listed_for_as_long_as_it_runs_and_shows_how_it_stands() {
         let sessions = LiveSessions::default();
         let presence = sessions.enter(facts("sess_1"));
-        let standing = sessions.find(&"sess_1".into()).unwrap();
-        let summary = standing.summary;
+        let summary = sessions.find(&"sess_1".into()).unwrap().summary();
         assert_eq!((summary.state, summary.answers), (SessionState::Connecting, 0));
         assert_eq!((summary.provider, summary.cost_nano_dollars), (None, None));
         let now = Instant::now();
@@ -330,25 +250,23 @@ mod tests {
         presence.answered(now);
         presence.served_by(now, serving("p", Some("eu")));
         presence.costs(now, NanoDollars::new(7));
-        let summary = sessions.find(&"sess_1".into()).unwrap().summary;
+        let summary = sessions.find(&"sess_1".into()).unwrap().summary();
         assert_eq!((summary.state, summary.answers), (SessionState::Open, 1));
         assert_eq!((summary.provider.as_deref(), summary.region.as_deref()), (Some("p"), Some("eu")));
         assert_eq!(summary.cost_nano_dollars, Some(7));
         drop(presence);
-        assert_eq!(sessions.find(&"sess_1".into()), None);
+        assert!(sessions.find(&"sess_1".into()).is_none());
     }
 
     #[test]
-    fn pages_follow_each_other_without_gaps_while_sessions_come_and_go() {
+    fn those_that_run_stand_in_the_order_of_their_names() {
         let sessions = LiveSessions::default();
-        let mut running: Vec<_> = (1..=5).map(|n| sessions.enter(facts(&format!("sess_{n}")))).collect();
-        let first = sessions.list("", 2, |_| true);
-        assert_eq!(names(&first), ["sess_1", "sess_2"]);
+        let mut running: Vec<_> = [3, 1, 2].map(|n| sessions.enter(facts(&format!("sess_{n}")))).into();
+        assert_eq!(names(&sessions.running()), ["sess_1", "sess_2", "sess_3"]);
         running.remove(1);
-        let second = sessions.list("sess_2", 2, |_| true);
-        assert_eq!(names(&second), ["sess_3", "sess_4"]);
-        let wanted = sessions.list("", 9, |facts| facts.session.as_str() > "sess_3");
-        assert_eq!(names(&wanted), ["sess_4", "sess_5"]);
+        assert_eq!(names(&sessions.running()), ["sess_2", "sess_3"]);
+        let wanted = sessions.records(|facts| facts.session.as_str() != "sess_2");
+        assert_eq!(names(&wanted), ["sess_3", "sess_1"], "those that are over come last");
     }
 
     #[test]
@@ -363,13 +281,13 @@ mod tests {
         early.hang(Arc::clone(&bell));
         assert_eq!(rung.load(Ordering::Relaxed), 0);
         for name in ["sess_early", "sess_late"] {
-            assert_eq!(sessions.end(&name.into()).unwrap().summary.state, SessionState::Ending);
+            assert_eq!(sessions.end(&name.into()).unwrap().state, SessionState::Ending);
         }
         assert_eq!(rung.load(Ordering::Relaxed), 1);
         late.hang(bell);
         assert_eq!(rung.load(Ordering::Relaxed), 2);
         assert!(early.is_told_to_end() && late.is_told_to_end());
-        assert_eq!(sessions.end(&"sess_other".into()), None);
+        assert!(sessions.end(&"sess_other".into()).is_none());
     }
 
     #[test]
@@ -386,8 +304,7 @@ mod tests {
         assert_eq!((summary.state, summary.end_reason), (SessionState::Ended, Some(EndReason::HungUp)));
         assert_eq!((summary.duration_ms, summary.ended_at), (1_500.0, Some(1.5)));
         let records = sessions.records(|facts| facts.transport == "websocket");
-        let names: Vec<_> = records.iter().map(|record| record.facts().session.as_str()).collect();
-        assert_eq!(names, ["sess_2", "sess_1"], "the last one first");
+        assert_eq!(names(&records), ["sess_2", "sess_1"], "the last one first");
         assert_eq!(records[0].summary().end_reason, None, "it never began");
         assert_eq!(*ended.0.lock().unwrap(), ["sess_1", "sess_2"]);
     }

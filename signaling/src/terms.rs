@@ -6,10 +6,10 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use voxgate_policy::agent::Agents;
-use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::decision::Authorizer;
 use voxgate_policy::limits::rules::LimitRules;
 use voxgate_policy::routing::RouteTable;
+use voxgate_protocol::revision::RevisionName;
 
 use crate::host::SessionHost;
 

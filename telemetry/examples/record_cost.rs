@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use voxgate_protocol::money::NanoDollars;
-use voxgate_protocol::tenant::TenantPath;
+use voxgate_protocol::revision::{BundleHash, RevisionName};
 use voxgate_protocol::timeline::Hop;
 use voxgate_protocol::trace::{Moment, TurnTrace, Work};
 use voxgate_protocol::trace_context::TraceContext;
 use voxgate_telemetry::latency::account::TurnAccount;
 use voxgate_telemetry::latency::budget::LatencyBudget;
 use voxgate_telemetry::session::facts::{
-    DownlinkNote, EventNote, NetworkNote, RecordFacts, TurnNote, UplinkNote, WordsChange,
+    DownlinkNote, EventNote, NetworkNote, SessionFacts, TurnNote, UplinkNote, WordsChange,
 };
 use voxgate_telemetry::session::view::{EventKind, Lane, MarkKind, RecordingView};
 use voxgate_telemetry::session::{RecordLimits, SessionRecord};
@@ -44,18 +44,12 @@ fn processor_time() -> Result<Duration, Box<dyn Error>> {
     Ok(Duration::from_nanos(text.split(' ').next().unwrap_or_default().parse()?))
 }
 
-fn facts() -> RecordFacts {
-    RecordFacts {
-        session: "sess_1".into(),
-        call: None,
-        tenancy: TenantPath::default(),
+fn facts() -> SessionFacts {
+    SessionFacts {
         model: "m".to_owned(),
         transport: "webrtc",
-        purpose: "conversation",
-        revision_number: 1,
-        revision_hash: "ab".to_owned(),
-        began_at_unix_ms: 0,
-        trace: TraceContext::begin(None, (1, 1)),
+        revision: RevisionName { number: 1, hash: BundleHash::new([0xab; 32]) },
+        ..SessionFacts::new("sess_1".into(), TraceContext::begin(None, (1, 1)))
     }
 }
 

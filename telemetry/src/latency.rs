@@ -5,6 +5,7 @@
 //! stamps say:
 //!
 //! - [`clock`]: how far the client's clock is from the gateway's, and how sure that is.
+//! - [`capture`]: when the client captured a sample.
 //! - [`stamp`]: moments, and the stretches between them that hops claim.
 //! - [`joining`]: what a client saw of a turn, put together with what the gateway did.
 //! - [`account`]: what each hop took, what of its work ran beside another hop, and what no hop explains.
@@ -20,6 +21,7 @@ pub mod account;
 mod attribution;
 pub mod budget;
 pub mod burn;
+pub mod capture;
 pub mod clock;
 mod fit;
 pub mod hold;

@@ -12,8 +12,9 @@ use prometheus::{
 };
 
 use crate::catalogue::Described;
+use crate::gen_ai::GenAiFigures;
 
-use self::shelf::Shelf;
+pub(crate) use self::shelf::Shelf;
 
 /// Bounds for what happens inside the gateway: 20 µs to 50 ms.
 const INSIDE_SECONDS: &[f64] =
@@ -40,6 +41,8 @@ const PERSON_SECONDS: &[f64] =
 pub struct Metrics {
     registry: Registry,
     described: Arc<[Described]>,
+    /// Answers under the names of OpenTelemetry, which leave by OTLP only.
+    pub gen_ai: GenAiFigures,
     /// Sessions running now.
     pub sessions: IntGauge,
     /// Sessions that may run at once.
@@ -231,11 +234,7 @@ impl Metrics {
                 "Spans for the OpenTelemetry collector, by what became of them.",
                 &["outcome"],
             )?,
-            otlp_requests: shelf.counters(
-                "voxgate_otlp_requests_total",
-                "Requests to the OpenTelemetry collector, retries not counted, by signal and outcome.",
-                &["signal", "outcome"],
-            )?,
+            otlp_requests: shelf.otlp_requests()?,
             answer_seconds: shelf.histogram(
                 "voxgate_answer_seconds",
                 "Time from the offer to the SDP answer, inside the gateway.",
@@ -527,6 +526,7 @@ impl Metrics {
                 "Sessions ended because their state machine panicked. Anything above zero is a bug to report.",
             )?,
             described: shelf.described(),
+            gen_ai: GenAiFigures::new()?,
             registry,
         })
     }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use prometheus::proto::MetricType;
-use prometheus::{Encoder as _, Registry, TextEncoder};
+use prometheus::proto::{MetricFamily, MetricType};
+use prometheus::{Encoder as _, IntCounterVec, Registry, TextEncoder};
 
 use crate::figures::{self, Family, Value, by_label, number};
+use crate::metrics::Shelf;
 use crate::process::{self, ReadProcess};
 
 /// What a relay has counted since its start, and what it is at present.
@@ -59,6 +60,8 @@ pub type ReadFigures = Box<dyn Fn() -> RelayFigures + Send + Sync>;
 #[derive(Clone, Debug)]
 pub struct RelayMetrics {
     registry: Registry,
+    /// Requests to an OpenTelemetry collector, by signal and outcome.
+    pub otlp_requests: IntCounterVec,
 }
 
 impl RelayMetrics {
@@ -70,7 +73,14 @@ impl RelayMetrics {
         let registry = Registry::new();
         register(&registry, read)?;
         figures::register(&registry, process::FAMILIES, process)?;
-        Ok(Self { registry })
+        let otlp_requests = Shelf::new(&registry).otlp_requests()?;
+        Ok(Self { registry, otlp_requests })
+    }
+
+    /// Every metric as it stands.
+    #[must_use]
+    pub fn gather(&self) -> Vec<MetricFamily> {
+        self.registry.gather()
     }
 
     /// The Prometheus text form of every metric.

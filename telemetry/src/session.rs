@@ -35,7 +35,7 @@ use voxgate_protocol::usage::TokenUsage;
 use badness::Badness;
 use book::Book;
 pub use book::RecordLimits;
-use facts::{EventNote, NetworkNote, RecordFacts, Serving, TurnNote, WordsChange};
+use facts::{EventNote, NetworkNote, Serving, SessionFacts, TurnNote, WordsChange};
 pub use levels::LEVEL_STEP;
 use view::{Lane, MarkKind, RecordView, RecordingView, SummaryView, TurnView};
 
@@ -53,7 +53,7 @@ pub trait SessionSink: Send + Sync {
 }
 
 struct Shared {
-    facts: RecordFacts,
+    facts: SessionFacts,
     sinks: Arc<[Arc<dyn SessionSink>]>,
     revision: AtomicU64,
     book: Mutex<Book>,
@@ -73,7 +73,7 @@ impl fmt::Debug for SessionRecord {
 impl SessionRecord {
     /// An empty record, of whose turns and end these hear.
     #[must_use]
-    pub fn new(facts: RecordFacts, limits: RecordLimits, sinks: Arc<[Arc<dyn SessionSink>]>) -> Self {
+    pub fn new(facts: SessionFacts, limits: RecordLimits, sinks: Arc<[Arc<dyn SessionSink>]>) -> Self {
         let book = Book::new(limits);
         let revision = AtomicU64::new(book.revision());
         let record = Self(Arc::new(Shared { facts, sinks, revision, book: Mutex::new(book) }));
@@ -83,7 +83,7 @@ impl SessionRecord {
 
     /// What was known from the beginning.
     #[must_use]
-    pub fn facts(&self) -> &RecordFacts {
+    pub fn facts(&self) -> &SessionFacts {
         &self.0.facts
     }
 
@@ -153,6 +153,11 @@ impl SessionRecord {
     /// What may be kept of it. Before this is said no words are.
     pub fn keeps(&self, recording: RecordingView) {
         self.write(|book| book.keeps(recording));
+    }
+
+    /// Nobody measures it: turns, network, levels, marks and words are not told.
+    pub fn leaves_out_measures(&self) {
+        self.write(Book::leaves_out_measures);
     }
 
     /// Who serves it from now on.

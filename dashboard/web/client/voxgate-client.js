@@ -13,7 +13,7 @@ const EMPTY = { mediaPlayout: null, inbound: null, pair: null, local: null, sour
 
 /** RTP counts Opus at 48 kHz. */
 const TICKS_PER_MS = 48;
-/** Browsers hand decoded sound on in pieces of 10 ms, and say of which packet a piece was, not which piece it was. */
+/** Browsers hand decoded sound on in pieces of 10 ms, and say in front of which piece a packet was decoded. */
 const PIECE_MS = 10;
 const LOOK_MS = 5;
 /** The gateway waits a second for what was heard. */
@@ -21,6 +21,10 @@ const LONGEST_LOOK_MS = 900;
 const MOST_LOOKS = 4;
 /** The device buffers of a browser that does not tell: one or two pieces. */
 const UNKNOWN_DEVICE_MS = 20;
+/** The RTP header extension by which a browser says when it captured a packet. None sends it unasked. */
+const CAPTURE_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
+/** Date is told in whole milliseconds. */
+const CLOCKS_APART_MS = 2;
 /** A channel that takes nothing any more must not fill the page's memory. */
 const MOST_BUFFERED = 65_536;
 
@@ -104,23 +108,44 @@ export function clientReport(measured, before = null) {
   return message;
 }
 
-/** The answer to `clock.ask`; both times on the clock of `performance.now()`. */
-export function clockAnswer(question, receivedMs, repliedMs) {
-  return { type: "clock.answer", question, received_ms: receivedMs, replied_ms: repliedMs };
+/**
+ * The answer to `clock.ask`; both times on the clock of `performance.now()`, and since when that counts. Browsers stamp packets by the
+ * time of day as it was when they first needed it. If that was set since the page began, nobody can tell how these two
+ * clocks stand to each other.
+ */
+export function clockAnswer(question, receivedMs, repliedMs, timeOrigin, timeOfDay) {
+  const answer = { type: "clock.answer", question, received_ms: receivedMs, replied_ms: repliedMs };
+  const unixMs = timeOrigin + repliedMs;
+  if (Math.abs(timeOfDay - unixMs) <= CLOCKS_APART_MS) answer.unix_ms = unixMs;
+  return answer;
+}
+
+/** Has the packets of audio say when they were captured, if the browser can and the offer is still to come. */
+export function askForCaptureTimes(connection) {
+  for (const transceiver of connection.getTransceivers?.() ?? []) {
+    if (transceiver.receiver?.track?.kind !== "audio") continue;
+    const extensions = transceiver.getHeaderExtensionsToNegotiate?.() ?? [];
+    const captureTime = extensions.find(({ uri }) => uri === CAPTURE_TIME);
+    if (captureTime?.direction !== "stopped") continue;
+    captureTime.direction = "sendrecv";
+    transceiver.setHeaderExtensionsToNegotiate(extensions);
+  }
 }
 
 /**
- * When a sample was handed on to be played, on the clock of `performance.now()`: from the packet that was played last
- * (an RTCRtpSynchronizationSource), or `null` before its time has come. Timestamps wrap.
+ * When a sample was handed on to be played, on the clock of `performance.now()`, and how wrong that may be: from the packet that was
+ * decoded last (an RTCRtpSynchronizationSource). `null` before its time has come. Timestamps wrap.
  */
-export function playedAt(source, sample, timeOrigin) {
+export function played(source, sample, timeOrigin) {
   if (!Number.isFinite(source?.rtpTimestamp) || !Number.isFinite(source.timestamp)) return null;
   const passed = (source.rtpTimestamp - sample.packet) | 0;
   if (passed < 0) return null;
   // Some browsers count from 1970, others from the beginning of the page.
   const at = source.timestamp > timeOrigin / 2 ? source.timestamp - timeOrigin : source.timestamp;
   const within = (sample.sample - sample.packet) | 0;
-  return at + (within - passed) / TICKS_PER_MS;
+  // Behind the beginning of an answer a browser stretches sound, and decodes packets a piece early.
+  const error = passed === 0 ? PIECE_MS : 2 * PIECE_MS;
+  return { at: at + (within - passed) / TICKS_PER_MS, error };
 }
 
 /** Share of packets lost, 0 to 1, or undefined before the first packet. */
@@ -225,6 +250,8 @@ class Measuring {
   constructor(connection, options) {
     this.#connection = connection;
     this.#options = options;
+    this.#askForCaptureTimes();
+    connection.addEventListener?.("negotiationneeded", () => this.#askForCaptureTimes());
     if (options.channel !== false) this.#listen(options.channel ?? connection.createDataChannel("voxgate"));
     const everyMs = Math.max(250, options.everyMs ?? 1000);
     this.#reader = new StatsReader(connection, () => this.#microphone(), (read) => this.#measured(read), everyMs);
@@ -237,6 +264,14 @@ class Measuring {
 
   read() {
     return this.#reader.read();
+  }
+
+  #askForCaptureTimes() {
+    try {
+      askForCaptureTimes(this.#connection);
+    } catch {
+      // The mouth stays an estimate.
+    }
   }
 
   #listen(channel) {
@@ -253,7 +288,8 @@ class Measuring {
 
   #answer(message, receivedMs) {
     if (message.type === "clock.ask") {
-      this.#send(clockAnswer(message.question, receivedMs, performance.now()));
+      const repliedMs = performance.now();
+      this.#send(clockAnswer(message.question, receivedMs, repliedMs, performance.timeOrigin, Date.now()));
     } else if (message.type === "turn.ask") {
       this.#reader.read();
       if (message.heard) this.#lookFor(message, receivedMs);
@@ -266,32 +302,32 @@ class Measuring {
     if (this.#looks === MOST_LOOKS) return;
     this.#looks += 1;
     const look = () => {
-      const at = this.#isStopped ? null : this.#playedAt(heard);
+      const played = this.#isStopped ? null : this.#played(heard);
       const isOver = this.#isStopped || performance.now() - sinceMs > LONGEST_LOOK_MS;
-      if (at === null && !isOver) return void setTimeout(look, LOOK_MS);
+      if (played === null && !isOver) return void setTimeout(look, LOOK_MS);
       this.#looks -= 1;
-      if (!this.#isStopped) this.#tellTurn(turn, at);
+      if (!this.#isStopped) this.#tellTurn(turn, played);
     };
     look();
   }
 
-  #playedAt(heard) {
+  #played(heard) {
     try {
       const receiver = this.#connection.getReceivers().find(({ track }) => track?.kind === "audio");
       const [source] = receiver?.getSynchronizationSources?.() ?? [];
-      return playedAt(source, heard, performance.timeOrigin);
+      return played(source, heard, performance.timeOrigin);
     } catch {
       return null;
     }
   }
 
   /** What is handed on is heard when it has passed the device, as far as the browser knows how long that takes. */
-  #tellTurn(turn, at) {
+  #tellTurn(turn, played) {
     const message = { type: "client.turn", turn };
-    if (at !== null) {
+    if (played) {
       const deviceMs = this.#playoutMs();
-      message.heard_at_ms = at + (deviceMs ?? 0);
-      message.heard_error_ms = PIECE_MS + LOOK_MS + (deviceMs === undefined ? UNKNOWN_DEVICE_MS : 0);
+      message.heard_at_ms = played.at + (deviceMs ?? 0);
+      message.heard_error_ms = played.error + (deviceMs === undefined ? UNKNOWN_DEVICE_MS : 0);
     }
     this.#send(message);
   }

@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 import {
+  askForCaptureTimes,
   baseline,
+  clockAnswer,
   clientReport,
   concealedShare,
   lossShare,
   figures,
   measure,
-  playedAt,
+  played,
   pickStats,
   trackLatency,
 } from "./voxgate-client.js";
@@ -118,13 +120,13 @@ test("packets are counted since the report before, and the pair is named by carr
 
 test("a sample was played as long ago as samples were played since, wherever the timestamps wrap", () => {
   const heard = { packet: 0xffff_fe00, sample: 0x40 };
-  const at = (rtpTimestamp, timestamp = 5_000) => playedAt({ rtpTimestamp, timestamp }, heard, 1.7e12);
-  assert.equal(at(0xffff_fe00), 5_000 + (0x200 + 0x40) / 48);
-  assert.equal(at(0x1c0), 5_000 - (0x1c0 - 0x40) / 48);
+  const at = (rtpTimestamp, timestamp = 5_000) => played({ rtpTimestamp, timestamp }, heard, 1.7e12);
+  assert.deepEqual(at(0xffff_fe00), { at: 5_000 + (0x200 + 0x40) / 48, error: 10 });
+  assert.deepEqual(at(0x1c0), { at: 5_000 - (0x1c0 - 0x40) / 48, error: 20 }, "a packet behind it tells less");
   assert.equal(at(0xffff_fa40), null, "the packet before");
-  assert.equal(at(0xffff_fe00, 1.7e12 + 5_000), 5_012, "a clock that counts from 1970");
-  assert.equal(playedAt(undefined, heard, 0), null);
-  assert.equal(playedAt({ timestamp: 5 }, heard, 0), null, "a browser that does not tell timestamps");
+  assert.equal(at(0xffff_fe00, 1.7e12 + 5_000).at, 5_012, "a clock that counts from 1970");
+  assert.equal(played(undefined, heard, 0), null);
+  assert.equal(played({ timestamp: 5 }, heard, 0), null, "a browser that does not tell timestamps");
 });
 
 /** A connection whose channel keeps what is sent on it. */
@@ -161,6 +163,55 @@ test("the time is told at once, from when the question came to when the answer l
   assert.equal(sent.length, 1);
 });
 
+test("the time of packets is told as long as the time of day runs as it did when the page began", () => {
+  const answer = (timeOfDay) => clockAnswer(7, 100.5, 101.5, 1.79e12, timeOfDay);
+  assert.deepEqual(answer(1.79e12 + 101), {
+    type: "clock.answer",
+    question: 7,
+    received_ms: 100.5,
+    replied_ms: 101.5,
+    unix_ms: 1.79e12 + 101.5,
+  });
+  assert.equal(answer(1.79e12 + 105).unix_ms, undefined, "the clock was set");
+  assert.equal(answer(1.79e12 - 3_600_000).unix_ms, undefined, "by an hour");
+});
+
+test("audio is asked to say when it was captured, where the browser can and does not yet", () => {
+  const uri = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
+  const stand = (kind, ...extensions) => ({
+    receiver: { track: { kind } },
+    getHeaderExtensionsToNegotiate: () => structuredClone(extensions),
+    setHeaderExtensionsToNegotiate(wanted) {
+      this.wanted = wanted;
+    },
+  });
+  const other = { uri: "urn:ietf:params:rtp-hdrext:sdes:mid", direction: "sendrecv" };
+  const asked = [
+    stand("audio", other, { uri, direction: "stopped" }),
+    stand("audio", other, { uri, direction: "sendrecv" }),
+    stand("audio", other),
+    stand("video", { uri, direction: "stopped" }),
+    { receiver: { track: { kind: "audio" } } },
+  ];
+  askForCaptureTimes({ getTransceivers: () => asked });
+  const wanted = asked.map((transceiver) => transceiver.wanted);
+  assert.deepEqual(wanted, [[other, { uri, direction: "sendrecv" }], undefined, undefined, undefined, undefined]);
+  askForCaptureTimes({});
+});
+
+test("a track that is added later is asked too", (t) => {
+  const connection = Object.assign(new EventTarget(), { getTransceivers: () => [], getStats: async () => new Map() });
+  const measuring = measure(connection, { channel: false });
+  t.after(() => measuring.stop());
+  let asked = 0;
+  connection.getTransceivers = () => {
+    asked += 1;
+    throw new Error("broken");
+  };
+  connection.dispatchEvent(new Event("negotiationneeded"));
+  assert.equal(asked, 1);
+});
+
 test("a turn is told when its first sound was played, and without it when that never happens", (t) => {
   mock.timers.enable({ apis: ["setInterval", "setTimeout"] });
   t.after(() => mock.timers.reset());
@@ -178,7 +229,7 @@ test("a turn is told when its first sound was played, and without it when that n
   assert.ok(sent[0].heard_error_ms >= 10, "a browser that does not know its device says how wrong it may be");
   source = { timestamp: 10_060, rtpTimestamp: 96_000 };
   ask({ type: "turn.ask", turn: 4, spoken: null, heard: { packet: 192_000, sample: 192_000 } });
-  now = 11_000;
+  now = 11_200;
   mock.timers.tick(5);
   assert.deepEqual(sent[1], { type: "client.turn", turn: 4 });
   measuring.stop();

@@ -17,7 +17,7 @@ const WORDS = {
   401: "The gateway does not accept this key.",
   403: "This key may not look at this.",
   404: "The gateway has nothing at this address.",
-  429: "Too many wrong keys came from here. Wait a moment, then try again.",
+  429: "That was too much at once. Wait a moment, then try again.",
   500: "The gateway had a fault of its own.",
   503: "The gateway is busy or going down. Try again in a moment.",
 };

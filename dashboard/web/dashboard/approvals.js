@@ -4,7 +4,7 @@ import { aftermath, decisions, riskOf, urgentFirst, waiting } from "./approval.j
 import { DecisionDialog } from "./decision-dialog.js";
 import { heldCard, showTime } from "./held-card.js";
 import { keepFresh } from "./refresh.js";
-import { pastTable, settledRow } from "./settled-calls.js";
+import { SettledCalls, pastTable } from "./settled-calls.js";
 import { failed, loading } from "./states.js";
 import { element } from "../shared/element.js";
 
@@ -173,7 +173,7 @@ class ApprovalsPage {
 
   #drawSettled() {
     this.settledCard.hidden = this.#settled.length === 0;
-    this.settled.replaceChildren(...this.#settled.map(settledRow));
+    this.settledCalls.show(this.#settled);
   }
 
   #showPast(past) {
@@ -200,6 +200,7 @@ class ApprovalsPage {
       }),
     );
     this.settled = element("ol", { class: "settled", "data-testid": "settled" });
+    this.settledCalls = new SettledCalls(this.settled);
     this.settledCard = card("What became of them", "settled-title", this.settled);
     this.settledCard.hidden = true;
     this.pastList = element("div", { class: "table-scroll", "data-testid": "past" });

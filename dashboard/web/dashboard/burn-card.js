@@ -3,25 +3,35 @@ import {
   STATES,
   USUAL,
   adviceText,
+  advised,
   burnMeaning,
   burnPlace,
   burnRows,
+  noneText,
   ownerLabel,
+  passedOver,
   subjectLabel,
   times,
 } from "./burn.js";
-import { msFigure, plural } from "./format.js";
+import { ago, msFigure, plural, timeOfDay } from "./format.js";
+import { UNMEASURED } from "./states.js";
 import { element } from "../shared/element.js";
 import { marker } from "../shared/waterfall.js";
 
-/** So many rows are shown, more if more are loud; calm ones beyond them only if somebody wants them. */
-const MOST_CALM = 11;
-
 export class BurnCard {
-  #isAll = false;
-
   constructor(root) {
+    root.classList.add("burn-body");
     this.root = root;
+    this.summary = element("p", { class: "burn-summary", "data-testid": "burn-summary" });
+    this.news = element("div");
+    // It stays when its table is drawn anew, so that whoever scrolled in it stays where they are.
+    this.scroll = element("div", {
+      class: "burn-scroll",
+      tabindex: "0",
+      role: "region",
+      "aria-label": "Budgets, the worst first",
+    });
+    this.meaning = element("p", { class: "help" });
   }
 
   /** Draws the answer of `/latency`; null where this key may not see it. */
@@ -30,39 +40,20 @@ export class BurnCard {
       const text = "Only keys of the organisation that runs the gateway see how its budgets burn.";
       return this.root.replaceChildren(element("p", { class: "quiet-note", text }));
     }
-    this.latency = latency;
     const tolerance = { ...USUAL, ...latency.tolerance };
     const rows = burnRows(latency);
-    if (rows.every(({ state }) => state === "idle"))
-      return this.root.replaceChildren(headline(rows), meaning(tolerance));
-    const loud = rows.filter(({ state }) => state === "alert" || state === "above").length;
-    const shown = this.#isAll ? rows : rows.slice(0, Math.max(MOST_CALM, loud));
-    this.root.replaceChildren(
-      headline(rows),
-      ...advice(latency),
-      table(shown, tolerance),
-      ...this.#more(rows.length - shown.length),
-      meaning(tolerance),
-    );
-  }
-
-  #more(left) {
-    if (left === 0 && !this.#isAll) return [];
-    const text = this.#isAll
-      ? "Show the worst only"
-      : `Show ${plural(left, "more budget")} that ${left === 1 ? "is" : "are"} calm`;
-    const button = element("button", { type: "button", class: "quiet", text });
-    button.addEventListener("click", () => {
-      this.#isAll = !this.#isAll;
-      this.show(this.latency);
-    });
-    return [button];
+    this.summary.textContent = summary(rows, latency.measuring);
+    this.news.replaceChildren(targets(latency), ...advice(latency));
+    this.scroll.replaceChildren(table(rows, tolerance));
+    this.scroll.hidden = rows.every(({ state }) => state === "idle");
+    this.meaning.textContent = meaning(tolerance);
+    if (!this.summary.isConnected)
+      this.root.replaceChildren(this.summary, this.news, this.scroll, this.meaning);
   }
 }
 
-const headline = (rows) => element("p", { class: "burn-summary", "data-testid": "burn-summary", text: summary(rows) });
-
-function summary(rows) {
+function summary(rows, isMeasuring = true) {
+  if (!isMeasuring) return `${UNMEASURED} No budget burns.`;
   const inState = (state) => rows.filter((row) => row.state === state).length;
   const [alerts, above] = [inState("alert"), inState("above")];
   if (alerts)
@@ -74,15 +65,44 @@ function summary(rows) {
   return "Every budget is within its allowance.";
 }
 
-function advice({ routes }) {
-  const given = routes.flatMap(({ route, advice = [] }) => advice.map((one) => ({ route, ...one })));
-  const told = given.filter(({ action }) => action !== "alert");
+/** The targets that get no turns because they are too slow. */
+function targets(latency) {
+  const over = passedOver(latency);
+  const lines = over.map((one) =>
+    element(
+      "li",
+      { "data-target": one.target, "data-route": one.route },
+      element("span", { class: "burn-sign", "aria-hidden": "true", text: "▲" }),
+      element("span", {}, element("b", { text: one.target }), ` of route ${one.route}`, why(one)),
+      element("span", { class: "below", text: until(one) }),
+    ),
+  );
+  return element(
+    "div",
+    { class: "passed-over", "data-testid": "passed-over" },
+    element("h3", { text: "Targets passed over for being slow" }),
+    lines.length
+      ? element("ul", {}, ...lines)
+      : element("p", { class: "quiet-note", text: noneText(latency.prefer_another) }),
+  );
+}
+
+const why = ({ subjects }) => (subjects.length ? `: ${subjects.map(subjectLabel).join(", ")} over budget` : "");
+
+function until({ sinceAt, untilAt }) {
+  const since = sinceAt === null ? "Since when is not known" : `Since ${timeOfDay(sinceAt)}, ${ago(sinceAt)}`;
+  if (untilAt === null) return `${since}.`;
+  return `${since}; tried again at ${timeOfDay(untilAt)} at the earliest.`;
+}
+
+function advice(latency) {
+  const told = advised(latency);
   if (told.length === 0) return [];
   return [
     element(
       "ul",
       { class: "advice", "aria-label": "Advice" },
-      ...told.map((one) => element("li", {}, element("b", { text: one.route }), ` ${adviceText(one)}`)),
+      ...told.map((one) => element("li", {}, "Advice for ", element("b", { text: one.place }), `: ${adviceText(one)}`)),
     ),
   ];
 }
@@ -152,8 +172,8 @@ function thresholds(window, { fast, slow }) {
 
 function meaning({ allowed, fast, slow, turns }) {
   const inHundred = allowed / 10;
-  const text =
+  return (
     `1× is the allowance: ${inHundred} of 100 turns over the budget. At ${1000 / allowed}× every turn is. Lines stand at 1×` +
-    ` and where something is done: ${fast}× over 5 minutes and the hour, or ${slow}× over the hour and 6 hours, with at least ${turns} turns.`;
-  return element("p", { class: "help", text });
+    ` and where something is done: ${fast}× over 5 minutes and the hour, or ${slow}× over the hour and 6 hours, with at least ${turns} turns.`
+  );
 }

@@ -48,8 +48,8 @@ const finite = (value) => (Number.isFinite(value) ? value : null);
 /** What a state means, in a few words. */
 export const STATES = {
   alert: { label: "Burning", sign: "▲" },
-  above: { label: "Above allowance", sign: "△" },
-  within: { label: "Within allowance", sign: "✓" },
+  above: { label: "Above", sign: "△" },
+  within: { label: "Within", sign: "✓" },
   idle: { label: "No turns", sign: "–" },
 };
 
@@ -81,13 +81,58 @@ export function burnPlace(burn, allowed = USUAL.allowed) {
   return 100 * Math.sqrt(Math.min(1, Math.max(0, burn) / most));
 }
 
+/**
+ * The targets that are passed over at present because they are too slow, those that were first first: of which route, what of
+ * them is slow, since when and until when at least in seconds since 1970. Null is what the gateway does not say.
+ */
+export function passedOver({ routes }) {
+  return routes
+    .flatMap(({ route, advice = [], passed_over = [] }) =>
+      passed_over.map((target) => {
+        const why = advice.filter((one) => one.action === "prefer_another" && one.target === target);
+        const known = (name) => why.map((one) => finite(one[name])).filter((at) => at !== null);
+        return {
+          route,
+          target,
+          subjects: why.map(({ subject }) => subject),
+          sinceAt: known("since_at").length ? Math.min(...known("since_at")) : null,
+          untilAt: known("until_at").length ? Math.max(...known("until_at")) : null,
+        };
+      }),
+    )
+    .sort((one, other) => (one.sinceAt ?? Infinity) - (other.sinceAt ?? Infinity));
+}
+
+/** Why nothing is passed over, in words: nothing is slow, or nobody wants it. A gateway that does not say which is not guessed at. */
+export function noneText(preferAnother) {
+  if (!preferAnother) return "None.";
+  if (preferAnother === "never") return "None, however slow: latency.actions.prefer_another is “never”.";
+  return "None: no target was too slow lately.";
+}
+
+/**
+ * What is advised beside telling a person, by route or target and act, with all subjects it is for: `{ place, action, subjects }`. That a target be
+ * passed over is left out where it is.
+ */
+export function advised({ routes }) {
+  const found = new Map();
+  for (const { route, advice = [], passed_over = [] } of routes)
+    for (const { action, subject, target } of advice) {
+      if (action === "alert" || passed_over.includes(target)) continue;
+      const place = target ?? route;
+      const key = JSON.stringify([route, place, action]);
+      if (!found.has(key)) found.set(key, { place, action, subjects: [] });
+      found.get(key).subjects.push(subject);
+    }
+  return [...found.values()];
+}
+
 /** What an advice asks for, as a sentence. */
-export function adviceText({ action, subject }) {
-  const what = subject === "whole" ? "the whole turn" : subjectLabel(subject).toLowerCase();
+export function adviceText({ action, subjects }) {
   const sentences = {
-    alert: `Tell a person: the budget of ${what} burns.`,
-    prefer_another: `Prefer another target from the next turn on: ${what} is too slow.`,
-    shed_optional: `Leave out optional checks from the next turn on: ${what} takes too long.`,
+    prefer_another: "prefer another target from the next turn on",
+    shed_optional: "leave out optional checks from the next turn on",
   };
-  return sentences[action] ?? `${action.replaceAll("_", " ")}: ${what}.`;
+  const slow = subjects.map((subject) => (subject === "whole" ? "the whole turn" : subjectLabel(subject).toLowerCase()));
+  return `${sentences[action] ?? action.replaceAll("_", " ")}. Too slow: ${slow.join(", ")}.`;
 }

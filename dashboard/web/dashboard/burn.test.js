@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { adviceText, burnMeaning, burnPlace, burnRows, times } from "./burn.js";
+import { adviceText, advised, burnMeaning, burnPlace, burnRows, noneText, passedOver, times } from "./burn.js";
 
 const route = (name, burn, turns = { "5m": 40, "1h": 400, "6h": 2_000 }) => ({
   route: name,
@@ -60,10 +60,61 @@ test("a bar is full where every turn is too slow", () => {
   );
 });
 
+test("a target that is passed over is told with its route, the reason and both times, the first one first", () => {
+  const prefer = (target, subject, since_at, until_at) => ({
+    action: "prefer_another",
+    target,
+    subject,
+    owner: "provider",
+    since_at,
+    until_at,
+  });
+  const routes = [
+    { ...route("a", []), advice: [prefer("slow", "model", 900, 1_200)], passed_over: ["slow"] },
+    {
+      ...route("b", []),
+      advice: [
+        { action: "alert", target: null, subject: "whole", since_at: 1, until_at: 2 },
+        prefer("slower", "model", 500, 800),
+        prefer("slower", "tts", 560, 860),
+        prefer("not passed over", "model", 100, 400),
+      ],
+      passed_over: ["slower"],
+    },
+    { ...route("old gateway", []), passed_over: ["x"] },
+  ];
+  assert.deepEqual(passedOver({ routes }), [
+    { route: "b", target: "slower", subjects: ["model", "tts"], sinceAt: 500, untilAt: 860 },
+    { route: "a", target: "slow", subjects: ["model"], sinceAt: 900, untilAt: 1_200 },
+    { route: "old gateway", target: "x", subjects: [], sinceAt: null, untilAt: null },
+  ]);
+});
+
+test("that nothing is passed over is told apart from that nothing ever would be", () => {
+  assert.match(noneText("never"), /^None, however slow: .*prefer_another/);
+  assert.match(noneText("next_turn"), /^None: no target was too slow/);
+  assert.equal(noneText(undefined), "None.", "what is not told is not guessed");
+});
+
 test("advice of a newer gateway is still a sentence", () => {
   assert.equal(
-    adviceText({ action: "prefer_another", subject: "model" }),
-    "Prefer another target from the next turn on: model is too slow.",
+    adviceText({ action: "prefer_another", subjects: ["model", "whole"] }),
+    "prefer another target from the next turn on. Too slow: model, the whole turn.",
   );
-  assert.equal(adviceText({ action: "do_a_dance", subject: "whole" }), "do a dance: the whole turn.");
+  assert.equal(adviceText({ action: "do_a_dance", subjects: ["model"] }), "do a dance. Too slow: model.");
+});
+
+test("what is advised for several subjects is one advice, and what is done already none", () => {
+  const one = (action, subject, target = null) => ({ action, subject, target });
+  const advice = [
+    one("alert", "whole"),
+    one("shed_optional", "encode"),
+    one("shed_optional", "relay_in"),
+    one("prefer_another", "model", "slow"),
+    one("prefer_another", "model", "slower"),
+  ];
+  assert.deepEqual(advised({ routes: [{ ...route("a", []), advice, passed_over: ["slower"] }] }), [
+    { place: "a", action: "shed_optional", subjects: ["encode", "relay_in"] },
+    { place: "slow", action: "prefer_another", subjects: ["model"] },
+  ]);
 });

@@ -94,6 +94,17 @@ const unknownState = (state) => ({
 export const relayState = ({ state }) => RELAY_STATES[state] ?? unknownState(state);
 export const circuitState = ({ state }) => CIRCUIT_STATES[state] ?? unknownState(state);
 
+/**
+ * A target that works but is too slow for a route is passed over by it all the same. `over` is what `passedOver` of burn.js gives; a
+ * circuit that does not carry calls is the worse news.
+ */
+export function targetState(target, over) {
+  const circuit = circuitState(target);
+  const routes = over.filter((one) => one.target === target.target).map(({ route }) => route);
+  if (routes.length === 0 || circuit.tone === "bad") return circuit;
+  return { label: `Passed over for being slow by ${routes.join(", ")}`, sign: "△", tone: "warn" };
+}
+
 /** Packets a relay dropped: how many, and for which reasons, most first. */
 export function dropped({ drops }) {
   const reasons = Object.entries(drops ?? {}).filter(([, packets]) => packets > 0);

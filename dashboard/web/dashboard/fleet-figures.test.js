@@ -7,6 +7,7 @@ import {
   nodeLine,
   nodeTiles,
   relayState,
+  targetState,
   troubles,
   worstFirst,
 } from "./fleet-figures.js";
@@ -108,4 +109,16 @@ test("packets that were dropped are told with their reasons, most first", () => 
     reasons: "malformed: 1\u2009300, unknown flow: 2",
   });
   assert.deepEqual(dropped({ drops: {} }), { packets: 0, reasons: "" });
+});
+
+test("a target that works is told to be passed over by the routes it is too slow for, one that is broken as broken", () => {
+  const over = [
+    { target: "slow", route: "gpt-*" },
+    { target: "slow", route: "other" },
+    { target: "broken", route: "gpt-*" },
+  ];
+  const label = (target, state) => targetState({ target, state }, over).label;
+  assert.equal(label("slow", "closed"), "Passed over for being slow by gpt-*, other");
+  assert.equal(label("broken", "open"), "Passed over after failures");
+  assert.equal(label("quick", "closed"), "Takes calls");
 });

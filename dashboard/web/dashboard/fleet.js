@@ -1,13 +1,14 @@
 // What carries the calls: this node, its relays, and the targets it calls.
 import { sentenceOf } from "./api.js";
+import { passedOver } from "./burn.js";
 import { ago, count, duration, ms, msFigure, timeOfDay } from "./format.js";
 import {
   NodeHistory,
-  circuitState,
   dropped,
   nodeLine,
   nodeTiles,
   relayState,
+  targetState,
   troubles,
   worstFirst,
 } from "./fleet-figures.js";
@@ -37,7 +38,7 @@ class FleetPage {
     this.context = context;
     this.#draw(root);
     this.fresh = keepFresh({
-      load: (signal) => context.api.get("/admin/v1/fleet", { signal }),
+      load: (signal) => this.#load(signal),
       everyMs: EVERY_MS,
       onData: (fleet) => this.#show(fleet),
       onFailure: (failure) => this.#showFailure(failure),
@@ -49,6 +50,13 @@ class FleetPage {
     this.fresh.close();
     clearInterval(this.ticking);
     for (const plot of this.#plots) plot.close();
+  }
+
+  async #load(signal) {
+    const get = (path) => this.context.api.get(`/admin/v1/${path}`, { signal });
+    // The page is worth seeing without knowing who is slow.
+    const [fleet, latency] = await Promise.all([get("fleet"), get("latency").catch(() => ({ routes: [] }))]);
+    return { ...fleet, over: passedOver(latency) };
   }
 
   #show(fleet) {
@@ -68,7 +76,9 @@ class FleetPage {
         ? relayTable(relays)
         : nothing("No relay of its own is known to this node: it takes callers without one."),
     );
-    this.targets.replaceChildren(providers.length ? targetTable(providers) : nothing("No provider is configured."));
+    this.targets.replaceChildren(
+      providers.length ? targetTable(providers, fleet.over) : nothing("No provider is configured."),
+    );
     this.#tick();
   }
 
@@ -91,13 +101,17 @@ class FleetPage {
       cpu_percent: Number.isFinite(node.cpu_ratio) ? 100 * node.cpu_ratio : null,
     });
     if (this.#plots.length === 0) this.#drawLines();
-    for (const plot of this.#plots) plot.set(this.#history.columns(plot.column));
+    for (const plot of this.#plots) {
+      const columns = this.#history.columns(plot.column);
+      plot.set(fromAMinute(columns));
+      plot.describe(lineText(plot.title, columns[1], plot.format));
+    }
   }
 
   #drawLines() {
     const lines = [
       ["Sessions", "sessions", "--series-1", (value) => count(value), [0, 4]],
-      ["Processor, % of all cores", "cpu_percent", "--series-4", (value) => `${Math.round(value)} %`, [0, 1]],
+      ["Processor, % of all cores", "cpu_percent", "--series-4", (value) => `${Number(value.toFixed(1))} %`, [0, 1]],
       ["Pacing p99, ms behind", "pacing_p99_ms", "--series-3", (value) => msFigure(value), [0, 0.1]],
     ];
     for (const [title, column, colour, format, [least, span]] of lines) {
@@ -117,9 +131,9 @@ class FleetPage {
             { values: (_, values) => values.map(format), size: 48, ...(column === "sessions" ? { incrs: WHOLE } : {}) },
           ],
         },
-        data: this.#history.columns(column),
+        data: fromAMinute(this.#history.columns(column)),
       });
-      this.#plots.push(Object.assign(plot, { column }));
+      this.#plots.push(Object.assign(plot, { column, title, format }));
     }
   }
 
@@ -136,7 +150,9 @@ class FleetPage {
   #draw(root) {
     this.note = element("p", { class: "aside figures-note", "data-testid": "fleet-note" });
     this.tiles = element("div", { class: "figure-tiles", "data-testid": "tiles" });
-    this.troubles = element("ul", { class: "troubles", role: "status", "data-testid": "troubles", hidden: true });
+    this.troubles = element("ul", { class: "troubles", "data-testid": "troubles", hidden: true });
+    // There from the beginning, so that what comes into it is read out.
+    const told = element("div", { class: "whole-row", role: "status" }, this.troubles);
     this.lines = element("div", { class: "fleet-lines" });
     this.relays = element("div", { class: "table-scroll", "data-testid": "relays" });
     this.targets = element("div", { class: "table-scroll", "data-testid": "targets" });
@@ -144,7 +160,7 @@ class FleetPage {
     this.content = element(
       "div",
       { class: "fleet", hidden: true },
-      this.troubles,
+      told,
       card("Since this page was opened", "fleet-lines", this.lines, "whole-row"),
       card("Relays", "fleet-relays", this.relays),
       card("Targets", "fleet-targets", this.targets),
@@ -156,6 +172,23 @@ class FleetPage {
       this.content,
     );
   }
+}
+
+/** A single moment has no scale of its own: it stands at the end of a minute of which nothing is known. */
+const fromAMinute = ([times, values]) =>
+  times.length === 1
+    ? [
+        [times[0] - 60, times[0]],
+        [null, values[0]],
+      ]
+    : [times, values];
+
+/** A line in words, for who does not see it. */
+function lineText(title, values, format) {
+  const known = values.filter((value) => Number.isFinite(value));
+  if (known.length === 0) return `${title} since this page was opened: not known.`;
+  const [least, most] = [known.reduce((a, b) => Math.min(a, b)), known.reduce((a, b) => Math.max(a, b))];
+  return `${title} since this page was opened: now ${format(known.at(-1))}, between ${format(least)} and ${format(most)}.`;
 }
 
 const nothing = (text) => element("p", { class: "quiet-note", text });
@@ -185,6 +218,11 @@ function table(caption, heads, rows) {
   );
 }
 
+function drops({ packets, reasons }) {
+  const below = reasons && element("span", { class: "below", text: reasons });
+  return element("td", { class: "number" }, count(packets), below || null);
+}
+
 const number = (text) => element("td", { class: "number", text });
 
 function relayTable(relays) {
@@ -196,20 +234,21 @@ function relayTable(relays) {
       element("td", {}, sign(relayState(relay))),
       number(count(relay.sessions)),
       number(ms(relay.round_trip_ms)),
-      element("td", { class: "number", title: dropped(relay).reasons || null, text: count(dropped(relay).packets) }),
+      drops(dropped(relay)),
     ),
   );
   const heads = [["Relay"], ["State"], ["Sessions", true], ["Round trip", true], ["Packets dropped", true]];
   return table("Relays, those with trouble first", heads, rows);
 }
 
-function targetTable(targets) {
-  const rows = worstFirst(targets, circuitState, ({ target }) => target).map((target) =>
+function targetTable(targets, over) {
+  const stateOf = (target) => targetState(target, over);
+  const rows = worstFirst(targets, stateOf, ({ target }) => target).map((target) =>
     element(
       "tr",
       { "data-target": target.target },
       element("th", { scope: "row", text: target.target }),
-      element("td", {}, sign(circuitState(target)), until(target)),
+      element("td", {}, sign(stateOf(target)), until(target)),
       number(ms(target.first_audio_ms)),
       number(count(target.sessions)),
     ),

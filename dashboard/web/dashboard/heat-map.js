@@ -35,7 +35,20 @@ export class HeatMap {
     );
     this.readout = element("p", { class: "heat-readout", role: "status", "data-testid": "heat-readout" });
     this.key = element("div", { class: "key heat-key" });
-    this.table = element("details", { class: "as-table" });
+    this.tableBody = element("tbody");
+    const heads = ["Time", "Turns", "p50 within", "p95 within"].map((text) =>
+      element("th", { scope: "col", class: text === "Turns" ? "number" : null, text }),
+    );
+    this.table = element(
+      "details",
+      { class: "as-table" },
+      element("summary", { text: "Show as a table" }),
+      element(
+        "div",
+        { class: "table-scroll", tabindex: "0", role: "region", "aria-label": "Latency over time as a table" },
+        element("table", {}, element("thead", {}, element("tr", {}, ...heads)), this.tableBody),
+      ),
+    );
     this.table.addEventListener("toggle", () => {
       this.#isTableOpen = this.table.open;
       if (this.table.open) this.#fillTable();
@@ -258,10 +271,7 @@ export class HeatMap {
   }
 
   #fillTable() {
-    if (!this.#isTableOpen) {
-      if (!this.table.firstChild) this.table.append(element("summary", { text: "Show as a table" }));
-      return;
-    }
+    if (!this.#isTableOpen) return;
     const rows = tableRows(this.#grid).map(({ when, turns, middle, tail }) =>
       element(
         "tr",
@@ -272,17 +282,7 @@ export class HeatMap {
         element("td", { text: tail }),
       ),
     );
-    const heads = ["Time", "Turns", "p50 within", "p95 within"].map((text) =>
-      element("th", { scope: "col", class: text === "Turns" ? "number" : null, text }),
-    );
-    this.table.replaceChildren(
-      this.table.firstChild,
-      element(
-        "div",
-        { class: "table-scroll", tabindex: "0", role: "region", "aria-label": "Latency over time as a table" },
-        element("table", {}, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows)),
-      ),
-    );
+    this.tableBody.replaceChildren(...rows);
   }
 
   close() {

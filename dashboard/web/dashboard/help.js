@@ -23,7 +23,9 @@ const KEYS = [
       ["+ −", "Closer, further"],
       ["0", "The whole session"],
       ["f", "Follow what happens now"],
-      ["Space", "Play, pause"],
+      ["Esc", "Follow the newest turn again"],
+      ["Space", "Play from there, pause"],
+      [", .", "Five seconds back, forward"],
     ],
   ],
 ];

@@ -2,34 +2,39 @@
 import { columns, logAxis } from "./distribution.js";
 import { msFigure, plural } from "./format.js";
 import { range } from "./heat.js";
+import { Keyed } from "./keyed.js";
 import { commonBudget } from "./overview-figures.js";
 import { element } from "../shared/element.js";
 import { groupThousands, hopLabel, hopMeaning, ownerOf } from "../shared/hops.js";
 import { marker } from "../shared/waterfall.js";
 import { vector } from "./vector.js";
 
-/** Draws the distributions of `group` into `root`. `picked` is what the heat map shows; a press on a name hands it to `onPick`. */
-export function drawDistributions(root, { group, bounds, latency, picked, onPick }) {
-  const focused = root.contains(document.activeElement) ? document.activeElement.dataset.subject : null;
-  const rows = [
-    { subject: "whole", label: "Mouth to ear", owner: null, turns: group.turns, ...group.whole },
-    ...group.hops.map((hop) => ({ ...hop, subject: hop.hop, label: hopLabel(hop.hop), owner: hop.owner ?? "other" })),
-  ];
-  const axis = logAxis(
-    rows.flatMap(({ p50_ms, p99_ms }) => [Math.max(1, p50_ms), p99_ms]),
-    { least: 1 },
-  );
-  const drawn = { bounds, axis, latency, picked, onPick, turns: group.turns };
-  root.replaceChildren(
-    element(
-      "table",
-      { class: "hops" },
-      element("caption", { class: "hidden", text: "Time each hop takes, in milliseconds" }),
-      element("thead", {}, head(axis)),
-      element("tbody", {}, ...rows.map((row) => line(row, drawn))),
-    ),
-  );
-  if (focused) root.querySelector(`[data-subject="${focused}"]`)?.focus();
+export class HopDistributions {
+  #rows;
+
+  /** In `root`. A press on a name hands it to `onPick`. */
+  constructor(root, onPick) {
+    this.head = element("thead");
+    this.body = element("tbody");
+    // A name stays the same node however often its figures change, or a press that takes a moment would miss it.
+    this.#rows = new Keyed(this.body, { keyOf: ({ subject }) => subject, make: (row) => makeRow(row, onPick) });
+    const caption = element("caption", { class: "hidden", text: "Time each hop takes, in milliseconds" });
+    root.append(element("table", { class: "hops" }, caption, this.head, this.body));
+  }
+
+  /** Shows the distributions of `group`. `picked` is what the heat map shows. */
+  show({ group, bounds, latency, picked }) {
+    const rows = [
+      { subject: "whole", label: "Mouth to ear", owner: null, turns: group.turns, ...group.whole },
+      ...group.hops.map((hop) => ({ ...hop, subject: hop.hop, label: hopLabel(hop.hop), owner: hop.owner ?? "other" })),
+    ];
+    const axis = logAxis(
+      rows.flatMap(({ p50_ms, p99_ms }) => [Math.max(1, p50_ms), p99_ms]),
+      { least: 1 },
+    );
+    this.head.replaceChildren(head(axis));
+    this.#rows.show(rows, (made, row) => update(made, row, { bounds, axis, latency, picked, turns: group.turns }));
+  }
 }
 
 function head(axis) {
@@ -55,15 +60,13 @@ function head(axis) {
   return element("tr", {}, element("th", { scope: "col", text: "Hop" }), lane, ...figures, budget);
 }
 
-function line(row, { bounds, axis, latency, picked, onPick, turns }) {
-  const budget = commonBudget(latency, row.subject);
+function makeRow(row, onPick) {
   const button = element(
     "button",
     {
       type: "button",
       class: "hop-pick",
       "data-subject": row.subject,
-      "aria-pressed": String(picked === row.subject),
       title: `${hopMeaning(row.subject) || "From the caller's last word to the caller's ear"}. Show it over time.`,
     },
     row.owner && marker(row.owner),
@@ -72,14 +75,20 @@ function line(row, { bounds, axis, latency, picked, onPick, turns }) {
       element("span", { class: "hidden", text: `, ${row.owner === "other" ? "nobody's" : ownerOf(row.owner).label}` }),
   );
   button.addEventListener("click", () => onPick(row.subject));
-  const part =
-    row.turns < turns ? element("span", { class: "hop-part", text: `in ${plural(row.turns, "turn")}` }) : null;
-  return element(
-    "tr",
-    { class: row.owner ? `owner-${row.owner}` : "hop-whole", "data-hop": row.subject },
-    element("th", { scope: "row" }, button, part),
+  const part = element("span", { class: "hop-part" });
+  const name = element("th", { scope: "row" }, button, part);
+  const kind = row.owner ? `owner-${row.owner}` : "hop-whole";
+  return { button, part, name, node: element("tr", { class: kind, "data-hop": row.subject }, name) };
+}
+
+function update({ node, name, button, part }, row, { bounds, axis, latency, picked, turns }) {
+  const budget = commonBudget(latency, row.subject);
+  button.setAttribute("aria-pressed", String(picked === row.subject));
+  part.textContent = row.turns < turns ? `in ${plural(row.turns, "turn")}` : "";
+  while (name.nextSibling) name.nextSibling.remove();
+  node.append(
     element("td", { class: "hop-lane" }, lane(row, { bounds, axis, budget })),
-    ...["p50_ms", "p95_ms", "p99_ms"].map((name) => figure(row[name], budget)),
+    ...["p50_ms", "p95_ms", "p99_ms"].map((figureName) => figure(row[figureName], budget)),
     element("td", { class: "number soft", text: budget === null ? "" : msFigure(budget) }),
   );
 }

@@ -2,12 +2,12 @@
 import { element } from "../shared/element.js";
 import { formatMs, hopLabel, ownerOf } from "../shared/hops.js";
 import { peaks, placeOf, shareOf } from "./axis.js";
+import { apartMs, joined, thinned } from "./crowd.js";
 import { clock } from "./format.js";
 import { Keyed } from "./keyed.js";
+import { newsOf } from "./record.js";
 import { colours } from "./theme.js";
 
-/** More marks than this in view are too many to tell apart; the newest are shown. */
-const MOST_MARKS = 400;
 /** From here on a turn has room for its hops. */
 const ROOM_PX = 40;
 
@@ -27,12 +27,20 @@ export function turnLane(onPick) {
       { class: "track" },
       element("span", { class: "budget-line", title: "The budget" }),
     );
-    const bars = new Keyed(track, { keyOf: ({ turn }) => turn, make: makeTurn(onPick), isPlaced: true });
+    const keyOf = ({ entry }) => entry.turn;
+    const make = makeTurn(onPick);
+    const bars = new Keyed(track, { keyOf, make: ({ entry }) => make(entry), isPlaced: true });
+    const isNews = newsOf("turns");
     return {
       node: lane("turns", "Turns", track),
       draw({ book, view, width, turn: picked }) {
+        if (!isNews(book, view, width, picked?.turn)) return;
         const seen = inView(book.turns, view, (turn) => [turn.at_ms, turn.at_ms + turn.mouth_to_ear_ms]);
-        bars.show(seen, ({ node }, turn) => showTurn(node, turn, view, width, picked?.turn === turn.turn));
+        // The one that is looked at is there whatever else happened in its place.
+        const weight = (turn) => (picked?.turn === turn.turn ? Infinity : turn.mouth_to_ear_ms / (turn.budget_ms || 1500));
+        bars.show(thinned(seen, apartMs(view, width), weight), ({ node }, { entry, count }) =>
+          showTurn(node, { turn: entry, count }, view, width, picked?.turn === entry.turn),
+        );
       },
     };
   };
@@ -49,7 +57,7 @@ const makeTurn = (onPick) => (turn) => {
   return { node };
 };
 
-function showTurn(node, turn, view, width, isPicked) {
+function showTurn(node, { turn, count }, view, width, isPicked) {
   const { left, width: share } = placeOf(view, turn.at_ms, turn.at_ms + turn.mouth_to_ear_ms);
   const isOver = turn.breaches.some(({ subject }) => subject === "whole");
   const room = (share / 100) * width;
@@ -59,11 +67,12 @@ function showTurn(node, turn, view, width, isPicked) {
   node.classList.toggle("picked", isPicked);
   node.classList.toggle("over", isOver);
   node.classList.toggle("wide", room > ROOM_PX);
-  const key = `${turn.seq} ${room > ROOM_PX}`;
+  const key = `${turn.seq} ${room > ROOM_PX} ${count}`;
   if (node.dataset.key === key) return;
   node.dataset.key = key;
   const over = isOver ? ", over budget" : "";
-  node.title = `Turn ${turn.turn}: ${formatMs(turn.mouth_to_ear_ms)}${over}`;
+  const among = count > 1 ? `, the slowest of ${count} here` : "";
+  node.title = `Turn ${turn.turn}: ${formatMs(turn.mouth_to_ear_ms)}${over}${among}`;
   node.setAttribute("aria-label", node.title);
   node.replaceChildren(
     ...(room > ROOM_PX ? segments(turn) : []),
@@ -93,14 +102,16 @@ export function voiceLane(name, title, colour) {
     const canvas = element("canvas", { "aria-hidden": "true" });
     const marks = element("div", { class: "marks" });
     const track = element("div", { class: "track" }, canvas, marks);
-    const keyOf = (mark) => mark.number ?? `${mark.kind} ${mark.at_ms}`;
+    const keyOf = ({ first }) => first.number ?? `${first.kind} ${first.at_ms}`;
     const stretches = new Keyed(marks, { keyOf, make: makeMark, isPlaced: true });
+    const isNews = newsOf("levels", "marks");
     let paint = null;
     const recolour = () => (paint = null);
     document.addEventListener("themechange", recolour);
     return {
       node: lane("voice", title, track),
       draw({ book, view, width }) {
+        if (!isNews(book, view, width, paint)) return;
         paint ??= colours([colour])[colour];
         drawLevels(
           canvas,
@@ -112,7 +123,9 @@ export function voiceLane(name, title, colour) {
         const open = book.extentMs;
         const own = book.marks.filter((mark) => mark.lane === name);
         const seen = inView(own, view, (mark) => [mark.at_ms, mark.until_ms ?? open]);
-        stretches.show(seen, ({ node }, mark) => showMark(node, mark, view, open, width));
+        stretches.show(joined(seen, apartMs(view, width), open), ({ node }, mark) =>
+          showMark(node, mark, view, open, width),
+        );
       },
       close: () => document.removeEventListener("themechange", recolour),
     };
@@ -148,28 +161,35 @@ function showMark(node, mark, view, openMs, trackWidth) {
   node.style.left = `${left}%`;
   node.style.width = `${width}%`;
   const what = mark.kind === "interruption" ? "Cut in" : "Speech";
-  const stop = mark.stop_ms === null ? "" : `; the agent was silent after ${formatMs(mark.stop_ms)}`;
-  const text = `${what} ${clock(mark.at_ms, 1)} to ${mark.until_ms === null ? "now" : clock(until, 1)}${stop}`;
+  const { stop_ms } = mark.first;
+  const stop = mark.count > 1 || stop_ms === null ? "" : `; the agent was silent after ${formatMs(stop_ms)}`;
+  const often = mark.count > 1 ? `, ${mark.count} times` : "";
+  const text = `${what} ${clock(mark.at_ms, 1)} to ${mark.until_ms === null ? "now" : clock(until, 1)}${often}${stop}`;
   if (node.title !== text) node.title = text;
   const hasRoom = (width / 100) * trackWidth > 44;
   const label = mark.kind === "interruption" && hasRoom ? "cut in" : "";
   if (node.textContent !== label) node.textContent = label;
 }
 
+const SEVERITIES = ["info", "warning", "error"];
 export const EVENT_SIGNS = { info: "●", warning: "▲", error: "✖" };
 
 /** What happened, each as a sign that tells how bad it is. */
 export function eventLane(onPick) {
   return () => {
     const track = element("div", { class: "track" });
-    const keyOf = (event) => event.number ?? event.seq;
-    const signs = new Keyed(track, { keyOf, make: makeEvent(onPick), isPlaced: true });
+    const keyOf = ({ entry }) => entry.number ?? entry.seq;
+    const make = makeEvent(onPick);
+    const signs = new Keyed(track, { keyOf, make: ({ entry }) => make(entry), isPlaced: true });
+    const isNews = newsOf("events");
     return {
       node: lane("events", "Events", track),
-      draw({ book, view }) {
+      draw({ book, view, width }) {
+        if (!isNews(book, view, width)) return;
         const seen = inView(book.events, view, ({ at_ms }) => [at_ms, at_ms]);
-        signs.show(seen, ({ node }, event) => {
-          node.style.left = `${100 * shareOf(view, event.at_ms)}%`;
+        const weight = ({ severity }) => SEVERITIES.indexOf(severity);
+        signs.show(thinned(seen, apartMs(view, width), weight), ({ node }, { entry }) => {
+          node.style.left = `${100 * shareOf(view, entry.at_ms)}%`;
         });
       },
     };
@@ -190,10 +210,8 @@ const makeEvent = (onPick) => (event) => {
   return { node };
 };
 
-function inView(entries, view, reach) {
-  const seen = entries.filter((entry) => {
+const inView = (entries, view, reach) =>
+  entries.filter((entry) => {
     const [from, to] = reach(entry);
     return to >= view.fromMs && from <= view.toMs;
   });
-  return seen.slice(-MOST_MARKS);
-}

@@ -2,7 +2,7 @@
 import { element } from "../shared/element.js";
 import { mos, ms, share } from "./format.js";
 import { GUTTER, drawPlot, uPlot } from "./plot.js";
-import { lossOf, nearest } from "./record.js";
+import { lossOf, nearest, newsOf } from "./record.js";
 
 const CHARTS = [
   {
@@ -22,6 +22,7 @@ const CHARTS = [
   {
     name: "loss",
     title: "Packets lost",
+    overWebSocket: "over WebSocket none can be: what TCP sends again is late instead",
     height: 84,
     format: share,
     series: [
@@ -46,6 +47,7 @@ const CHARTS = [
   {
     name: "mos",
     title: "MOS",
+    overWebSocket: "not known over WebSocket: no client tells how long it buffers",
     height: 66,
     format: mos,
     series: [{ label: "How it sounded, 1 to 4.5", colour: "--series-3", fill: 0.12, read: (one) => one.mos }],
@@ -60,8 +62,10 @@ export const networkLanes = () => CHARTS.map((chart) => () => new NetworkLane(ch
 class NetworkLane {
   #chart;
   #plot = null;
+  #isNews = newsOf("network");
+  /** What is known, and what of it was drawn. */
+  #network = [];
   #drawn = null;
-  #last = null;
 
   constructor(chart) {
     this.#chart = chart;
@@ -74,6 +78,7 @@ class NetworkLane {
       sample.style.setProperty("--line-colour", `var(${colour})`);
       return element("li", {}, sample, label, " ", this.values[index]);
     });
+    this.note = element("span", { class: "chart-note", hidden: true, text: chart.overWebSocket ?? "" });
     this.place = element("div", { class: "chart-place" });
     this.node = element(
       "div",
@@ -82,18 +87,21 @@ class NetworkLane {
         "div",
         { class: "chart-head" },
         element("b", { text: chart.title }),
+        this.note,
         element("ul", { class: "samples" }, ...legend),
       ),
       this.place,
     );
   }
 
-  draw({ book, view }) {
-    const { network } = book;
+  draw({ book, view, width }) {
+    const { network, session } = book;
+    this.#network = network;
+    if (!this.#isNews(book, view, width)) return;
+    this.note.hidden = !this.#chart.overWebSocket || session?.transport !== "websocket";
     this.#plot ??= drawPlot(this.place, this.#options());
-    const uplot = this.#plot.plot();
-    if (this.#last !== network) {
-      this.#last = network;
+    if (this.#drawn !== network) {
+      this.#drawn = network;
       this.#plot.set(
         [
           network.map(({ at_ms }) => at_ms),
@@ -106,16 +114,12 @@ class NetworkLane {
       );
       this.#describe(network);
     }
-    const { min, max } = uplot.scales.x;
-    const key = `${view.fromMs} ${view.toMs} ${network.length} ${network.at(-1)?.seq}`;
-    if (this.#drawn === key && min === view.fromMs && max === view.toMs) return;
-    this.#drawn = key;
-    uplot.setScale("x", { min: view.fromMs, max: view.toMs });
+    this.#plot.plot().setScale("x", { min: view.fromMs, max: view.toMs });
   }
 
   /** Shows the figures of a moment, of the last one without a pointer. */
   point(atMs) {
-    const network = this.#last ?? [];
+    const network = this.#network;
     const one = atMs === null ? network.at(-1) : nearest(network, atMs, 1500);
     this.#chart.series.forEach(({ read }, index) => {
       const text = one ? this.#chart.format(read(one) ?? null) : "–";

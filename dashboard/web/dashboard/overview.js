@@ -4,7 +4,7 @@ import { ComparisonCard } from "./comparison-card.js";
 import { segments } from "./controls.js";
 import { ago, plural, timeOfDay } from "./format.js";
 import { HeatMap } from "./heat-map.js";
-import { distributionKey, drawDistributions } from "./hop-distributions.js";
+import { HopDistributions, distributionKey } from "./hop-distributions.js";
 import {
   BreachNews,
   SPANS,
@@ -16,10 +16,10 @@ import {
   wishOf,
 } from "./overview-figures.js";
 import { keepFresh } from "./refresh.js";
-import { drawBreachingSessions, drawSpenders } from "./spenders.js";
+import { BreachingSessions, drawSpenders } from "./spenders.js";
 import { dayOf, sum } from "./spending.js";
 import { sentenceOf } from "./api.js";
-import { failed, loading } from "./states.js";
+import { UNMEASURED, empty, failed, loading } from "./states.js";
 import { drawTiles } from "./tiles.js";
 import { element } from "../shared/element.js";
 import { hopLabel } from "../shared/hops.js";
@@ -146,7 +146,9 @@ class OverviewPage {
     const span = spanOf(this.wish.span);
     const all = everything(this.#turns);
     for (const card of this.measured) card.hidden = !all;
-    this.empty.hidden = Boolean(all);
+    const isMeasuring = this.#turns.measuring !== false;
+    this.empty.hidden = Boolean(all) || !isMeasuring;
+    this.unmeasured.hidden = Boolean(all) || isMeasuring;
     this.burn.show(this.#latency);
     if (!all) return this.#showEmpty(span);
     const subject = this.wish.hop;
@@ -158,13 +160,7 @@ class OverviewPage {
       budget: commonBudget(this.#latency, subject),
     });
     drawSpenders(this.spenders, this.#turns, span);
-    drawDistributions(this.hops, {
-      group: all,
-      bounds,
-      latency: this.#latency,
-      picked: subject,
-      onPick: (hop) => this.#ask({ hop }),
-    });
+    this.distributions.show({ group: all, bounds, latency: this.#latency, picked: subject });
     this.comparison.show(this.#groups, { ...this.wish, words: span.words });
     this.#showSessions();
   }
@@ -179,7 +175,7 @@ class OverviewPage {
   #showSessions() {
     if (!this.context.live.hasTold) return;
     const worst = this.#news.worst([...this.context.live.book.sessions.values()]);
-    drawBreachingSessions(this.breaching, worst, Date.now());
+    this.breachingList.show(worst, Date.now());
   }
 
   /** How old the figures are, and why they do not get newer. */
@@ -238,8 +234,10 @@ class OverviewPage {
 
   #drawCards() {
     this.hops = element("div", { class: "table-scroll" });
+    this.distributions = new HopDistributions(this.hops, (hop) => this.#ask({ hop }));
     this.spenders = element("div");
     this.breaching = element("div", { "data-testid": "breaching" });
+    this.breachingList = new BreachingSessions(this.breaching);
     this.heatTitle = element("h2", { id: "heat-title" });
     this.whole = element("button", { type: "button", class: "quiet", text: "Show mouth to ear", hidden: true });
     this.whole.addEventListener("click", () => this.#ask({ hop: "whole" }));
@@ -275,7 +273,10 @@ class OverviewPage {
       grow(compareCard, "compare-card"),
     ];
     const burnCard = grow(card("Burn of the budgets", "", burn), "burn-card");
-    this.content.append(this.empty, heat, spent, hops, burnCard, compareCard);
+    this.unmeasured = empty("No turn is measured here", UNMEASURED);
+    this.unmeasured.classList.add("card");
+    this.unmeasured.dataset.testid = "unmeasured";
+    this.content.append(this.empty, this.unmeasured, heat, spent, hops, burnCard, compareCard);
   }
 
   #drawEmpty() {

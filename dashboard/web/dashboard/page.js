@@ -17,6 +17,9 @@ const main = byId("main");
 let visit = null;
 let shown = null;
 let turnOfPage = 0;
+/** The address that is shown, without the place inside the page. */
+let shownAt = "";
+let titleOfPage = "Dashboard";
 
 function signIn(key) {
   keepKey(key);
@@ -44,7 +47,7 @@ function signOut(note = "") {
 
 function askForKey(note = "") {
   document.body.dataset.state = "out";
-  document.title = "Sign in · voxgate";
+  setTitle("Sign in");
   byId("sections").hidden = byId("sign-out").hidden = byId("feed").hidden = true;
   drawSignIn(main, { note, onKey: signIn });
 }
@@ -57,6 +60,7 @@ function closePage() {
 
 /** Draws the page of the address. A page that is there already only hears of a new query. */
 async function showPage() {
+  shownAt = location.pathname + location.search;
   const route = routeOf(location.pathname);
   const query = new URLSearchParams(location.search);
   const address = location.pathname.replace(/\/+$/, "");
@@ -103,6 +107,7 @@ function contextOf({ params }, query) {
       const address = `${location.pathname}${next ? `?${next}` : ""}`;
       if (address === location.pathname + location.search) return;
       history[isStep ? "pushState" : "replaceState"](null, "", address);
+      shownAt = address;
     },
     setTitle,
     announce,
@@ -113,9 +118,16 @@ function go(address) {
   history.pushState(null, "", address);
   showPage();
   window.scrollTo(0, 0);
+  // Nothing is loaded anew, so nobody else tells who does not see it that this is another page.
+  announce(titleOfPage);
 }
 
-const setTitle = (title) => (document.title = `${title} · voxgate`);
+/** What waits for a person is told in the tab, too, which is all that is seen of a page behind others. */
+function setTitle(title = titleOfPage) {
+  titleOfPage = title;
+  const waiting = visit?.live.book.approvals;
+  document.title = `${waiting > 0 ? `(${waiting}) ` : ""}${title} · voxgate`;
+}
 
 function announce(text) {
   byId("news").textContent = text;
@@ -143,6 +155,7 @@ function drawSections() {
 function showCounts() {
   badge("sessions", visit.live.book.liveCount, "live");
   badge("approvals", visit.live.book.approvals, "waiting");
+  setTitle();
 }
 
 function badge(section, value, word) {
@@ -197,6 +210,9 @@ drawHelp(byId("help"), byId("help-dialog"));
 byId("sign-out").addEventListener("click", () => signOut());
 document.addEventListener("click", followLink);
 document.addEventListener("keydown", shortcut);
-window.addEventListener("popstate", () => visit && showPage());
+window.addEventListener("popstate", () => {
+  // Skipping to the content is no other page.
+  if (visit && shownAt !== location.pathname + location.search) showPage();
+});
 setInterval(showFeed, 1000);
 keptKey() ? signIn(keptKey()) : askForKey();

@@ -6,37 +6,69 @@ const LISTS = { turns: "turn", network: "at_ms", marks: "number", transcript: "i
 /** The most a record holds, as the gateway documents it; what comes beyond pushes out the oldest. */
 const MOST = { turns: 2000, network: 3600, marks: 4000, transcript: 2000, events: 1000, levels: 36_000 };
 
+/** So many changes are remembered one by one; who looked away for longer draws everything. */
+const MOST_CHANGES = 64;
+
 export class RecordBook {
   revision = 0;
   /** The summary; null before the first part. */
   session = null;
   recording = { words: false, voices: false };
+  /** Of a session that is not measured there are only the summary and events. */
+  measured = true;
   truncated = {};
   levels = { everyMs: 100, fromMs: 0, caller: [], agent: [] };
   #maps = Object.fromEntries(Object.keys(LISTS).map((name) => [name, new Map()]));
   #sorted = {};
+  /** How many parts it was told. */
+  heardCount = 0;
+  /** By list, from which moment on the newest parts changed it: `{ count, fromMs }`. */
+  #changes = {};
+  #wholeCount = 0;
 
   /** Takes a part; `isWhole` for one that tells everything. The names of what changed. */
   heard(part, isWhole = false) {
     if (isWhole) this.#forget();
+    this.heardCount++;
     const changed = new Set();
     for (const [name, key] of Object.entries(LISTS)) {
       const entries = part[name] ?? [];
       if (entries.length) changed.add(name);
+      if (entries.length) this.#note(name, entries.reduce((least, { at_ms }) => Math.min(least, at_ms), Infinity));
       for (const entry of entries) this.#maps[name].set(keyOf(entry, key), entry);
       this.#bound(name);
       if (entries.length) delete this.#sorted[name];
     }
-    if (this.#hear(part.levels)) changed.add("levels");
+    if (this.#hear(part.levels)) {
+      changed.add("levels");
+      this.#note("levels", part.levels.from_ms);
+    }
     if (part.session) {
       this.session = part.session;
       changed.add("session");
     }
     if (part.recording) this.recording = part.recording;
+    this.measured = part.measured ?? this.measured;
     if (part.truncated) this.truncated = part.truncated;
     this.revision = part.revision ?? this.revision;
-    if (isWhole) for (const name of [...Object.keys(LISTS), "levels"]) changed.add(name);
+    if (isWhole) {
+      for (const name of [...Object.keys(LISTS), "levels"]) changed.add(name);
+      this.#wholeCount = this.heardCount;
+    }
     return changed;
+  }
+
+  /** Whether anything of a list up to the moment `toMs` changed since `heardCount` was `count`. */
+  hasChanged(name, count, toMs) {
+    const changes = this.#changes[name] ?? [];
+    const isForgotten = changes.length === MOST_CHANGES && count < changes[0].count - 1;
+    return count < this.#wholeCount || isForgotten || changes.some((one) => one.count > count && one.fromMs <= toMs);
+  }
+
+  #note(name, fromMs) {
+    const changes = (this.#changes[name] ??= []);
+    changes.push({ count: this.heardCount, fromMs });
+    if (changes.length > MOST_CHANGES) changes.shift();
   }
 
   get turns() {
@@ -115,6 +147,22 @@ export class RecordBook {
     }
     return true;
   }
+}
+
+/**
+ * `isNews(book, view, width, more)` tells whether something has to be drawn anew: how it is looked at changed, or something of these lists
+ * of the record that is in view.
+ */
+export function newsOf(...parts) {
+  let drawn = null;
+  let revision = -1;
+  return (book, view, width, more = "") => {
+    const look = `${view.fromMs} ${view.toMs} ${width} ${more}`;
+    if (look === drawn && !parts.some((part) => book.hasChanged(part, revision, view.toMs))) return false;
+    drawn = look;
+    revision = book.heardCount;
+    return true;
+  };
 }
 
 const keyOf = (entry, key) => entry[key] ?? `${entry.at_ms} ${entry.kind} ${entry.lane ?? ""}`;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { RecordBook, lossOf, nearest, turnAt } from "./record.js";
+import { RecordBook, lossOf, nearest, newsOf, turnAt } from "./record.js";
 
 const part = (revision, more) => ({ revision, session: { duration_ms: 0, state: "open" }, ...more });
 const turn = (number, at_ms, seq = number) => ({ turn: number, at_ms, seq, mouth_to_ear_ms: 500 });
@@ -21,6 +21,15 @@ test("entries of the same key replace older ones, others are added in the order 
   assert.equal(book.turn(3).at_ms, 3000);
   assert.equal(book.turn(4), null);
   assert.equal(book.revision, 2);
+});
+
+test("a session counts as measured until its record says otherwise", () => {
+  const book = new RecordBook();
+  book.heard(part(1, {}), true);
+  assert.equal(book.measured, true);
+  book.heard(part(2, { measured: false }));
+  book.heard(part(3, { events: [{ number: 1, at_ms: 0, seq: 3 }] }));
+  assert.equal(book.measured, false);
 });
 
 test("a list that did not change is the same list", () => {
@@ -126,4 +135,26 @@ test("loss is told before and after repair, and as unknown where nobody says", (
     after: null,
     agent: null,
   });
+});
+
+test("only what is in view is drawn anew, however much is added beyond it, and everything after a new beginning", () => {
+  const book = new RecordBook();
+  const isNews = newsOf("turns");
+  const [past, whole] = [
+    { fromMs: 0, toMs: 10_000 },
+    { fromMs: 0, toMs: 90_000 },
+  ];
+  book.heard(part(1, { turns: [turn(1, 1000)] }), true);
+  assert.ok(isNews(book, past, 800));
+  assert.ok(!isNews(book, past, 800), "nothing happened");
+  book.heard(part(2, { turns: [turn(2, 60_000)] }));
+  book.heard(part(3, { network: [{ at_ms: 2000, seq: 9 }] }));
+  assert.ok(!isNews(book, past, 800), "it happened beyond the view, or elsewhere");
+  book.heard(part(4, { turns: [turn(3, 61_000), turn(1, 1000, 10)] }));
+  assert.ok(isNews(book, past, 800), "something in view was replaced");
+  for (const look of [[whole, 800], [whole, 700], [whole, 700, "picked"]]) assert.ok(isNews(book, ...look));
+  for (let revision = 5; revision < 105; revision++) book.heard(part(revision, { turns: [turn(revision, 80_000)] }));
+  assert.ok(isNews(book, past, 700, "picked"));
+  book.heard(part(200, {}), true);
+  assert.ok(isNews(book, past, 700, "picked"), "it was told anew as a whole");
 });

@@ -4,17 +4,25 @@ import { turnOf } from "../shared/hops.js";
 import { drawWaterfall, ownerKey } from "../shared/waterfall.js";
 import { sentenceOf } from "./api.js";
 import { followedView, wholeView } from "./axis.js";
-import { clock, timeOfDay } from "./format.js";
+import { drawCallTools } from "./call-tools.js";
+import { timeOfDay } from "./format.js";
 import { follow } from "./feed.js";
 import { eventLane, turnLane, voiceLane } from "./lanes.js";
+import { memoryNote } from "./memory.js";
 import { networkLanes } from "./network.js";
-import { Player } from "./player.js";
 import { RecordBook, turnAt } from "./record.js";
-import { empty, failed, loading } from "./states.js";
+import { UNMEASURED, empty, failed, loading } from "./states.js";
 import { drawSummary, stateWord } from "./summary.js";
 import { Timeline } from "./timeline.js";
 import { TurnList, turnsLine } from "./turns.js";
 import { drawEvents, drawTranscript } from "./words.js";
+
+/** What was said to be over may be written down for a moment longer. */
+const PUT_AWAY_ATTEMPTS = 20;
+const PUT_AWAY_PAUSE_MS = 500;
+
+/** What comes before a turn when it is listened to: the caller's last words. */
+const LEAD_MS = 2000;
 
 export const open = (root, context) => new SessionPage(root, context);
 
@@ -28,6 +36,9 @@ class SessionPage {
   /** The turn somebody chose; null follows the newest. */
   #chosen;
   #drawnTurn = null;
+  #drawnStanding = null;
+  /** What changed since it was drawn. */
+  #news = new Set();
   #isDue = false;
   #isOver = false;
 
@@ -67,6 +78,7 @@ class SessionPage {
     if (name !== "record") return;
     const before = this.#book.turns.length;
     const changed = this.#book.heard(data, isFirst);
+    for (const name of changed) this.#news.add(name);
     if (!this.#parts) this.#draw();
     if (changed.has("turns") && !isFirst && this.#book.turns.length > before) this.#announce();
     this.#parts.timeline.grown();
@@ -81,7 +93,8 @@ class SessionPage {
     const back = element("a", { href: "/dashboard/sessions?state=all", text: "Look at all sessions" });
     const gone = empty(
       "This session is not kept",
-      "The address may be mistyped, or it ended long ago: the gateway keeps the last thousand calls in memory, and a restart forgets them.",
+      "The address may be mistyped, or it ended long ago or before a restart.",
+      memoryNote(this.#context.api),
       back,
     );
     this.#root.replaceChildren(failure?.status === 404 ? gone : failed(failure, () => this.#feed.hurry()));
@@ -114,7 +127,10 @@ class SessionPage {
       element("div", { class: "two two-turns" }, turns.node, turn.node),
       element("div", { class: "two" }, words.node, events.node),
     );
-    const tools = this.#drawTools(time);
+    const tools = drawCallTools(time, {
+      timeline: () => this.#parts.timeline,
+      fetchSound: () => this.#fetchSound(),
+    });
     const timeline = new Timeline(time, this.#book, {
       isLive,
       onPick: (atMs) => this.#pointed(atMs),
@@ -142,7 +158,9 @@ class SessionPage {
       player: tools.player,
     };
     const chosen = this.#book.turn(this.#chosen);
-    if (chosen) timeline.reveal(chosen.at_ms - 4000, chosen.at_ms + chosen.mouth_to_ear_ms + 4000);
+    if (!chosen) return;
+    timeline.reveal(chosen.at_ms - 4000, chosen.at_ms + chosen.mouth_to_ear_ms + 4000);
+    this.#listenTo(chosen);
   }
 
   #drawHead() {
@@ -172,61 +190,23 @@ class SessionPage {
     return { node, mark, word, fault };
   }
 
-  #drawTools(root) {
-    const range = element("p", { class: "aside", "data-testid": "range" });
-    const button = (text, title, act) => {
-      const node = element("button", {
-        type: "button",
-        class: "plain tool",
-        title,
-        "aria-label": title,
-        text,
-      });
-      node.addEventListener("click", act);
-      return node;
-    };
-    const timeline = () => this.#parts.timeline;
-    const following = button("Follow", "Follow what happens now (f)", () => timeline().follow());
-    const player = new Player({
-      fetchSound: async () =>
-        (await this.#context.api.fetch(`${this.#path}/audio`, { patienceMs: 120_000 })).blob(),
-      onTime: (atMs) => timeline().played(atMs),
-    });
-    player.node.hidden = true;
-    root.append(
-      element(
-        "div",
-        { class: "card-head" },
-        element("h2", { id: "time-title", text: "The call" }),
-        range,
-        element(
-          "div",
-          { class: "tools" },
-          player.node,
-          following,
-          button("−", "Further away (−)", () => timeline().closer(1 / 0.6)),
-          button("+", "Closer (+)", () => timeline().closer()),
-          button("Whole call", "The whole call (0, or double click)", () => timeline().whole()),
-        ),
-      ),
-    );
-    return {
-      player,
-      show({ view, isFollowing }, book) {
-        const isOver = book.session.state === "ended";
-        following.hidden = isOver;
-        following.setAttribute("aria-pressed", String(isFollowing));
-        player.node.hidden = !book.recording.voices;
-        range.textContent = `${clock(view.fromMs, 1)} – ${clock(view.toMs, 1)} of ${clock(book.extentMs)} · drag to look closer, Ctrl and wheel too, Shift and drag to move`;
-      },
-    };
+  /** The recording. A call that ended this moment is still being put away, and is asked for again. */
+  async #fetchSound() {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await (await this.#context.api.fetch(`${this.#path}/audio`, { patienceMs: 120_000 })).blob();
+      } catch (failure) {
+        if (failure.code !== "session_runs" || attempt === PUT_AWAY_ATTEMPTS || this.#isOver) throw failure;
+        await new Promise((resolve) => setTimeout(resolve, PUT_AWAY_PAUSE_MS));
+      }
+    }
   }
 
   /** A click into the lanes: plays from there if there is sound, and looks at the turn. */
   #pointed(atMs) {
-    this.#parts.player.seek(atMs);
     const turn = turnAt(this.#book.turns, atMs);
     if (turn && atMs <= turn.at_ms + turn.mouth_to_ear_ms) this.#choose(turn.turn);
+    this.#parts.player.seek(atMs);
   }
 
   #reveal(atMs) {
@@ -243,6 +223,13 @@ class SessionPage {
     if (turn) this.#parts.timeline.reveal(turn.at_ms, turn.at_ms + turn.mouth_to_ear_ms);
     this.#render();
     if (turn) this.#parts.turns.reveal(number);
+    if (turn) this.#listenTo(turn);
+  }
+
+  /** Plays, or begins to, shortly before a turn. */
+  #listenTo(turn) {
+    this.#parts.player.show(this.#book.session, this.#book.recording);
+    this.#parts.player.seek(turn.at_ms - LEAD_MS);
   }
 
   #schedule() {
@@ -259,13 +246,22 @@ class SessionPage {
     const parts = this.#parts;
     const newest = book.turns.at(-1) ?? null;
     const turn = (this.#chosen === null ? newest : book.turn(this.#chosen)) ?? null;
+    const news = this.#news;
+    this.#news = new Set();
+    const isPicked = parts.timeline.turn !== turn;
     this.#renderHead(book.session);
     parts.summary(book.session);
-    parts.turns.show(book.turns, turn?.turn ?? null);
-    parts.turnsLine.textContent = turnsLine(book.turns);
-    parts.timeline.pick(turn);
-    parts.transcript(book, turn);
-    parts.events(book);
+    const standing = `${book.session.state} ${book.recording.words} ${book.measured}`;
+    const isNewStanding = this.#drawnStanding !== standing;
+    this.#drawnStanding = standing;
+    if (isPicked) parts.timeline.pick(turn);
+    if (isPicked || isNewStanding || news.has("turns")) {
+      parts.turns.show(book.turns, turn?.turn ?? null, book.measured);
+      parts.turnsLine.textContent = turnsLine(book.turns);
+    }
+    if (isPicked || isNewStanding || news.has("turns") || news.has("transcript"))
+      parts.transcript(book, turn);
+    if (news.has("events")) parts.events(book);
     this.#renderFall(turn);
   }
 
@@ -280,7 +276,8 @@ class SessionPage {
 
   #renderFall(turn) {
     const { fall, fallAside } = this.#parts;
-    const key = turn ? `${turn.turn} ${turn.seq}` : this.#chosen === null ? "none" : "missing";
+    const { measured } = this.#book;
+    const key = turn ? `${turn.turn} ${turn.seq}` : this.#chosen === null ? `none ${measured}` : "missing";
     fallAside.textContent = turn ? asideOf(turn) : "";
     if (this.#drawnTurn === key) return;
     this.#drawnTurn = key;
@@ -288,14 +285,14 @@ class SessionPage {
     if (read) {
       // The table stays open for whoever reads it, from one turn to the next.
       const wasOpen = fall.querySelector("details")?.open ?? false;
+      const hadFocus = fall.contains(document.activeElement);
       drawWaterfall(fall, read);
       fall.querySelector("details").open = wasOpen;
+      if (hadFocus) fall.querySelector("summary").focus({ preventScroll: true });
       return;
     }
-    const text =
-      this.#chosen === null
-        ? "The first turn will appear here, split into its hops."
-        : `Turn ${this.#chosen} is not kept.`;
+    const awaited = measured ? "The first turn will appear here, split into its hops." : UNMEASURED;
+    const text = this.#chosen === null ? awaited : `Turn ${this.#chosen} is not kept.`;
     fall.replaceChildren(element("div", { class: "empty" }, element("p", { text }), ownerKey()));
   }
 
@@ -317,11 +314,12 @@ class SessionPage {
   #key = (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || !this.#parts) return;
     if (event.target.closest?.("input, select, textarea, dialog")) return;
-    if (event.key === " " && this.#book.recording.voices && !event.target.closest?.("button, summary, a")) {
+    const { player } = this.#parts;
+    if (event.key === " " && player.isOffered && !event.target.closest?.("button, summary, a")) {
       event.preventDefault();
-      this.#parts.player.toggle();
-      return;
+      return player.toggle();
     }
+    if (event.key === "," || event.key === ".") return player.step(event.key === "," ? -1 : 1);
     const isScrolling =
       event.key.startsWith("Arrow") && event.target.closest?.(".words-list, .events-list, .turn-scroll");
     if (!isScrolling && this.#parts.timeline.key(event.key)) return event.preventDefault();

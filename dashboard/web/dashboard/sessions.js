@@ -2,6 +2,7 @@
 import { element } from "../shared/element.js";
 import { drawFilters } from "./filters.js";
 import { count, plural } from "./format.js";
+import { memoryNote } from "./memory.js";
 import { filterOf, ranked, settle } from "./order.js";
 import { Rows } from "./rows.js";
 import { sessionPath } from "./routes.js";
@@ -157,14 +158,16 @@ class SessionList {
     }
     if (this.filter.state === "ended") {
       return empty(
-        "No call has ended yet",
-        "The gateway keeps the last thousand calls in memory; a restart forgets them.",
+        "No call has ended since this gateway began",
+        "Calls that ran before a restart are not here: nothing is read back from disk.",
+        memoryNote(this.context.api),
       );
     }
     const talk = element("a", { class: "button-link", href: "/", text: "Talk with the agent" });
     return empty(
       "Nobody is calling right now",
       "A call appears here within a second of its beginning.",
+      ...(this.filter.state === "all" ? [memoryNote(this.context.api)] : []),
       talk,
     );
   }

@@ -1,5 +1,7 @@
 // What became of tool calls: those decided while somebody looked, and those of the audit log.
+import { put } from "./columns.js";
 import { ago, dateAndTime, duration } from "./format.js";
+import { Keyed } from "./keyed.js";
 import { sessionPath } from "./routes.js";
 import { element } from "../shared/element.js";
 
@@ -10,18 +12,24 @@ const OUTCOMES = {
   gone: { sign: "–", label: "Waits no more" },
 };
 
-/** One that waits no more, with what happened in its call. */
-export function settledRow({ held, state, reason, note, at, events }) {
+/** Those that wait no more, each with what happened in its call. A row stays the same for as long as it is there. */
+export class SettledCalls {
+  #rows;
+
+  constructor(root) {
+    this.#rows = new Keyed(root, { keyOf: ({ held }) => held.id, make: makeSettled });
+  }
+
+  show(settled) {
+    this.#rows.show(settled, updateSettled);
+  }
+}
+
+function makeSettled({ held, state, reason, note }) {
   const { sign, label } = OUTCOMES[state] ?? { sign: "–", label: state };
-  const told = events.map(({ afterMs, severity, text }) =>
-    element(
-      "li",
-      { "data-severity": severity },
-      element("span", { class: "soft figure", text: `+${duration(afterMs)}` }),
-      element("span", { text }),
-    ),
-  );
-  return element(
+  const when = element("span", { class: "soft" });
+  const told = element("ol", { class: "aftermath", "aria-label": "What happened in the call", hidden: true });
+  const node = element(
     "li",
     { "data-approval": held.id, "data-state": state },
     element(
@@ -29,12 +37,29 @@ export function settledRow({ held, state, reason, note, at, events }) {
       { class: "settled-head" },
       element("span", { class: "sign" }, element("i", { "aria-hidden": "true", text: sign }), label),
       element("b", { class: "tool-name", text: held.tool }),
-      element("span", { class: "soft", text: ago(at / 1000) }),
+      when,
       element("a", { href: sessionPath(held.session), text: "Look at the call" }),
     ),
     reason ? element("p", { class: "soft", text: `Reason: ${reason}` }) : null,
     note ? element("p", { class: "soft", text: note }) : null,
-    told.length ? element("ol", { class: "aftermath", "aria-label": "What happened in the call" }, ...told) : null,
+    told,
+  );
+  return { node, when, told };
+}
+
+function updateSettled({ when, told }, { at, events }) {
+  put(when, ago(at / 1000));
+  if (told.children.length === events.length) return;
+  told.hidden = events.length === 0;
+  told.replaceChildren(
+    ...events.map(({ afterMs, severity, text }) =>
+      element(
+        "li",
+        { "data-severity": severity },
+        element("span", { class: "soft figure", text: `+${duration(afterMs)}` }),
+        element("span", { text }),
+      ),
+    ),
   );
 }
 

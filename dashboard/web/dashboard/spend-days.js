@@ -26,26 +26,30 @@ export function drawDays(root, days) {
   const label = `${plural(days.length, "day")}, at most ${money(most)} a day. The table below has the same figures.`;
   const step = Math.max(1, Math.ceil(days.length / 10));
   const names = days.map(({ day }, index) => element("span", { text: index % step === 0 ? day.slice(5) : "" }));
-  root.replaceChildren(
-    element(
-      "div",
-      { class: "days" },
-      element("span", { class: "days-most figure", text: money(most) }),
-      vector("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none", role: "img", "aria-label": label }, ...bars),
-      element("div", { class: "days-names", "aria-hidden": "true" }, ...names),
-    ),
-    element(
-      "p",
-      { class: "key" },
-      element("span", {}, element("i", { class: "swatch", "aria-hidden": "true" }), "confirmed"),
-      element("span", {}, element("i", { class: "swatch is-estimated", "aria-hidden": "true" }), "estimated"),
-    ),
-    dayTable(days, root.querySelector("details")?.open ?? false),
+  const chart = element(
+    "div",
+    { class: "days" },
+    element("span", { class: "days-most figure", text: money(most) }),
+    vector("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none", role: "img", "aria-label": label }, ...bars),
+    element("div", { class: "days-names", "aria-hidden": "true" }, ...names),
   );
+  // The table stays: somebody may be reading it.
+  const table = root.querySelector("details");
+  if (table) root.firstChild.replaceWith(chart);
+  else root.append(chart, key(), dayTable());
+  root.querySelector("tbody").replaceChildren(...dayRows(days));
 }
 
-function dayTable(days, isOpen) {
-  const rows = [...days]
+const key = () =>
+  element(
+    "p",
+    { class: "key" },
+    element("span", {}, element("i", { class: "swatch", "aria-hidden": "true" }), "confirmed"),
+    element("span", {}, element("i", { class: "swatch is-estimated", "aria-hidden": "true" }), "estimated"),
+  );
+
+const dayRows = (days) =>
+  [...days]
     .reverse()
     .map(({ day, spent, confirmed }) =>
       element(
@@ -56,17 +60,19 @@ function dayTable(days, isOpen) {
         element("td", { class: "number", text: money(spent - confirmed) }),
       ),
     );
+
+function dayTable() {
   const heads = ["Day", "Spent", "Of it estimated"].map((text, index) =>
     element("th", { scope: "col", class: index ? "number" : null, text }),
   );
   return element(
     "details",
-    { class: "as-table", open: isOpen },
+    { class: "as-table" },
     element("summary", { text: "Show as a table" }),
     element(
       "div",
       { class: "table-scroll", tabindex: "0", role: "region", "aria-label": "Spending by day" },
-      element("table", {}, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows)),
+      element("table", {}, element("thead", {}, element("tr", {}, ...heads)), element("tbody")),
     ),
   );
 }

@@ -27,8 +27,9 @@ export function drawRows(root, { rows, by }) {
     );
   });
   const label = DIMENSIONS.find((dimension) => dimension.by === by).label;
-  const heads = [label, "", "Spent", "Share", "Of it estimated", "Unheard", "Entries without a price"].map(
-    (text, index) => element("th", { scope: "col", class: index > 1 ? "number" : null, text }),
+  const bars = element("span", { class: "hidden", text: "As a bar" });
+  const heads = [label, bars, "Spent", "Share", "Of it estimated", "Unheard", "Entries without a price"].map(
+    (head, index) => element("th", { scope: "col", class: index > 1 ? "number" : null }, head),
   );
   root.replaceChildren(
     element(

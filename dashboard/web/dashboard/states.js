@@ -21,6 +21,10 @@ export const empty = (title, text, ...more) =>
     ...more,
   );
 
+/** Why there are no figures of sessions in a gateway that measures none. */
+export const UNMEASURED =
+  "Sessions are not measured: the configuration of this gateway says “telemetry.measuring: false”. Sessions are listed with what happened, their cost and how they ended.";
+
 /** Something failed; `retry` is called by a button unless it is missing. */
 export function failed(failure, retry) {
   const button = retry && element("button", { type: "button", class: "plain", text: "Try again" });

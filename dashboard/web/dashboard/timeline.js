@@ -45,11 +45,14 @@ export class Timeline {
     this.#listen();
     this.resized = new ResizeObserver(() => this.schedule());
     this.resized.observe(this.tracks);
+    this.recoloured = () => this.schedule();
+    document.addEventListener("themechange", this.recoloured);
     this.schedule();
   }
 
   close() {
     this.resized.disconnect();
+    document.removeEventListener("themechange", this.recoloured);
     for (const lane of this.#lanes) lane.close?.();
     this.#lanes = [];
   }
@@ -98,9 +101,12 @@ export class Timeline {
     this.look(panned(this.view, by * (this.view.toMs - this.view.fromMs), this.#extent));
   }
 
-  /** The moment that plays, or null. */
-  played(atMs) {
+  /** The moment that plays, or null. Where it leaves the view by playing on, the view goes on with it. */
+  played(atMs, isPlaying = false) {
+    const { fromMs, toMs } = this.view;
+    const wasSeen = this.playedMs !== null && this.playedMs >= fromMs && this.playedMs <= toMs;
     this.playedMs = atMs;
+    if (isPlaying && wasSeen && atMs > toMs && !this.#drag) this.look(panned(this.view, toMs - fromMs, this.#extent));
     this.schedule();
   }
 

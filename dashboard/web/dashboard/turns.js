@@ -4,6 +4,7 @@ import { OWNERS, breachText, formatMs, ownerShares, turnOf } from "../shared/hop
 import { put } from "./columns.js";
 import { clock, money, plural } from "./format.js";
 import { Keyed } from "./keyed.js";
+import { UNMEASURED } from "./states.js";
 
 /** So many are shown until somebody asks for all. */
 const SHOWN = 60;
@@ -37,10 +38,7 @@ export class TurnList {
       this.#shows = Infinity;
       this.show(this.#turns, this.picked);
     });
-    this.none = element("p", {
-      class: "help",
-      text: "No turn yet. A turn is measured when the caller hears the answer.",
-    });
+    this.none = element("p", { class: "help" });
     this.scroller = element(
       "div",
       { class: "turn-scroll" },
@@ -65,8 +63,11 @@ export class TurnList {
   }
 
   /** In the order that was chosen, at first the newest first; `picked` is the number of the one that is looked at. */
-  show(turns, picked) {
+  show(turns, picked, isMeasured = true) {
     this.#turns = turns;
+    this.none.textContent = isMeasured
+      ? "No turn yet. A turn is measured when the caller hears the answer."
+      : UNMEASURED;
     this.picked = picked;
     const wanted = [...turns].sort(ORDERS[this.#order]).slice(0, this.#shows);
     const scale = turns.reduce((most, turn) => Math.max(most, turn.mouth_to_ear_ms, turn.budget_ms ?? 0), 1);

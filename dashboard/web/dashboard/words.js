@@ -4,6 +4,7 @@ import { put } from "./columns.js";
 import { clock } from "./format.js";
 import { Keyed } from "./keyed.js";
 import { EVENT_SIGNS } from "./lanes.js";
+import { UNMEASURED } from "./states.js";
 
 const WHO = { caller: "Caller", agent: "Agent" };
 const STATES = { partial: "…", complete: "", cut: "cut off" };
@@ -71,7 +72,8 @@ export function drawTranscript(root, onPick) {
   };
 }
 
-function noteOf({ recording, transcript, truncated, session }, hidden) {
+function noteOf({ measured, recording, transcript, truncated, session }, hidden) {
+  if (!measured) return UNMEASURED;
   if (!recording.words) {
     return "No words were kept: nothing allows it for this session. Figures, marks and levels hold nothing that was said.";
   }

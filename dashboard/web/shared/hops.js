@@ -12,7 +12,7 @@ const UNKNOWN_OWNER = { label: "Other", shape: "square" };
 
 const HOPS = {
   capture: ["Capture", "Microphone to the network card"],
-  uplink: ["Uplink", "Caller to the relay"],
+  uplink: ["Uplink", "Caller to the relay, or to the gateway over WebSocket"],
   relay_in: ["Relay in", "Relay to the media server"],
   jitter: ["Jitter wait", "Waiting for late or reordered packets"],
   decode: ["Decode", "Opus to samples"],
@@ -23,9 +23,9 @@ const HOPS = {
   aggregation: ["Aggregation", "Until there was a speakable piece of text"],
   tts: ["Text to speech", "Until the first sample of the voice"],
   pacing: ["Pacing", "Waiting for the next packet's moment"],
-  encode: ["Encode", "Samples to Opus"],
+  encode: ["Encode", "Samples to Opus, or to a message over WebSocket"],
   relay_out: ["Relay out", "Media server to the relay"],
-  downlink: ["Downlink", "Relay to the caller"],
+  downlink: ["Downlink", "Relay to the caller, or gateway to the caller over WebSocket"],
   playout: ["Playout", "The caller's jitter buffer and loudspeaker"],
   unattributed: ["Unattributed", "What no hop explains"],
 };
@@ -50,6 +50,7 @@ export function turnOf(told) {
     errorMs: atLeastZero(told.error_ms),
     budgetMs: isDuration(told.budget_ms) ? told.budget_ms : null,
     hops: [...told.hops, ...unattributed(told)].map(hopOf),
+    unknown: Array.isArray(told.unknown) ? told.unknown.filter((hop) => typeof hop === "string") : [],
     breaches: breaches(told.breaches),
   };
 }
@@ -92,6 +93,14 @@ export function breachText({ subject, spender, spentMs, budgetMs }) {
   const what = isWhole ? "the turn" : hopLabel(subject).toLowerCase();
   const by = isWhole && spender ? `, spent by ${hopLabel(spender).toLowerCase()}` : "";
   return `${what} took ${formatMs(spentMs)} of ${formatMs(budgetMs)}${by}`;
+}
+
+/** What nobody saw, in words; empty if everything was. */
+export function unknownText({ unknown = [] }) {
+  if (!unknown.length) return "";
+  const names = unknown.map((hop) => hopLabel(hop).toLowerCase());
+  const list = names.length > 1 ? `${names.slice(0, -1).join(", ")} and ${names.at(-1)}` : names[0];
+  return `Not in the sum, since nobody can know it of this client: ${list}.`;
 }
 
 /** When a hop was at work while another one was waited for. */

@@ -9,6 +9,7 @@ import {
   ownerShares,
   readTurn,
   turnOf,
+  unknownText,
   verdict,
 } from "./hops.js";
 
@@ -54,6 +55,13 @@ test("a total that contradicts the hops is drawn to scale and reported", () => {
   assert.equal(bars[0].width, 75);
   assert.equal(gapMs, 100);
   assert.equal(layoutTurn(readTurn(message([["model", "provider", 400]], 300))).bars[0].width, 100);
+});
+
+test("hops nobody saw are named, and there is nothing to say where all were seen", () => {
+  assert.equal(unknownText(readTurn(sample)), "");
+  const text = unknownText(turnOf({ ...sample, unknown: ["uplink", "downlink", "playout"] }));
+  assert.equal(text, "Not in the sum, since nobody can know it of this client: uplink, downlink and playout.");
+  assert.match(unknownText(turnOf({ ...sample, unknown: ["playout"] })), /: playout\.$/);
 });
 
 test("estimated hops are told from measured ones", () => {

@@ -9,6 +9,7 @@ import {
   hopMeaning,
   layoutTurn,
   ownerOf,
+  unknownText,
   verdict,
 } from "./hops.js";
 
@@ -25,6 +26,7 @@ export function drawWaterfall(root, turn) {
     ...(layout.bars.some((bar) => bar.estimated) ? [hatchKey()] : []),
     ...(layout.bars.some((bar) => bar.ghosts.length) ? [besideKey()] : []),
     ...(layout.bars.some((bar) => bar.allowed) ? [budgetKey()] : []),
+    ...(unknownText(turn) ? [element("p", { class: "hatch-key unknown-hops", text: unknownText(turn) })] : []),
     ...(Math.abs(layout.gapMs) > 1 ? [contradiction(turn, layout)] : []),
     table(turn, layout),
   );
@@ -142,7 +144,8 @@ function placed(tag, name, { left, width }) {
 /** Beside the bar on the side that has room, on the bar if it leaves none. */
 function placeTime(time, { left, width, whisker, aheadMs }) {
   const end = whisker ? Math.max(left + width, whisker.left + whisker.width) : left + width;
-  if (end < 80) time.style.left = `${end}%`;
+  // What was done ahead is told behind the time, and takes as much room again.
+  if (end < (aheadMs > 0 ? 60 : 80)) time.style.left = `${end}%`;
   else if (left > (aheadMs > 0 ? 40 : 20)) time.style.right = `${100 - left}%`;
   else {
     time.classList.add("on-bar");

@@ -9,7 +9,8 @@ use reqwest::{Client, Method, Url};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use voxgate_policy::bundle::{Bundle, BundleHash};
+use voxgate_policy::bundle::Bundle;
+use voxgate_protocol::revision::BundleHash;
 use voxgate_signaling::admin::revisions::{Plan, PlannedChange, RevisionFacts, RunningRevision, TakesEffect};
 
 use super::{EXIT_CONFIG, complain, say};

@@ -100,6 +100,8 @@ pub(crate) struct Checked {
     pub(crate) breaker: BreakerRule,
     /// What turns may take.
     pub(crate) latency: RouteBudgets,
+    /// Whether sessions are measured.
+    pub(crate) measuring: bool,
     /// What is told to an OpenTelemetry collector.
     pub(crate) otlp: Option<Otlp>,
     pub(crate) default_model: String,
@@ -239,6 +241,7 @@ pub(crate) fn check_with(
         routes,
         breaker,
         latency,
+        measuring: written.telemetry.measures(),
         otlp,
         default_model: written.default_model.clone(),
         guardrails,

@@ -14,6 +14,8 @@ use voxgate_relay::tunnel::MOST_LANES;
 
 use super::ConfigError;
 use super::relays::TokenSource;
+use super::telemetry::Telemetry;
+use crate::otlp::Otlp;
 
 /// Threads one relay may have; one lane is kept for streams.
 const MOST_THREADS: u8 = MOST_LANES - 1;
@@ -31,11 +33,15 @@ pub(crate) struct RelayFile {
     pub(crate) data_dir: PathBuf,
     /// The relay.
     pub(crate) relay: RelaySection,
+    /// Where its metrics are pushed to, besides `/metrics`: as in a gateway's configuration. A relay has no traces, so what is
+    /// said about them counts for nothing. It is called `voxgate-relay` unless told otherwise.
+    pub(crate) telemetry: Telemetry,
 }
 
 impl Default for RelayFile {
     fn default() -> Self {
-        Self { data_dir: PathBuf::from("relay-data"), relay: RelaySection::default() }
+        let (relay, telemetry) = (RelaySection::default(), Telemetry::default());
+        Self { data_dir: PathBuf::from("relay-data"), relay, telemetry }
     }
 }
 
@@ -184,6 +190,8 @@ pub(crate) struct CheckedRelay {
     pub(crate) wait: Wait,
     pub(crate) drain_deadline: Duration,
     pub(crate) heartbeat: Duration,
+    /// What is pushed where; `None` for nothing.
+    pub(crate) otlp: Option<Otlp>,
 }
 
 impl fmt::Debug for CheckedRelay {
@@ -244,6 +252,7 @@ pub(crate) fn check_relay(
     let threads = check_threads(relay, &mut problems);
     check_times(relay, &mut problems);
     let stream = check_stream(relay, &mut problems);
+    let otlp = file.telemetry.check("voxgate-relay", environment, &mut problems);
     match (id, control, token) {
         (Some(id), Some(control), Some(token)) if problems.is_empty() => Ok(CheckedRelay {
             data_dir: file.data_dir.clone(),
@@ -260,6 +269,7 @@ pub(crate) fn check_relay(
             wait: relay.wait,
             drain_deadline: relay.drain_deadline,
             heartbeat: relay.heartbeat,
+            otlp,
         }),
         _ => Err(ConfigError::Problems(problems)),
     }

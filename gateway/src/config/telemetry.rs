@@ -1,4 +1,4 @@
-//! What leaves the gateway for an OpenTelemetry collector.
+//! Whether sessions are measured, and what leaves the gateway for an OpenTelemetry collector.
 //!
 //! The configuration wins over the standard variables of OpenTelemetry
 //! (<https://opentelemetry.io/docs/specs/otel/protocol/exporter/>), which count where it says nothing.
@@ -27,12 +27,30 @@ const RETRIES: std::ops::RangeInclusive<Duration> = Duration::ZERO..=Duration::f
 /// Spans that wait: a turn has about ten.
 const QUEUES: std::ops::RangeInclusive<usize> = 64..=1_000_000;
 
-/// What the gateway tells others of itself, besides `/metrics`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+/// What the gateway measures of sessions, and what it tells others of itself, besides `/metrics`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Telemetry {
+    /// Whether sessions are measured: turns hop by hop with the client's clock and their budgets, the network second by second,
+    /// levels, who spoke when, the transcript of the record. Without it sessions are listed with cost, events and
+    /// how they ended, and `latency` says nothing. Default true: no call waits for it, and without it nobody knows what callers
+    /// wait for (`make bench-measuring` tells what it costs).
+    measuring: bool,
     /// OpenTelemetry, by OTLP over HTTP (protobuf).
     otlp: WrittenOtlp,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { measuring: true, otlp: WrittenOtlp::default() }
+    }
+}
+
+impl Telemetry {
+    /// Whether sessions are measured.
+    pub(super) const fn measures(&self) -> bool {
+        self.measuring
+    }
 }
 
 /// To which collector, and what. Without an endpoint nothing is sent.
@@ -76,7 +94,7 @@ struct WrittenOtlp {
     queue: usize,
     /// `gzip` or `none`. Default: `OTEL_EXPORTER_OTLP_COMPRESSION`, or `gzip`, which every collector must take.
     compression: Option<Compression>,
-    /// What the gateway is called there. Default: `OTEL_SERVICE_NAME`, or `voxgate`.
+    /// What the process is called there. Default: `OTEL_SERVICE_NAME`, or `voxgate`; of a relay `voxgate-relay`.
     service_name: Option<String>,
     /// Which names attributes have.
     conventions: WrittenConventions,
@@ -142,21 +160,33 @@ enum WrittenVoice {
 
 type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// What is sent where; `None` for nothing.
+/// What a gateway sends where; `None` for nothing.
 pub(super) fn check(
     written: &Written,
     environment: Environment<'_>,
     problems: &mut Vec<String>,
 ) -> Option<Otlp> {
-    let otlp = &written.telemetry.otlp;
-    check_ranges(otlp, problems);
-    // Tests and shells set variables to nothing to take them away.
-    let environment = |name: &str| environment(name).filter(|value| !value.trim().is_empty());
-    if environment("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-        return None;
+    written.telemetry.check("voxgate", environment, problems)
+}
+
+impl Telemetry {
+    /// What a process, which is called `name` unless told otherwise, sends where; `None` for nothing.
+    pub(super) fn check(
+        &self,
+        name: &str,
+        environment: Environment<'_>,
+        problems: &mut Vec<String>,
+    ) -> Option<Otlp> {
+        let otlp = &self.otlp;
+        check_ranges(otlp, problems);
+        // Tests and shells set variables to nothing to take them away.
+        let environment = |name: &str| environment(name).filter(|value| !value.trim().is_empty());
+        if environment("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+            return None;
+        }
+        let made = otlp.make(name, &environment);
+        made.map_err(|problem| problems.push(format!("telemetry.otlp: {problem}"))).ok().flatten()
     }
-    let made = otlp.make(&environment);
-    made.map_err(|problem| problems.push(format!("telemetry.otlp: {problem}"))).ok().flatten()
 }
 
 fn check_ranges(otlp: &WrittenOtlp, problems: &mut Vec<String>) {
@@ -177,7 +207,7 @@ fn check_ranges(otlp: &WrittenOtlp, problems: &mut Vec<String>) {
 }
 
 impl WrittenOtlp {
-    fn make(&self, environment: Environment<'_>) -> Result<Option<Otlp>, String> {
+    fn make(&self, name: &str, environment: Environment<'_>) -> Result<Option<Otlp>, String> {
         let traces =
             self.place(environment, &Signal::TRACES, (self.traces, self.traces_endpoint.as_deref()))?;
         let metrics =
@@ -196,7 +226,7 @@ impl WrittenOtlp {
             retry: self.retry,
             queue: self.queue,
             compression: self.compression(environment)?,
-            resource: self.resource(environment)?,
+            resource: self.resource(name, environment)?,
             conventions: self.conventions.meaning(),
         }))
     }
@@ -262,7 +292,11 @@ impl WrittenOtlp {
     }
 
     /// Who sends: its name, and what `OTEL_RESOURCE_ATTRIBUTES` adds.
-    fn resource(&self, environment: Environment<'_>) -> Result<Vec<(String, String)>, String> {
+    fn resource(
+        &self,
+        of_process: &str,
+        environment: Environment<'_>,
+    ) -> Result<Vec<(String, String)>, String> {
         let text = environment("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
         let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
         let mut resource: Vec<_> = pairs
@@ -272,7 +306,7 @@ impl WrittenOtlp {
         let name = self.service_name.clone().or_else(|| environment("OTEL_SERVICE_NAME"));
         if name.is_some() || !resource.iter().any(|(known, _)| known == "service.name") {
             resource.retain(|(known, _)| known != "service.name");
-            resource.push(("service.name".to_owned(), name.unwrap_or_else(|| "voxgate".to_owned())));
+            resource.push(("service.name".to_owned(), name.unwrap_or_else(|| of_process.to_owned())));
         }
         Ok(resource)
     }

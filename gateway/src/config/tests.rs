@@ -170,6 +170,26 @@ fn the_example_of_a_relay_is_a_valid_one_and_fits_the_gateways() {
     let place = gateway.relays.iter().find(|place| place.id == relay.id.0).unwrap();
     assert_eq!(place.advertise, relay.listen);
     assert_eq!(place.tunnel_ip, relay.tunnel.ip());
+    let otlp = relay.otlp.unwrap();
+    assert_eq!(otlp.metrics.unwrap().as_str(), "http://127.0.0.1:4318/v1/metrics");
+}
+
+#[test]
+fn a_relay_pushes_its_metrics_where_its_file_or_the_environment_says_and_under_a_name_of_its_own() {
+    let relay = |telemetry: &str, variables: &dyn Fn(&str) -> Option<String>| {
+        let text = format!("relay: {{ id: 2, control: 'http://127.0.0.1:9' }}\n{telemetry}");
+        check_relay(&parse_relay(&text).unwrap(), variables)
+    };
+    assert!(relay("", &with_token).unwrap().otlp.is_none());
+    let endpoint = |name: &str| match name {
+        "OTEL_EXPORTER_OTLP_ENDPOINT" => Some("http://127.0.0.1:1".to_owned()),
+        _ => with_token(name),
+    };
+    let otlp = relay("", &endpoint).unwrap().otlp.unwrap();
+    assert_eq!(otlp.metrics.unwrap().as_str(), "http://127.0.0.1:1/v1/metrics");
+    assert!(otlp.resource.contains(&("service.name".to_owned(), "voxgate-relay".to_owned())));
+    let wrong = relay("telemetry: { otlp: { endpoint: 'grpc://collector' } }", &with_token);
+    assert!(wrong.unwrap_err().to_string().contains("telemetry.otlp"));
 }
 
 #[test]
@@ -235,7 +255,7 @@ relay:
   drain_deadline: 2days
   stream_key: /nowhere/key.pem
 ";
-    let short = |_: &str| Some("short".to_owned());
+    let short = |name: &str| (name == "SHORT").then(|| "short".to_owned());
     let problems = problems(check_relay(&parse_relay(text).unwrap(), &short));
     for part in [
         "both have port 3479",

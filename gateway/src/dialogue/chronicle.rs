@@ -3,31 +3,41 @@
 //! What happens is written when it does; what only adds up, such as packets and loudness, once a second. Nothing here
 //! decides anything, and no packet waits for it.
 
+mod judges;
+pub(crate) mod sentences;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-use voxgate_media::session::{Loudness, Observed};
+use voxgate_media::session::{ClientBuffer, Loudness, Observed, PieceStats};
 use voxgate_media::uplink::UplinkStats;
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, OutputPart};
 use voxgate_protocol::conversation::ItemKind;
 use voxgate_protocol::id::ToolCallId;
 use voxgate_protocol::money::NanoDollars;
-use voxgate_protocol::session::ClientReport;
+use voxgate_protocol::session::{ClientReport, EndReason};
 use voxgate_signaling::live::Presence;
 use voxgate_telemetry::metrics::Metrics;
 use voxgate_telemetry::session::SessionRecord;
 use voxgate_telemetry::session::facts::{DownlinkNote, EventNote, NetworkNote, UplinkNote, WordsChange};
-use voxgate_telemetry::session::view::{EventKind, Lane, MarkKind};
+use voxgate_telemetry::session::view::{Lane, MarkKind};
 
 use super::sight::SaidWords;
+
+pub(super) use self::judges::JudgeNews;
 
 /// What adds up is written down this often.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// A client that said nothing for longer says nothing of this second.
 const LATEST_REPORT: Duration = Duration::from_millis(2_500);
+
+/// Audio that is lost is told again after this long without loss.
+const CALM: Duration = Duration::from_secs(10);
+
+/// Refused messages of a client that are told one by one: a client in a loop must not push everything else out of the record.
+const MOST_REFUSALS: u64 = 16;
 
 /// Tools at work at once that are followed.
 const MOST_TOOLS: usize = 32;
@@ -49,9 +59,14 @@ impl Pen {
         moment.saturating_duration_since(self.began)
     }
 
-    /// Something happened. One sentence, without anything that was said.
-    pub(crate) fn event(&self, now: Instant, event: EventNote) {
-        self.record.event(self.at(now), event);
+    /// Something happened. One sentence, without anything that was said. Gives its number.
+    pub(crate) fn event(&self, now: Instant, event: EventNote) -> u64 {
+        self.record.event(self.at(now), event)
+    }
+
+    /// What happened went on until now.
+    pub(super) fn event_ended(&self, now: Instant, number: u64) {
+        self.record.event_ended(self.at(now), number);
     }
 }
 
@@ -60,11 +75,13 @@ impl Pen {
 pub(crate) struct Transported {
     /// Between client and gateway.
     pub(crate) round_trip: Option<Duration>,
-    /// Packets sent to the client.
-    pub(crate) sent: u64,
-    /// Those the client says it never got.
+    /// RTCP reports of the client about what is sent to it.
+    pub(crate) reports: u64,
+    /// Packets these are about.
+    pub(crate) expected: u64,
+    /// Of them those the client says it never got.
     pub(crate) lost: u64,
-    /// The interarrival jitter the client measures.
+    /// The interarrival jitter the client reported last.
     pub(crate) jitter: Option<Duration>,
     /// The way of the packets.
     pub(crate) pair: Option<&'static str>,
@@ -76,6 +93,7 @@ pub(crate) struct Transported {
 #[derive(Debug, Default)]
 struct Counted {
     uplink: UplinkStats,
+    pieces: u64,
     transported: Transported,
 }
 
@@ -83,6 +101,8 @@ struct Counted {
 #[derive(Debug, Default)]
 pub(super) struct Second {
     pub(super) uplink: Option<UplinkStats>,
+    /// The same of a client that sends messages.
+    pub(super) pieces: Option<PieceStats>,
     pub(super) loudness: Option<Loudness>,
     pub(super) cost: Option<NanoDollars>,
 }
@@ -91,6 +111,8 @@ pub(super) struct Second {
 #[derive(Debug)]
 pub(super) struct Chronicle {
     pen: Pen,
+    /// Whether network and levels are written down.
+    measures: bool,
     next: Instant,
     counted: Counted,
     transported: Option<Transported>,
@@ -98,13 +120,19 @@ pub(super) struct Chronicle {
     cost: Option<NanoDollars>,
     /// Tools at work, with the numbers of their events; the oldest first.
     tools: VecDeque<(ToolCallId, u64)>,
+    /// When audio of the caller was last lost at the way to the provider.
+    dropped_at: Option<Instant>,
+    /// Messages of the client that were refused.
+    refusals: u64,
 }
 
 impl Chronicle {
-    pub(super) fn new(pen: Pen) -> Self {
+    /// Of a session that is not measured only cost and events are written down, and how long it lasts.
+    pub(super) fn new(pen: Pen, measures: bool) -> Self {
         let next = pen.began + EVERY;
         let (counted, tools) = (Counted::default(), VecDeque::new());
-        Self { pen, next, counted, transported: None, report: None, cost: None, tools }
+        let (transported, report, cost, dropped_at) = (None, None, None, None);
+        Self { pen, measures, next, counted, transported, report, cost, tools, dropped_at, refusals: 0 }
     }
 
     pub(super) const fn pen(&self) -> &Pen {
@@ -114,6 +142,10 @@ impl Chronicle {
     /// When a second is over.
     pub(super) const fn poll_timeout(&self) -> Instant {
         self.next
+    }
+
+    pub(super) const fn measures(&self) -> bool {
+        self.measures
     }
 
     pub(super) fn is_due(&self, now: Instant) -> bool {
@@ -127,6 +159,9 @@ impl Chronicle {
 
     /// What the client says of itself.
     pub(super) fn reported(&mut self, now: Instant, report: ClientReport) {
+        if !self.measures {
+            return;
+        }
         let before = self.report.map(|(_, report)| report);
         self.report = Some((now, merged(before, report)));
     }
@@ -146,11 +181,7 @@ impl Chronicle {
                 record.mark(self.pen.at(spoke), Lane::Caller, MarkKind::Interruption);
                 let at = self.pen.at(silent);
                 record.mark_ended(at, Lane::Caller, MarkKind::Interruption, Some(stop));
-                let stop_ms = stop.as_millis() as u64;
-                let text =
-                    format!("The caller cut the answer off; it stopped {stop_ms} ms after the first sound.");
-                let detail = json!({ "stop_ms": stop_ms });
-                record.event(at, EventNote::info(EventKind::Interruption, text).with(detail));
+                record.event(at, sentences::interrupted(stop));
             }
         }
     }
@@ -168,6 +199,9 @@ impl Chronicle {
 
     /// The session is told something by its provider, or in its name.
     pub(super) fn heard(&mut self, now: Instant, event: &BridgeEvent) {
+        if let Some(note) = sentences::failure(event) {
+            self.pen.event(now, note);
+        }
         match event {
             BridgeEvent::Output { part: OutputPart::ToolArguments { call_id, name, .. }, .. } => {
                 if self.tools.iter().any(|(known, _)| known == call_id) {
@@ -176,9 +210,7 @@ impl Chronicle {
                 if self.tools.len() == MOST_TOOLS {
                     self.tools.pop_front();
                 }
-                let text = format!("The model calls the tool {name}.");
-                let note = EventNote::info(EventKind::ToolCall, text).with(json!({ "tool": name }));
-                let number = self.pen.record.event(self.pen.at(now), note);
+                let number = self.pen.record.event(self.pen.at(now), sentences::tool_called(name));
                 self.tools.push_back((call_id.clone(), number));
             }
             BridgeEvent::ResponseDone { usage, .. } => {
@@ -202,11 +234,37 @@ impl Chronicle {
         }
     }
 
+    /// Audio of the caller was lost, since the provider takes none.
+    pub(super) fn audio_dropped(&mut self, now: Instant) {
+        let is_news = self.dropped_at.is_none_or(|at| now.saturating_duration_since(at) > CALM);
+        self.dropped_at = Some(now);
+        if is_news {
+            self.pen.event(now, sentences::audio_dropped());
+        }
+    }
+
+    /// A message of the client, or of a connection beside it, was refused.
+    pub(super) fn client_refused(&mut self, now: Instant, code: &str) {
+        self.refusals = self.refusals.saturating_add(1);
+        if self.refusals <= MOST_REFUSALS {
+            self.pen.event(now, sentences::client_refused(code));
+        }
+    }
+
+    /// The session is over.
+    pub(super) fn ended(&self, now: Instant, reason: EndReason) {
+        let more = self.refusals.saturating_sub(MOST_REFUSALS);
+        if more > 0 {
+            self.pen.event(now, sentences::more_client_refused(more));
+        }
+        self.pen.event(now, sentences::ended(reason));
+    }
+
     /// A second is over, or the session.
     pub(super) fn second(&mut self, now: Instant, second: Second, metrics: &Metrics) {
         // A process that stood still does not make up for the seconds it missed.
         self.next = (self.next + EVERY).max(now);
-        let Second { uplink, loudness, cost } = second;
+        let Second { uplink, pieces, loudness, cost } = second;
         let at = self.pen.at(now);
         if let Some(loudness) = loudness {
             self.pen.record.levels(loudness.from, &loudness.caller, &loudness.agent);
@@ -221,6 +279,8 @@ impl Chronicle {
         if let Some((_, read)) = &mut self.report {
             (read.packets, read.lost, read.concealed) = (None, None, None);
         }
+        let uplink = uplink.map(|uplink| self.packets(uplink));
+        let uplink = uplink.or_else(|| pieces.map(|pieces| self.pieces(&pieces)));
         if uplink.is_some() || transported.is_some() || report.is_some() {
             let note = self.network(uplink, transported, report);
             metrics.network_second(&note);
@@ -229,16 +289,27 @@ impl Chronicle {
         self.pen.record.lasts(at);
     }
 
+    /// The caller's packets since the last second.
+    fn packets(&mut self, now: UplinkStats) -> UplinkNote {
+        let before = std::mem::replace(&mut self.counted.uplink, now);
+        uplink_note(&before, &now)
+    }
+
+    /// The same of a client that sends messages.
+    fn pieces(&mut self, now: &PieceStats) -> UplinkNote {
+        let packets = now.pieces.saturating_sub(self.counted.pieces) as u32;
+        self.counted.pieces = now.pieces;
+        // How evenly nothing came nobody can say.
+        let jitter = Some(now.jitter).filter(|_| packets > 0);
+        UplinkNote { packets, jitter, ..UplinkNote::default() }
+    }
+
     fn network(
         &mut self,
-        uplink: Option<UplinkStats>,
+        uplink: Option<UplinkNote>,
         transported: Option<Transported>,
         report: Option<ClientReport>,
     ) -> NetworkNote {
-        let uplink = uplink.map(|now| {
-            let before = std::mem::replace(&mut self.counted.uplink, now);
-            uplink_note(&before, &now)
-        });
         let before = self.counted.transported.clone();
         let transported = transported.unwrap_or_else(|| before.clone());
         self.counted.transported.clone_from(&transported);
@@ -257,12 +328,7 @@ impl Chronicle {
     fn carried_by(&self, before: Option<&str>, relay: &str) {
         let at = self.pen.at(self.next.checked_sub(EVERY).unwrap_or(self.next));
         self.pen.record.carried_by(at, Some(relay));
-        let detail = json!({ "relay": relay, "before": before });
-        let text = match before {
-            Some(before) => format!("The call moved from relay {before} to relay {relay}."),
-            None => format!("Relay {relay} carries the call."),
-        };
-        self.pen.record.event(at, EventNote::info(EventKind::Relay, text).with(detail));
+        self.pen.record.event(at, sentences::carried_by(before, relay));
     }
 }
 
@@ -271,37 +337,38 @@ fn uplink_note(before: &UplinkStats, now: &UplinkStats) -> UplinkNote {
     let came = |stats: &UplinkStats| stats.jitter.released + stats.jitter.late;
     UplinkNote {
         packets: passed(came(now), came(before)),
-        lost: passed(now.jitter.lost, before.jitter.lost),
-        recovered: passed(now.recovered, before.recovered),
-        concealed: now.concealed.saturating_sub(before.concealed),
+        lost: Some(passed(now.jitter.lost, before.jitter.lost)),
+        recovered: Some(passed(now.recovered, before.recovered)),
+        concealed: Some(now.concealed.saturating_sub(before.concealed)),
         jitter: Some(now.jitter.interarrival),
         buffer: Some(now.wait),
     }
 }
 
-/// What the client's script says; without one, what its RTCP reports do.
+/// What the client's script says; what it leaves out, or all without one, its RTCP reports do. Most come less often than
+/// once a second: what a second without one brought is not known, and is in the next.
 fn downlink_note(
     before: &Transported,
     now: &Transported,
     report: Option<ClientReport>,
 ) -> Option<DownlinkNote> {
-    let report = match report {
-        Some(report) => report,
-        None => {
-            now.jitter?;
-            ClientReport::default()
-        }
-    };
-    let lost = now.lost.saturating_sub(before.lost) as u32;
-    let sent = now.sent.saturating_sub(before.sent) as u32;
-    let is_told = now.jitter.is_some();
+    let is_told = now.reports > before.reports;
+    if report.is_none() && now.reports == 0 {
+        return None;
+    }
+    let report = report.unwrap_or_default();
+    let lost = now.lost.saturating_sub(before.lost);
+    let came = now.expected.saturating_sub(before.expected).saturating_sub(lost);
+    let is_silent = (report.jitter_buffer, report.playout) == (None, None);
+    let buffers = now.jitter.map_or(ClientBuffer::USUAL, ClientBuffer::of);
     Some(DownlinkNote {
-        packets: report.packets.or_else(|| is_told.then_some(sent.saturating_sub(lost))),
-        lost: report.lost.or_else(|| is_told.then_some(lost)),
+        packets: report.packets.or_else(|| is_told.then_some(came as u32)),
+        lost: report.lost.or_else(|| is_told.then_some(lost as u32)),
         concealed: report.concealed,
         jitter: report.jitter.or(now.jitter),
         buffer: report.jitter_buffer,
         playout: report.playout,
+        probable_wait: is_silent.then_some(buffers.wait),
     })
 }
 

@@ -10,7 +10,8 @@ use voxgate_protocol::session::ClientReport;
 use voxgate_protocol::trace::{AudioMark, ClientMoments, Moment, TurnTrace};
 use voxgate_telemetry::latency::LatencyError;
 use voxgate_telemetry::latency::account::TurnAccount;
-use voxgate_telemetry::latency::clock::{ClientClock, Exchange};
+use voxgate_telemetry::latency::capture::CaptureTimes;
+use voxgate_telemetry::latency::clock::{ClientClock, ClockOffset, Exchange};
 use voxgate_telemetry::latency::joining::ClientView;
 
 /// Questions that follow quickly on each other, since one quick exchange is what a clock is known by.
@@ -30,6 +31,21 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Turns that wait at once. A turn takes longer than [`PATIENCE`], so more is a client that plays games.
 const MOST_WAITING: usize = 4;
 
+/// How wrong a capture time may be that comes with packets: browsers stamp in whole milliseconds and leave out stamps that say
+/// nearly the same as the one before, and the clock they stamp by is told to two more.
+const STAMP_ERROR: Duration = Duration::from_millis(4);
+
+/// How much earlier or later than its neighbours a piece of sound may be handed on and stamped: on a busy machine browsers
+/// hand several on at once, and a packet is stamped by the first of its pieces.
+const UNEVEN_STAMPS: Duration = Duration::from_millis(10);
+
+/// The microphone of a client that does not say how long its sound takes to where it is stamped, which may be twice this or
+/// nothing: one device buffer.
+const UNKNOWN_DEVICE: Duration = Duration::from_millis(10);
+
+/// A capture time that says that a packet took longer to get here is by another clock.
+const LONGEST_WAY: Duration = Duration::from_millis(500);
+
 /// Messages of one fuzzed input that are heard.
 const MOST_FUZZED: usize = 64;
 
@@ -38,10 +54,21 @@ const MOST_FUZZED: usize = 64;
 pub(crate) enum ClientMessage {
     /// What it measured of the last second.
     Report(ClientReport),
-    /// The time on its clock when a question came and when this answer left.
-    Time { question: u32, received: Duration, replied: Duration },
+    /// The answer to a question about the time.
+    Time { question: u32, answer: TimeAnswer },
     /// What it saw of a turn.
     Turn { turn: u32, moments: ClientMoments },
+}
+
+/// The time on a client's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimeAnswer {
+    /// When the question came.
+    pub(crate) received: Duration,
+    /// When the answer left.
+    pub(crate) replied: Duration,
+    /// The same moment since 1970, on the clock its packets are stamped by. `None` if it does not know that clock.
+    pub(crate) unix: Option<Duration>,
 }
 
 /// What a client is asked.
@@ -84,6 +111,11 @@ pub(crate) struct ClientSide {
     /// The zero of moments.
     began: Instant,
     clock: ClientClock,
+    /// One moment on its own clock, and on that of its packets.
+    stamping: Option<(Duration, Duration)>,
+    captures: CaptureTimes,
+    /// From its microphone to where its sound is stamped.
+    device: Option<Duration>,
     /// Without an answer so far, the oldest first: on a long way several are under way at once.
     asked: VecDeque<Asked>,
     questions: u32,
@@ -98,6 +130,9 @@ impl ClientSide {
         Self {
             began,
             clock: ClientClock::default(),
+            stamping: None,
+            captures: CaptureTimes::default(),
+            device: None,
             asked: VecDeque::new(),
             questions: 0,
             next_question: None,
@@ -109,6 +144,7 @@ impl ClientSide {
     /// The client can be asked from now on, or no longer. One that listens anew may be another page with another clock.
     pub(super) fn listens(&mut self, now: Instant, is_listening: bool) {
         self.clock = ClientClock::default();
+        (self.stamping, self.device) = (None, None);
         self.asked.clear();
         self.questions = 0;
         self.next_question = is_listening.then_some(now);
@@ -129,11 +165,23 @@ impl ClientSide {
     }
 
     /// The answer to a question about the time. Questions before it are not waited for any longer.
-    pub(super) fn told_time(&mut self, now: Instant, question: u32, received: Duration, replied: Duration) {
+    pub(super) fn told_time(&mut self, now: Instant, question: u32, answer: &TimeAnswer) {
         let Some(index) = self.asked.iter().position(|asked| asked.number == question) else { return };
         let Some(asked) = self.asked.drain(..=index).next_back() else { return };
         let (asked, answered) = (self.since_begun(asked.at), self.since_begun(now));
+        let TimeAnswer { received, replied, unix } = *answer;
+        self.stamping = unix.map(|unix| (replied, unix));
         self.clock.exchanged(Exchange { asked, received, replied, answered });
+    }
+
+    /// What it measured of itself.
+    pub(super) const fn told_report(&mut self, report: &ClientReport) {
+        self.device = report.capture;
+    }
+
+    /// A packet says when its first sample was captured.
+    pub(super) fn captured(&mut self, sample: u32, at: Duration) {
+        self.captures.stamped(sample, at);
     }
 
     /// A turn whose first sound was handed to the network at `sent`. The question its account waits for, if the client can
@@ -162,6 +210,10 @@ impl ClientSide {
         let Some(index) = self.waiting.iter().position(|waiting| waiting.trace.turn == turn) else { return };
         let offset = self.clock.offset(self.since_begun(now));
         let Some((waiting, offset)) = self.waiting.remove(index).zip(offset) else { return };
+        let spoken = moments.spoken.map(|spoken| (spoken, moments.spoken_error));
+        let spoken = spoken.or_else(|| self.spoken(&waiting, &offset));
+        let spoken_error = spoken.map(|(_, error)| error).unwrap_or_default();
+        let moments = &ClientMoments { spoken: spoken.map(|(at, _)| at), spoken_error, ..*moments };
         let view = ClientView { moments, offset, zero: waiting.zero };
         let alone = alone(waiting.sent, &waiting.trace);
         // What contradicts itself is worth nothing; what the session saw still is.
@@ -169,6 +221,25 @@ impl ClientSide {
             Ok(joined) => ReckonedTurn { account: Ok(joined), ..alone },
             Err(_) => alone,
         });
+    }
+
+    /// When the last word of a turn was said by the client's clock, and how wrong that may be: from the stamps of its packets.
+    fn spoken(&self, turn: &WaitingTurn, offset: &ClockOffset) -> Option<(Duration, Duration)> {
+        let captured = self.captures.captured(turn.trace.spoken?.sample)?;
+        let (own, unix) = self.stamping?;
+        let stamped = captured.checked_add(own)?.checked_sub(unix)?;
+        let at = offset.to_gateway(stamped)?;
+        let arrived = turn.zero.saturating_add(turn.trace.arrived);
+        let earliest = arrived.saturating_sub(LONGEST_WAY);
+        let latest = arrived.saturating_add(offset.error()).saturating_add(STAMP_ERROR);
+        if !(earliest..=latest).contains(&at) {
+            return None;
+        }
+        let (device, error) = match self.device {
+            Some(device) => (device, Duration::ZERO),
+            None => (UNKNOWN_DEVICE, UNKNOWN_DEVICE),
+        };
+        Some((stamped.checked_sub(device)?, STAMP_ERROR + UNEVEN_STAMPS + error))
     }
 
     /// The next turn that waits for nothing any more.
@@ -202,9 +273,11 @@ impl ClientSide {
             now += Duration::from_millis(1);
             let _ = client.poll_question(now);
             match message {
-                ClientMessage::Report(_) => {}
-                ClientMessage::Time { question, received, replied } => {
-                    client.told_time(now, *question, *received, *replied);
+                ClientMessage::Report(report) => client.told_report(report),
+                ClientMessage::Time { question, answer } => {
+                    // As if a packet said the same of its clock.
+                    answer.unix.into_iter().for_each(|unix| client.captured(0, unix));
+                    client.told_time(now, *question, answer);
                 }
                 ClientMessage::Turn { turn, moments } => {
                     let mark = Some(AudioMark { packet: 0, sample: 0 });
@@ -265,8 +338,13 @@ mod tests {
         let now = start + 10 * MS;
         let Some(ClientQuestion::Time(number)) = client.poll_question(now) else { panic!("no question") };
         let then = AHEAD + 10 * MS + MS / 2;
-        client.told_time(now + MS, number, then, then);
+        client.told_time(now + MS, number, &answer(then));
         client
+    }
+
+    /// Given at once by a client whose clock began a minute after 1970.
+    fn answer(at: Duration) -> TimeAnswer {
+        TimeAnswer { received: at, replied: at, unix: Some(at + AHEAD) }
     }
 
     fn hop(account: &TurnAccount, hop: Hop) -> (Duration, Certainty) {
@@ -317,6 +395,48 @@ mod tests {
         assert_eq!(hop(&account, Hop::Capture).0, 30 * MS);
         assert_eq!((hop(&account, Hop::Downlink).0, hop(&account, Hop::Playout).0), (20 * MS, 124 * MS));
         assert_eq!(account.unattributed, Duration::ZERO);
+    }
+
+    #[test]
+    fn the_mouth_of_a_client_whose_packets_are_stamped_is_measured_by_its_own_clock() {
+        let start = Instant::now();
+        let mut client = client(start);
+        let sent = start + 10_000 * MS;
+        let at = |ms: u32| AHEAD + 9_350 * MS + ms * MS;
+        let turn = |client: &mut ClientSide, turn: u32| {
+            client.turn(sent, trace(turn));
+            let moments = ClientMoments { heard: Some(at(786)), ..ClientMoments::default() };
+            client.told_turn(sent, turn, &moments);
+            client.poll_turn(sent).unwrap().account.unwrap()
+        };
+        // The sample of the last word is number 1,000: 20 ms behind this one.
+        client.captured(40, at(3) + AHEAD);
+        client.told_report(&ClientReport { capture: Some(8 * MS), ..ClientReport::default() });
+        let account = turn(&mut client, 1);
+        assert_eq!((account.whole.duration, account.whole.certainty), (771 * MS, Certainty::Measured));
+        assert_eq!(account.whole.error, STAMP_ERROR + UNEVEN_STAMPS);
+        assert_eq!((hop(&account, Hop::Capture).0, hop(&account, Hop::Uplink).0), (15 * MS, 20 * MS));
+        assert_eq!(account.unattributed, Duration::ZERO);
+        client.told_report(&ClientReport::default());
+        let account = turn(&mut client, 2);
+        let error = STAMP_ERROR + UNEVEN_STAMPS + UNKNOWN_DEVICE;
+        assert_eq!((account.whole.duration, account.whole.error), (773 * MS, error));
+    }
+
+    #[test]
+    fn stamps_by_a_clock_that_cannot_be_the_clients_leave_its_mouth_an_estimate() {
+        let start = Instant::now();
+        let sent = start + 10_000 * MS;
+        let at = |ms: u32| AHEAD + 9_350 * MS + ms * MS;
+        for stamp in [Duration::ZERO, at(0), at(60) + AHEAD, at(0) + AHEAD - LONGEST_WAY, Duration::MAX] {
+            let mut client = client(start);
+            client.captured(1_000, stamp);
+            client.turn(sent, trace(1));
+            let moments = ClientMoments { heard: Some(at(786)), ..ClientMoments::default() };
+            client.told_turn(sent, 1, &moments);
+            let account = client.poll_turn(sent).unwrap().account.unwrap();
+            assert_eq!((account.whole.duration, account.whole.certainty), (786 * MS, Certainty::Estimated));
+        }
     }
 
     #[test]
@@ -380,8 +500,8 @@ mod tests {
         for _ in 0..20 {
             now = client.poll_timeout().unwrap();
             let Some(ClientQuestion::Time(number)) = client.poll_question(now) else { panic!("no question") };
-            client.told_time(now, number, AHEAD, AHEAD);
-            client.told_time(now, number, AHEAD, AHEAD);
+            client.told_time(now, number, &answer(AHEAD));
+            client.told_time(now, number, &answer(AHEAD));
         }
         assert_eq!(client.poll_timeout(), Some(now + INTERVAL));
     }

@@ -11,10 +11,13 @@ use voxgate_policy::guardrail::{Act, Consultation, Direction, Hidden, Opinion};
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, OutputPart};
 use voxgate_protocol::conversation::{Content, Item, ItemKind};
 use voxgate_protocol::id::{ItemId, ResponseId, SessionId};
+use voxgate_telemetry::session::facts::EventNote;
 
 use crate::approvals::Ring;
 use crate::latency::{Optional, Relief};
 use crate::webhook::{Answered, Judge, Shown, Webhooks};
+
+use super::chronicle::JudgeNews;
 
 /// Items shown to a judge side by side; of more the oldest are shown no further.
 const MOST_ITEMS: usize = 32;
@@ -34,6 +37,8 @@ pub(super) struct Heard {
     pub(super) act: Act,
     /// With [`Act::Mask`], the words.
     pub(super) hide: Hidden,
+    /// The judge gave no opinion.
+    pub(super) is_unheard: bool,
 }
 
 /// An item a judge is shown.
@@ -60,6 +65,7 @@ pub(super) struct Consultant {
     numbers: u64,
     /// What could not be asked.
     unasked: VecDeque<Heard>,
+    news: JudgeNews,
 }
 
 impl Consultant {
@@ -72,8 +78,8 @@ impl Consultant {
         ring: Ring,
     ) -> Self {
         let (reply, answered) = mpsc::channel(MOST_UNREAD);
-        let (open, unasked) = (VecDeque::new(), VecDeque::new());
-        Self { judges, webhooks, session_id, relief, ring, reply, answered, open, numbers: 0, unasked }
+        let (open, unasked, news) = (VecDeque::new(), VecDeque::new(), JudgeNews::default());
+        Self { judges, webhooks, session_id, relief, ring, reply, answered, open, numbers: 0, unasked, news }
     }
 
     /// Shows what the provider says.
@@ -133,6 +139,10 @@ impl Consultant {
             let Some(at) = self.open.iter().position(|open| open.number == number) else { continue };
             let open = &mut self.open[at];
             open.consultation.answered();
+            match &opinion {
+                Some(_) => self.news.heard(&open.judge.name),
+                None => open.unheard(&mut self.news),
+            }
             let heard = open.heard(opinion);
             self.ask(at);
             if self.open[at].consultation.is_over() {
@@ -142,6 +152,11 @@ impl Consultant {
                 return heard;
             }
         }
+    }
+
+    /// What is to be written down of the judges next.
+    pub(super) fn poll_note(&mut self) -> Option<EventNote> {
+        self.news.poll()
     }
 
     fn push(&mut self, direction: Direction, item_id: &ItemId, answer: Option<&ResponseId>, piece: &str) {
@@ -206,13 +221,14 @@ impl Consultant {
     }
 
     fn ask(&mut self, at: usize) {
-        let Self { open, webhooks, session_id, relief, ring, reply, unasked, .. } = self;
+        let Self { open, webhooks, session_id, relief, ring, reply, unasked, news, .. } = self;
         let open = &mut open[at];
         let Some(question) = open.consultation.poll_question() else { return };
         if open.judge.is_optional && relief.leaves_out(Optional::Opinion) {
             open.consultation.answered();
-            return;
+            return news.left_out(&open.judge.name, || relief.grounds());
         }
+        news.asked(&open.judge.name);
         let shown = Shown {
             version: 1,
             rule: open.judge.name.clone(),
@@ -224,6 +240,7 @@ impl Consultant {
         };
         if !webhooks.ask(&open.judge, (open.number, shown), reply.clone(), Arc::clone(ring)) {
             open.consultation.answered();
+            open.unheard(news);
             unasked.extend(open.heard(None));
             ring();
         }
@@ -233,13 +250,21 @@ impl Consultant {
 impl Open {
     /// What is to be done about an opinion, if anything is.
     fn heard(&self, mut opinion: Option<Opinion>) -> Option<Heard> {
+        let is_unheard = opinion.is_none();
         let hide = match &mut opinion {
             Some(Opinion::Mask { words }) => std::mem::take(words),
             _ => Hidden::default(),
         };
         let act = wanted(&self.judge, opinion)?;
         let (rule, answer) = (self.judge.name.clone(), self.answer.clone());
-        Some(Heard { rule, direction: self.direction, answer, act, hide })
+        Some(Heard { rule, direction: self.direction, answer, act, hide, is_unheard })
+    }
+
+    /// There is no opinion. What the rule then demands is told when it is done.
+    fn unheard(&self, news: &mut JudgeNews) {
+        if self.judge.unanswered.is_none() {
+            news.silent(&self.judge.name);
+        }
     }
 }
 

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use voxgate_media::encode::EncoderConfig;
 use voxgate_media::session::{
-    HeardVoices, InterruptionRule, Leg, Loudness, NetworkTimes, Session, SessionConfig, SessionError,
-    SessionOutput, SessionStats,
+    HeardVoices, InterruptionRule, Leg, Loudness, NetworkTimes, PieceStats, Session, SessionConfig,
+    SessionError, SessionOutput, SessionStats,
 };
 use voxgate_media::turn::{ListeningRule, Question};
 use voxgate_media::uplink::{RtpAudio, UplinkStats};
@@ -76,7 +76,8 @@ pub(crate) enum CoreInput<'a> {
     Command(SessionCommand),
     /// Time passed: [`DialogueCore::poll_timeout`] is due.
     Timeout,
-    /// The packet of the last [`CoreOutput::Audio`] that is measured was handed to the network.
+    /// The packet of the last [`CoreOutput::Audio`] that is measured, or everything before a [`CoreOutput::ConfirmSent`], was
+    /// handed to the network.
     Sent,
     /// What the network added on the way of the last packet.
     Network(NetworkTimes),
@@ -108,6 +109,8 @@ pub(crate) enum CoreOutput {
         /// How long after its deadline the packet was made.
         lateness: Duration,
     },
+    /// Say with [`CoreInput::Sent`] that everything up to here was handed to the network: what the turn took is measured by it.
+    ConfirmSent,
     /// Send to the provider.
     Bridge(BridgeCommand),
     /// Ask the listener about the turn that goes on.
@@ -126,6 +129,8 @@ pub(crate) struct DialogueCore {
     ended: Option<EndReason>,
     /// Said last, behind what the end still made the client protocol say.
     end_to_tell: Option<EndReason>,
+    /// Asked behind the message it is about.
+    asks_for_sent: bool,
     /// What somebody who looks on sees. No input or output depends on it.
     sight: Sight,
 }
@@ -164,7 +169,7 @@ impl DialogueCore {
             .lasting(config.max_session)
             .allowing(config.allowed_events);
         let (outputs, sight) = (VecDeque::new(), Sight::default());
-        Ok(Self { session, adapter, outputs, ended: None, end_to_tell: None, sight })
+        Ok(Self { session, adapter, outputs, ended: None, end_to_tell: None, asks_for_sent: false, sight })
     }
 
     /// Goes on with the conversation another session left behind. To be called before any input.
@@ -204,6 +209,11 @@ impl DialogueCore {
         self.session.uplink_stats()
     }
 
+    /// What was seen of the messages with the caller's audio; `None` for a client that sends packets.
+    pub(crate) fn piece_stats(&self) -> Option<PieceStats> {
+        self.session.piece_stats()
+    }
+
     /// What the session leaves to the next one of the same client, once it has ended.
     pub(crate) fn park(&mut self) -> ParkedConversation {
         self.adapter.park()
@@ -211,6 +221,8 @@ impl DialogueCore {
 
     /// Takes one input and carries it to its end. Then read [`DialogueCore::poll_output`] until `None`.
     pub(crate) fn handle(&mut self, now: Instant, input: CoreInput<'_>) {
+        // What a provider or the end of the session makes the client hear is told by whoever hands it in.
+        let is_of_client = !matches!(input, CoreInput::Bridge { .. } | CoreInput::End(_));
         match input {
             CoreInput::Opened => self.adapter.open(),
             CoreInput::Text(text) => self.adapter.handle_text(text),
@@ -235,6 +247,9 @@ impl DialogueCore {
             CoreInput::End(reason) => self.session.end(reason),
         }
         self.settle(now);
+        if let Some(code) = self.adapter.take_refused().filter(|_| is_of_client) {
+            self.sight.refused(code);
+        }
     }
 
     /// Whether one more sideband connection may listen.
@@ -295,6 +310,9 @@ impl DialogueCore {
                 break;
             }
         }
+        if std::mem::take(&mut self.asks_for_sent) {
+            self.outputs.push_back(CoreOutput::ConfirmSent);
+        }
         self.outputs.extend(self.end_to_tell.take().map(CoreOutput::Ended));
     }
 
@@ -318,6 +336,7 @@ impl DialogueCore {
             SessionOutput::JudgeTurn { question, speech } => {
                 self.outputs.push_back(CoreOutput::JudgeTurn { question, speech });
             }
+            SessionOutput::ConfirmSent => self.asks_for_sent = true,
             SessionOutput::Audio { payload, timestamp, marker, first_received, is_measured, lateness } => {
                 self.outputs.push_back(CoreOutput::Audio {
                     payload,

@@ -2,12 +2,10 @@
 
 use std::time::Instant;
 
-use serde_json::json;
 use voxgate_protocol::session::{EndReason, SessionCommand};
-use voxgate_telemetry::session::facts::EventNote;
-use voxgate_telemetry::session::view::EventKind;
 
 use super::Dialogue;
+use super::chronicle::sentences;
 use super::core::CoreInput;
 use crate::logging;
 
@@ -21,12 +19,18 @@ impl Dialogue {
         self.take(now, CoreInput::End(reason));
     }
 
+    /// A mistake of ours: nothing the session would still say is to be trusted, and its record says so.
+    pub(crate) const fn fail(&mut self) {
+        self.has_failed = true;
+    }
+
     /// What is left of a session whose client was lost waits for it; any other end ends the conversation. A client that
     /// wanted to come back and did not reach this session tries again with the token it has.
     pub(super) fn leave(&mut self, now: Instant) {
         let ticket = self.ticket.take();
         let used = self.used_token.take().filter(|_| self.ended() != Some(EndReason::HungUp));
         if let Some(used) = used {
+            self.chronicle.pen().event(now, sentences::did_not_come_back());
             return used.put_back(self.core.park());
         }
         let Some(ticket) = ticket else { return };
@@ -40,15 +44,20 @@ impl Drop for Dialogue {
     fn drop(&mut self) {
         let now = Instant::now();
         self.leave(now);
-        let reason = self.ended().unwrap_or(EndReason::ClientLost);
-        self.write_second(now);
+        let has_failed = self.has_failed || std::thread::panicking();
+        let reason = match self.ended() {
+            Some(reason) => reason,
+            None if has_failed => EndReason::InternalError,
+            None => EndReason::ClientLost,
+        };
+        // What a mistake left behind is not looked at once more.
+        if !has_failed {
+            self.write_second(now);
+        }
         if let Some(cost) = self.account.as_mut().and_then(|account| account.close(now)) {
             self.presence.costs(now, cost);
         }
-        let why = reason.as_str();
-        let text = format!("The session is over: {why}.");
-        let note = EventNote::info(EventKind::Ended, text).with(json!({ "reason": why }));
-        self.chronicle.pen().event(now, note);
+        self.chronicle.ended(now, reason);
         let record = self.presence.record();
         record.ended(self.presence.since_began(now), Some(reason));
         logging::session_ended(&record.summary());

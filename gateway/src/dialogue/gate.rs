@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use voxgate_policy::approval::ApprovalState;
 use voxgate_policy::decision::{Act, Decision, Effect, Question, Risk};
 use voxgate_policy::directory::Caller;
@@ -19,13 +18,11 @@ use voxgate_protocol::id::{ResponseId, SessionId, ToolCallId};
 use voxgate_protocol::session::SessionCommand;
 use voxgate_realtime::ContextItem;
 use voxgate_telemetry::metrics::Metrics;
-use voxgate_telemetry::session::facts::EventNote;
-use voxgate_telemetry::session::view::EventKind;
 
 use crate::approvals::{HeldCalls, Ring, Ticket};
 use crate::permissions::Permissions;
 
-use super::chronicle::Pen;
+use super::chronicle::{Pen, sentences};
 
 /// What the core has to take next.
 #[derive(Debug, PartialEq)]
@@ -48,8 +45,8 @@ pub(super) struct Gate {
     ring: Ring,
     metrics: Arc<Metrics>,
     pen: Pen,
-    /// The calls a person is asked about.
-    tickets: BTreeMap<ToolCallId, Ticket>,
+    /// The calls a person is asked about, with the numbers of the events that say so.
+    tickets: BTreeMap<ToolCallId, (Ticket, u64)>,
     steps: VecDeque<Step>,
     is_closed: bool,
 }
@@ -104,14 +101,14 @@ impl Gate {
 
     /// Looks what became of the held calls: people may have decided, and deadlines come.
     pub(super) fn look(&mut self, now: Instant) {
-        let states = self.tickets.iter().map(|(call_id, ticket)| (call_id.clone(), ticket.state(now)));
+        let states = self.tickets.iter().map(|(call_id, (ticket, _))| (call_id.clone(), ticket.state(now)));
         let settled: Vec<_> = states.filter(|(_, state)| *state != ApprovalState::Pending).collect();
         for (call_id, state) in settled {
-            self.tickets.remove(&call_id);
+            if let Some((_, number)) = self.tickets.remove(&call_id) {
+                self.pen.event_ended(now, number);
+            }
             self.calls.settle(&call_id, state);
-            let text = format!("A tool call that waited for a person is {}.", state.as_str());
-            let detail = json!({ "call": call_id.as_str(), "state": state.as_str() });
-            self.pen.event(now, EventNote::info(EventKind::Approval, text).with(detail));
+            self.pen.event(now, sentences::person_decided(call_id.as_str(), state));
             tracing::info!(call = %call_id, state = state.as_str(), "a held tool call is settled");
         }
         self.carry_on(now);
@@ -119,7 +116,7 @@ impl Gate {
 
     /// When [`Gate::look`] has something to find.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.tickets.values().map(Ticket::deadline).min()
+        self.tickets.values().map(|(ticket, _)| ticket.deadline()).min()
     }
 
     /// Whether [`Gate::release`] has something to let go.
@@ -160,6 +157,9 @@ impl Gate {
                 GateOutput::Decided { tool, risk, decision } => {
                     self.note_decision(now, &tool, risk, &decision);
                 }
+                GateOutput::Refused { tool, is_crowded } => {
+                    self.pen.event(now, sentences::tool_refused(&tool, is_crowded));
+                }
                 GateOutput::Outcome(outcome) => {
                     self.metrics.tool_calls.with_label_values(&[outcome.as_str()]).inc();
                 }
@@ -177,9 +177,7 @@ impl Gate {
         let labels = [Act::ToolCall.as_str(), decision.effect.as_str()];
         self.metrics.policy_decisions.with_label_values(&labels).inc();
         if decision.effect == Effect::Deny {
-            let text = format!("The policies forbid the tool {tool}.");
-            let detail = json!({ "tool": tool, "risk": risk.as_str(), "policies": decision.policies });
-            self.pen.event(now, EventNote::warning(EventKind::ToolCall, text).with(detail));
+            self.pen.event(now, sentences::tool_forbidden(tool, risk, decision));
         }
         tracing::debug!(
             tool,
@@ -195,11 +193,9 @@ impl Gate {
         }
         let ring = Arc::clone(&self.ring);
         let ticket = self.held.ask(now, (&self.session_id, &self.caller.tenancy), held, self.window, ring);
-        let text = format!("A person is asked whether the tool {} may be called.", held.tool);
-        let detail = json!({ "call": held.call_id.as_str(), "tool": held.tool, "risk": held.risk.as_str() });
-        self.pen.event(now, EventNote::info(EventKind::Approval, text).with(detail));
+        let number = self.pen.event(now, sentences::person_asked(held));
         tracing::info!(call = %held.call_id, tool = held.tool, "a tool call waits for a person");
-        self.tickets.insert(held.call_id.clone(), ticket);
+        self.tickets.insert(held.call_id.clone(), (ticket, number));
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Note {
     pub(super) rule: String,
     pub(super) direction: &'static str,
     pub(super) act: &'static str,
+    /// Its judge gave no opinion; this is what the rule demands then.
+    pub(super) is_unheard: bool,
 }
 
 /// What has to happen before the words go on.
@@ -207,7 +209,8 @@ impl Guard {
     ) -> Judgement {
         let notes = findings.iter().map(|finding| {
             let rule = self.rules.rule(finding.rule);
-            Note { rule: rule.name.clone(), direction: direction.as_str(), act: rule.act.as_str() }
+            let (name, direction, act) = (rule.name.clone(), direction.as_str(), rule.act.as_str());
+            Note { rule: name, direction, act, is_unheard: false }
         });
         let notes = notes.collect();
         let act = self.rules.strongest(findings).map(|(_, act)| act.clone());
@@ -216,10 +219,10 @@ impl Guard {
 
     /// What a judge outside wants done.
     pub(super) fn heed(&mut self, heard: Heard) -> Judgement {
-        let Heard { rule, direction, answer, act, hide } = heard;
+        let Heard { rule, direction, answer, act, hide, is_unheard } = heard;
         // What must be hidden and cannot be ends the call.
         let act = if self.hidden.add(hide) { act } else { Act::End };
-        let note = Note { rule, direction: direction.as_str(), act: act.as_str() };
+        let note = Note { rule, direction: direction.as_str(), act: act.as_str(), is_unheard };
         self.act(vec![note], &act, answer.as_ref())
     }
 

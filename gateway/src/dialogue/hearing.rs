@@ -2,18 +2,17 @@
 
 use std::time::Instant;
 
-use serde_json::json;
-use voxgate_protocol::bridge::{BridgeEvent, Fault};
+use voxgate_protocol::bridge::BridgeEvent;
 use voxgate_protocol::session::EndReason;
 use voxgate_providers::bridge::StampedEvent;
 use voxgate_signaling::resume::ResumeTicket;
+use voxgate_telemetry::gen_ai::AnswerTimes;
 use voxgate_telemetry::metrics::Metrics;
-use voxgate_telemetry::session::facts::EventNote;
-use voxgate_telemetry::session::view::EventKind;
 
 use crate::end_of_turn::{Ear, Verdict};
 
 use super::Dialogue;
+use super::chronicle::sentences;
 use super::core::CoreInput;
 use super::gate::Step as Passed;
 use super::guard::Judgement;
@@ -25,7 +24,10 @@ impl Dialogue {
     /// The bridge has something to say.
     pub(crate) fn handle_bridge(&mut self, now: Instant) {
         if self.ticket.as_ref().is_some_and(ResumeTicket::is_wanted) {
-            // The client goes on elsewhere: it has noticed the loss first.
+            // It has noticed the loss first.
+            if self.ended().is_none() {
+                self.chronicle.pen().event(now, sentences::goes_on_elsewhere());
+            }
             self.end(now, EndReason::ClientLost);
         }
         if self.presence.is_told_to_end() {
@@ -40,8 +42,9 @@ impl Dialogue {
         for _ in 0..EVENTS_AT_ONCE {
             let Some(StampedEvent { at, event }) = self.provider.hear(now) else { return };
             if let BridgeEvent::Fault(fault) = &event {
-                self.note_fault(now, fault);
+                self.chronicle.pen().event(now, sentences::fault(fault));
             }
+            self.time_answers(at, &event);
             let judgement = self.guard.hear(&event);
             self.obey(now, at, judgement);
             self.consultant.hear(&event);
@@ -53,6 +56,21 @@ impl Dialogue {
             self.pass_gate(now, at);
         }
         self.has_more_events = true;
+    }
+
+    /// Counts an answer that is over, for whom it is not a turn.
+    fn time_answers(&mut self, at: Instant, event: &BridgeEvent) {
+        let Some(over) = self.answers.heard(at, event) else { return };
+        let Some(target) = self.provider.target() else { return };
+        let asked = &self.presence.record().facts().model;
+        self.metrics.gen_ai.answered(&AnswerTimes {
+            took: over.took,
+            first_piece: over.first_piece,
+            failure: over.failure,
+            tokens: over.usage.map(|usage| (usage.input(), usage.output())),
+            provider: &target.provider,
+            model: target.provider_model.as_ref().unwrap_or(asked),
+        });
     }
 
     fn hear_verdicts(&mut self, now: Instant) {
@@ -89,6 +107,13 @@ impl Dialogue {
         }
     }
 
+    /// Writes down which judges are not heard, or left out.
+    pub(super) fn note_judges(&mut self, now: Instant) {
+        while let Some(note) = self.consultant.poll_note() {
+            self.chronicle.pen().event(now, note);
+        }
+    }
+
     pub(super) fn look_at_held_calls(&mut self, now: Instant) {
         self.gate.look(now);
         self.pass_gate(now, now);
@@ -104,24 +129,11 @@ impl Dialogue {
         true
     }
 
-    fn note_fault(&self, now: Instant, fault: &Fault) {
-        let text = format!("The provider's connection reports {}.", fault.code);
-        let note = if fault.is_final {
-            EventNote::error(EventKind::Error, text)
-        } else {
-            EventNote::warning(EventKind::Error, text)
-        };
-        let detail = json!({ "code": fault.code, "owner": fault.owner, "final": fault.is_final });
-        self.chronicle.pen().event(now, note.with(detail));
-    }
-
     /// Does what the rules ask for.
     pub(super) fn obey(&mut self, now: Instant, arrived: Instant, judgement: Judgement) {
         for note in &judgement.notes {
             self.metrics.guardrail_matched(&note.rule, note.direction, note.act);
-            let text = format!("The guardrail {} found something: {}.", note.rule, note.act);
-            let detail = json!({ "rule": note.rule, "direction": note.direction, "act": note.act });
-            self.chronicle.pen().event(now, EventNote::warning(EventKind::Guardrail, text).with(detail));
+            self.chronicle.pen().event(now, sentences::guardrail(note));
             tracing::info!(
                 rule = note.rule,
                 direction = note.direction,

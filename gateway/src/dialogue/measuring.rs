@@ -1,18 +1,16 @@
 //! Where the time of a session's turns went, and what else there is to write down of it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use serde_json::json;
 use voxgate_protocol::session::SessionCommand;
 use voxgate_protocol::trace::TurnTrace;
 use voxgate_telemetry::latency::account::TurnAccount;
-use voxgate_telemetry::latency::budget::{Breach, Subject};
+use voxgate_telemetry::latency::budget::Breach;
 use voxgate_telemetry::session::facts::{EventNote, TurnNote};
-use voxgate_telemetry::session::view::EventKind;
 
 use crate::money::Account;
 
-use super::chronicle::{Second, Transported};
+use super::chronicle::{Second, Transported, sentences};
 use super::client::{ClientMessage, ReckonedTurn};
 use super::sight::Seen;
 use super::{Dialogue, DialogueOutput};
@@ -30,29 +28,39 @@ pub(crate) struct MeasuredTurn {
 impl Dialogue {
     /// The client can be asked about itself from now on, or no longer.
     pub(crate) fn client_listens(&mut self, now: Instant, is_listening: bool) {
-        self.client.listens(now, is_listening);
+        self.client.listens(now, is_listening && self.chronicle.measures());
+    }
+
+    /// A sample of the caller, by its RTP timestamp, was captured at `at`, since 1970 by the client's clock.
+    pub(crate) fn note_capture(&mut self, sample: u32, at: Duration) {
+        self.client.captured(sample, at);
     }
 
     /// What the client says of itself.
     pub(crate) fn hear_client(&mut self, now: Instant, message: ClientMessage) {
         match message {
             ClientMessage::Report(report) => {
+                self.client.told_report(&report);
                 self.handle_command(now, SessionCommand::ReportClient(report));
             }
-            ClientMessage::Time { question, received, replied } => {
-                self.client.told_time(now, question, received, replied);
+            ClientMessage::Time { question, answer } => {
+                self.client.told_time(now, question, &answer);
             }
             ClientMessage::Turn { turn, moments } => self.client.told_turn(now, turn, &moments),
         }
     }
 
-    /// The first sound of an answer was handed to the network at `now`. The client is asked what it saw of the turn.
+    /// The first sound of an answer was handed to the network at `now`. The client is asked what it saw of the turn, if turns
+    /// are measured.
     pub(super) fn turn_sounds(
         &mut self,
         now: Instant,
         trace: Box<TurnTrace>,
         outputs: &mut Vec<DialogueOutput>,
     ) {
+        if !self.chronicle.measures() {
+            return self.provider.turn_passed();
+        }
         outputs.extend(self.client.turn(now, trace).map(DialogueOutput::Ask));
     }
 
@@ -86,13 +94,15 @@ impl Dialogue {
         let budget = self.latency.budget(&self.route);
         let note = TurnNote { account: &account, budget: budget.as_ref(), breaches: &breaches };
         self.presence.record().turn(self.presence.since_began(mouth), note);
-        self.note_breaches(now, account.turn, &breaches);
+        if let Some(worst) = breaches.first() {
+            self.chronicle.pen().event(now, sentences::breached(account.turn, worst));
+        }
         Some(Box::new(MeasuredTurn { account, breaches }))
     }
 
     /// Whether [`Dialogue::transported`] has something to tell.
-    pub(crate) fn is_second_over(&self, now: Instant) -> bool {
-        self.chronicle.is_due(now)
+    pub(crate) fn awaits_transported(&self, now: Instant) -> bool {
+        self.chronicle.measures() && self.chronicle.is_due(now)
     }
 
     /// What the transport of the call knows at the end of a second.
@@ -108,7 +118,8 @@ impl Dialogue {
     /// Writes down what adds up.
     pub(super) fn write_second(&mut self, now: Instant) {
         let second = Second {
-            uplink: self.core.uplink_stats(),
+            uplink: self.core.uplink_stats().filter(|_| self.chronicle.measures()),
+            pieces: self.core.piece_stats().filter(|_| self.chronicle.measures()),
             loudness: self.core.take_loudness(now),
             cost: self.account.as_ref().map(Account::cost),
         };
@@ -124,26 +135,8 @@ impl Dialogue {
                     let words = self.guard.mask_words(who, words);
                     self.chronicle.said(now, item.as_str(), who, &words);
                 }
+                Seen::Refused(code) => self.chronicle.client_refused(now, &code),
             }
         }
-    }
-
-    fn note_breaches(&self, now: Instant, turn: u32, breaches: &[Breach]) {
-        let Some(worst) = breaches.first() else { return };
-        let (spent, budget) = (worst.spent.as_millis() as u64, worst.budget.as_millis() as u64);
-        let subject = worst.subject.as_str();
-        let text = match (worst.subject, worst.spender) {
-            (Subject::Whole, Some(spender)) => {
-                let spender = spender.as_str();
-                format!(
-                    "Turn {turn} took {spent} ms of {budget} ms it may take; most of it went to {spender}."
-                )
-            }
-            _ => format!("In turn {turn} {subject} took {spent} ms of {budget} ms it may take."),
-        };
-        let detail = json!({
-            "turn": turn, "subject": subject, "spender": worst.spender, "spent_ms": spent, "budget_ms": budget,
-        });
-        self.chronicle.pen().event(now, EventNote::warning(EventKind::Breach, text).with(detail));
     }
 }

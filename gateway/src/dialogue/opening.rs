@@ -8,11 +8,11 @@ use voxgate_media::encode::EncoderConfig;
 use voxgate_media::session::{InterruptionRule, Leg, SessionError, SessionStats};
 use voxgate_policy::guardrail::RuleSet;
 use voxgate_protocol::id::IdSource;
+use voxgate_realtime::ApiError;
 use voxgate_signaling::host::SessionRequest;
 use voxgate_signaling::resume::Resumed;
 use voxgate_telemetry::metrics::Metrics;
-use voxgate_telemetry::session::facts::EventNote;
-use voxgate_telemetry::session::view::{EventKind, RecordingView};
+use voxgate_telemetry::session::view::RecordingView;
 
 use crate::bridges::Connected;
 use crate::end_of_turn::Ear;
@@ -25,7 +25,8 @@ use crate::replay::{Kept, ReplayLog};
 use crate::webhook::{Judge, Webhooks};
 
 use super::Dialogue;
-use super::chronicle::{Chronicle, Pen};
+use super::answers::AnswerClock;
+use super::chronicle::{Chronicle, Pen, sentences};
 use super::client::ClientSide;
 use super::consultant::Consultant;
 use super::core::{CoreConfig, DialogueCore};
@@ -125,11 +126,16 @@ impl Dialogue {
             allowed_events,
             seed: core_seed,
         };
-        let mut core = DialogueCore::new(core_config.clone())?;
+        let core = DialogueCore::new(core_config.clone());
+        let mut core = core.inspect_err(|error| {
+            let error = ApiError::server_error(error.to_string());
+            pen.event(Instant::now(), sentences::not_begun(&error));
+        })?;
         let (parked, used_token) = resumed.and_then(Resumed::go_on).unzip();
         let judges_mask = config.judges.iter().any(|judge| judge.masks);
         let hides = config.guardrails.masks() || judges_mask;
-        let words = match recording {
+        let measures = config.latency.measures();
+        let words = match recording.filter(|_| measures) {
             // What a judge wants hidden it says when the words are out; then they are better not written down at all.
             Some(_) if judges_mask => SeenWords::None,
             Some(_) if hides => SeenWords::Complete,
@@ -137,19 +143,22 @@ impl Dialogue {
             None => SeenWords::None,
         };
         let kept = config.replay.as_ref().zip(recording).map(|(_, recording)| Kept {
-            audio: recording.audio && !relief.leaves_out(Optional::Voices),
+            audio: recording.audio && !leaves_out_voices(&relief, &pen),
             words: !hides,
         });
         let voices = kept.is_some_and(|kept| kept.audio);
         presence.record().keeps(RecordingView { words: words != SeenWords::None, voices });
-        core.observe(presence.began(), words);
+        if measures {
+            core.observe(presence.began(), words);
+        } else {
+            presence.record().leaves_out_measures();
+        }
         let began = presence.began();
         let recorder = config.replay.zip(kept);
         let recorder = recorder.map(|(log, kept)| log.record(&core_config, parked.as_ref(), kept, began));
         let guard = Guard::new(config.guardrails);
         if let Some(parked) = parked {
-            let text = "The session goes on with the conversation of one whose client was lost.";
-            pen.event(Instant::now(), EventNote::info(EventKind::Resume, text));
+            pen.event(Instant::now(), sentences::goes_on_from_another());
             core = core.resume(parked);
             provider.restore(masked(&guard, core.context()));
         }
@@ -174,11 +183,23 @@ impl Dialogue {
             counted: SessionStats::default(),
             permit,
             presence,
-            chronicle: Chronicle::new(pen),
+            chronicle: Chronicle::new(pen, measures),
+            answers: AnswerClock::default(),
             ticket,
             used_token,
             client_heard_at: Instant::now(),
             client: ClientSide::new(Instant::now()),
+            has_failed: false,
         })
     }
+}
+
+/// Whether the voices of a log that begins are left out since turns are slow; it is written down.
+fn leaves_out_voices(relief: &Relief, pen: &Pen) -> bool {
+    let is_left_out = relief.leaves_out(Optional::Voices);
+    if is_left_out {
+        let note = sentences::left_out(Optional::Voices, None, relief.grounds().as_ref());
+        pen.event(Instant::now(), note);
+    }
+    is_left_out
 }

@@ -115,6 +115,11 @@ impl Provider {
         self.line.bridge.commands.clone()
     }
 
+    /// Who serves the session.
+    pub(super) fn target(&self) -> Option<&Target> {
+        self.way.current()
+    }
+
     /// Whose turn it is that is measured now: the target's, if it served all of it.
     pub(super) fn served_turn(&self) -> Option<String> {
         self.way.current().filter(|_| !self.was_interrupted).map(Target::name)
@@ -122,8 +127,13 @@ impl Provider {
 
     /// A turn was measured and counted.
     pub(super) fn measured(&mut self, timeline: TurnTimeline) {
-        self.was_interrupted = false;
         self.last_turn.set(timeline);
+        self.turn_passed();
+    }
+
+    /// An answer is heard: between two turns a session may move.
+    pub(super) fn turn_passed(&mut self) {
+        self.was_interrupted = false;
         self.reconsider();
     }
 
@@ -204,9 +214,9 @@ impl Provider {
         }
     }
 
-    /// Whether the connection is gone and the caller waits for another one.
-    pub(super) fn is_cut_off(&self) -> bool {
-        self.replacement.as_ref().is_some_and(|replacement| replacement.rotation.is_cut_off())
+    /// Why the connection is gone and the caller waits for another one, if that is so.
+    pub(super) fn cut_off_by(&self) -> Option<Reason> {
+        self.replacement.as_ref().and_then(|replacement| replacement.rotation.cut_off_by())
     }
 
     /// Whether something read is waiting to be heard.
@@ -311,6 +321,7 @@ impl Provider {
         self.line = line;
         self.evidence = Evidence::default();
         self.count(reason, "moved");
+        let from = self.way.current().cloned();
         let target = self.way.moved().cloned();
         if let Some(replacement) = &mut self.replacement {
             replacement.rotation.set_max_age(replacement.successors.max_age(&self.way));
@@ -327,7 +338,7 @@ impl Provider {
             self.evidence.told(now, &command);
             is_told &= self.send(command) != Err(Untold::Full);
         }
-        Moved { target, fault: (!is_told).then(|| BridgeEvent::Fault(takes_nothing())) }
+        Moved { from, target, waited, fault: (!is_told).then(|| BridgeEvent::Fault(takes_nothing())) }
     }
 
     fn switched(&self, reason: Reason, target: &Target, waited: Option<Duration>) {
@@ -381,6 +392,10 @@ impl Provider {
 /// What came of a move.
 #[derive(Debug, Default)]
 pub(super) struct Moved {
+    /// Who served the session before.
+    pub(super) from: Option<Target>,
+    /// How long nobody did.
+    pub(super) waited: Option<Duration>,
     /// The target, if it is another one.
     pub(super) target: Option<Target>,
     /// The new connection takes nothing.

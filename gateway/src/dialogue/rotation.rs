@@ -183,6 +183,11 @@ impl Rotation {
         self.outage.as_ref().map(|outage| now.saturating_duration_since(outage.since))
     }
 
+    /// Why the caller has no provider, if there is none.
+    pub(crate) fn cut_off_by(&self) -> Option<Reason> {
+        self.outage.as_ref().map(|outage| outage.reason)
+    }
+
     /// The commands that tell the first connection of a conversation that began in another session.
     pub(crate) fn restore(&mut self, context: Vec<ContextItem>) -> Vec<BridgeCommand> {
         self.memory.restore(context)

@@ -2,6 +2,7 @@
 //!
 //! Pure, beside the session core: what is seen follows from what happens, and nothing follows from what is seen.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use voxgate_media::session::Observed;
@@ -39,6 +40,8 @@ pub(crate) enum Seen {
     Session(Observed),
     /// What is said.
     Words { item: ItemId, who: Lane, words: SaidWords },
+    /// What the client, or a connection beside it, wants cannot be done; the code it was told.
+    Refused(Cow<'static, str>),
 }
 
 /// What became known of the words of an item.
@@ -168,10 +171,19 @@ impl Sight {
         if self.taken_back.contains(&item) {
             return;
         }
+        self.keep(Seen::Words { item, who, words });
+    }
+
+    /// Something the client, or a connection beside it, wanted was refused.
+    pub(crate) fn refused(&mut self, code: Cow<'static, str>) {
+        self.keep(Seen::Refused(code));
+    }
+
+    fn keep(&mut self, seen: Seen) {
         if self.seen.len() == MOST_UNREAD {
             self.seen.pop_front();
         }
-        self.seen.push_back(Seen::Words { item, who, words });
+        self.seen.push_back(seen);
     }
 
     fn belongs(&mut self, answer: &ResponseId, item: &ItemId) {

@@ -2,20 +2,19 @@
 
 use std::time::Instant;
 
-use serde_json::json;
 use voxgate_media::turn::Question;
 use voxgate_policy::routing::Target;
 use voxgate_protocol::audio::Pcm;
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, FaultOwner};
 use voxgate_realtime::ContextItem;
 use voxgate_telemetry::metrics::Metrics;
-use voxgate_telemetry::session::facts::{EventNote, Serving};
-use voxgate_telemetry::session::view::EventKind;
+use voxgate_telemetry::session::facts::Serving;
 
 use super::Dialogue;
+use super::chronicle::sentences::{self, Move};
 use super::core::CoreInput;
 use super::guard::Guard;
-use super::provider::{self, Untold};
+use super::provider::{self, Moved, Untold};
 use super::rotation::{Reason, Step};
 
 impl Dialogue {
@@ -27,8 +26,9 @@ impl Dialogue {
     }
 
     pub(super) fn tell_provider(&mut self, now: Instant, arrived: Option<Instant>, command: BridgeCommand) {
-        if let Some(fault) = self.allowance.refuses(now, &command) {
-            return self.tell_core(now, BridgeEvent::Fault(fault));
+        if let Some(refusal) = self.allowance.refuses(now, &command) {
+            self.chronicle.pen().event(now, sentences::answer_refused(&refusal));
+            return self.tell_core(now, BridgeEvent::Fault(refusal.fault()));
         }
         let judgement = self.guard.read(&command);
         self.consultant.read(&command);
@@ -36,6 +36,7 @@ impl Dialogue {
         if let Some(account) = &mut self.account {
             account.told(now, &command);
         }
+        self.answers.told(now, &command);
         let is_audio = matches!(command, BridgeCommand::Audio(_));
         match self.provider.tell(now, command) {
             Ok(()) => {}
@@ -46,7 +47,10 @@ impl Dialogue {
             }
             Err(Untold::Full) => {
                 self.metrics.provider_fault(FaultOwner::Gateway);
-                if !is_audio {
+                if is_audio {
+                    self.chronicle.audio_dropped(now);
+                } else {
+                    self.chronicle.pen().event(now, sentences::provider_congested());
                     // The client would wait for the answer to this command for ever.
                     self.tell_core(now, BridgeEvent::Fault(provider::takes_nothing()));
                 }
@@ -69,9 +73,8 @@ impl Dialogue {
         while let Some(step) = self.provider.step(now) {
             let news = match step {
                 Step::Open => {
-                    if self.provider.is_cut_off() {
-                        let text = "The connection to the provider is gone: another one is tried.";
-                        self.chronicle.pen().event(now, EventNote::warning(EventKind::Retry, text));
+                    if let Some(reason) = self.provider.cut_off_by() {
+                        self.chronicle.pen().event(now, sentences::retry(reason));
                     }
                     self.provider.open_next(now);
                     None
@@ -84,16 +87,17 @@ impl Dialogue {
                     context.extend(self.gate.context());
                     let context = masked(&self.guard, context);
                     let moved = self.provider.move_over(now, reason, context);
-                    self.note_move(now, reason, moved.target.as_ref());
+                    self.note_move(now, reason, &moved);
                     if let (Some(account), Some(target)) = (&mut self.account, &moved.target) {
                         account.moved(now, target, self.provider.settings());
+                    }
+                    if moved.fault.is_some() {
+                        self.chronicle.pen().event(now, sentences::provider_congested());
                     }
                     moved.fault
                 }
                 Step::End(reason, event) => {
-                    let text = "No connection to a provider can be made any more.";
-                    let detail = json!({ "reason": reason.as_str() });
-                    self.chronicle.pen().event(now, EventNote::error(EventKind::Error, text).with(detail));
+                    self.chronicle.pen().event(now, sentences::gave_up(reason, &event));
                     self.provider.gave_up(reason, &event);
                     Some(*event)
                 }
@@ -113,22 +117,16 @@ impl Dialogue {
 
 impl Dialogue {
     /// The conversation moved: to another target, or to a new connection to the same one.
-    fn note_move(&self, now: Instant, reason: Reason, target: Option<&Target>) {
-        let reason = reason.as_str();
-        let note = match target {
-            Some(target) => {
-                self.presence.served_by(now, serving(target, &self.route));
-                let text = format!("The conversation moved to {} ({reason}).", target.name());
-                let detail =
-                    json!({ "reason": reason, "provider": target.provider, "region": target.region });
-                EventNote::warning(EventKind::Failover, text).with(detail)
-            }
-            None => {
-                let text = format!("The conversation moved to a new connection to its provider ({reason}).");
-                EventNote::info(EventKind::Rotation, text).with(json!({ "reason": reason }))
-            }
-        };
+    fn note_move(&self, now: Instant, reason: Reason, moved: &Moved) {
+        let Moved { from, target: to, waited, .. } = moved;
+        let left = from.as_ref().filter(|_| reason == Reason::Slow).map(Target::name);
+        let grounds = left.and_then(|left| self.latency.grounds_against(&self.route, &left));
+        let (from, to) = (from.as_ref(), to.as_ref());
+        let note = sentences::moved(&Move { reason, from, to, waited: *waited, grounds });
         self.chronicle.pen().event(now, note);
+        if let Some(to) = to {
+            self.presence.served_by(now, serving(to, &self.route));
+        }
     }
 }
 

@@ -3,7 +3,6 @@ use std::time::Duration;
 
 use voxgate_media::encode::EncoderConfig;
 use voxgate_policy::admission::{Admission, SessionLimits};
-use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::decision::Obligations;
 use voxgate_policy::directory::Caller;
 use voxgate_policy::guardrail::RuleSet;
@@ -12,14 +11,15 @@ use voxgate_policy::routing::{ModelPattern, Route, Target};
 use voxgate_protocol::audio::SampleRate;
 use voxgate_protocol::bridge::{BridgeTraits, TurnOwner};
 use voxgate_protocol::id::SessionId;
+use voxgate_protocol::revision::RevisionName;
 use voxgate_protocol::settings::SessionSettings;
-use voxgate_protocol::tenant::TenantPath;
 use voxgate_protocol::trace_context::TraceContext;
 use voxgate_providers::bridge::{BridgeEnds, COMMAND_CAPACITY, bridge};
 use voxgate_signaling::host::{Recording, SessionRequest};
 use voxgate_signaling::limits::desk::LimitLease;
-use voxgate_signaling::live::{LiveSessions, SessionFacts};
+use voxgate_signaling::live::LiveSessions;
 use voxgate_signaling::permit::Places;
+use voxgate_telemetry::session::facts::SessionFacts;
 
 use super::*;
 use crate::bridges::{Connected, LastTurn, Line, Ringer};
@@ -41,15 +41,8 @@ const TRAITS: BridgeTraits = BridgeTraits {
 
 pub(super) fn presence() -> Presence {
     LiveSessions::default().enter(SessionFacts {
-        session: SessionId::from("sess_1"),
-        call: None,
-        tenancy: TenantPath::default(),
         model: "m".to_owned(),
-        transport: "websocket",
-        purpose: "conversation",
-        revision: RevisionName::default(),
-        began_at_unix_ms: 0,
-        trace: TraceContext::begin(None, (1, 1)),
+        ..SessionFacts::new(SessionId::from("sess_1"), TraceContext::begin(None, (1, 1)))
     })
 }
 
@@ -73,17 +66,19 @@ struct Kind {
     guardrails: Arc<RuleSet>,
     replay: Option<Arc<ReplayLog>>,
     recording: Option<Recording>,
+    latency: Arc<LatencyDesk>,
 }
 
 impl Default for Kind {
     fn default() -> Self {
         let settings = SessionSettings::default();
-        Self { traits: TRAITS, settings, guardrails: Arc::default(), replay: None, recording: None }
+        let (guardrails, latency) = (Arc::default(), LatencyDesk::idle());
+        Self { traits: TRAITS, settings, guardrails, replay: None, recording: None, latency }
     }
 }
 
 fn begun(places: &Places, kind: Kind) -> (Dialogue, BridgeEnds) {
-    let Kind { traits, settings, guardrails, replay, recording } = kind;
+    let Kind { traits, settings, guardrails, replay, recording, latency } = kind;
     let (ringer, wake) = Ringer::new(|| {});
     let (near, far) = bridge(traits, wake);
     let request = SessionRequest {
@@ -113,7 +108,7 @@ fn begun(places: &Places, kind: Kind) -> (Dialogue, BridgeEnds) {
         judges: Arc::default(),
         webhooks: Webhooks::deaf(),
         permissions: Permissions::unrestricted(),
-        latency: LatencyDesk::idle(),
+        latency,
         replay,
         money: None,
     };

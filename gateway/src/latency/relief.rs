@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use voxgate_telemetry::latency::route::Grounds;
+
 use super::LatencyDesk;
 
 /// Work that calls do without.
@@ -17,7 +19,7 @@ pub(crate) enum Optional {
 
 impl Optional {
     /// The label of the metric.
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Opinion => "opinion",
             Self::Voices => "voices",
@@ -45,5 +47,10 @@ impl Relief {
             self.latency.shed(&self.route, work);
         }
         is_left_out
+    }
+
+    /// Why something is left out at the moment, if anything is.
+    pub(crate) fn grounds(&self) -> Option<Grounds> {
+        self.latency.grounds_to_shed(&self.route)
     }
 }

@@ -100,6 +100,12 @@ fn a_slow_target_is_passed_over_from_the_next_turn_on_if_that_is_wanted() {
         desk.turn("sim*", Some("first"), &turn(2_000));
         assert_eq!(desk.passed_over("sim*").into_iter().collect::<Vec<_>>(), expected);
         assert_eq!(desk.moves_running(), prefer_another == PreferAnother::NextTurn);
+        let [report] = &desk.report()[..] else { panic!("one route is watched") };
+        let held = |(target, held): &(Option<String>, Held)| {
+            let is_for_five_minutes = held.until == held.since + Duration::from_mins(5);
+            target.as_deref() == Some("first") && is_for_five_minutes && held.since <= report.now
+        };
+        assert!(report.advice.iter().any(held), "{report:?}");
         // It is told in any case.
         let line = r#"voxgate_latency_advice{action="prefer_another",owner="provider",route="sim*",subject="model",target="first"} 1"#;
         assert!(shown(&metrics, line), "{}", metrics.render().unwrap());
@@ -145,8 +151,8 @@ fn an_alert_nobody_wants_is_not_told_and_what_is_done_survives_another_configura
     let without_turns = LatencyDesk::new(strict("sim*", actions), metrics);
     assert_eq!(without_turns.report()[0].turns, [0; 3]);
     assert_eq!(without_turns.tolerance(), strict("sim*", actions).tolerance);
-    let told = |(target, advice): &(Option<String>, Advice)| {
-        target.as_deref() == Some("first") && advice.action == Action::PreferAnother
+    let told = |(target, held): &(Option<String>, Held)| {
+        target.as_deref() == Some("first") && held.advice.action == Action::PreferAnother
     };
     assert!(report[0].advice.iter().any(told), "{report:?}");
 }

@@ -52,7 +52,7 @@ async fn an_answer_that_was_asked_for_counts_once_and_one_too_many_is_refused() 
         assert_eq!(allowance.refuses(now, &create()), None);
         allowance.heard(now, &started(id));
     }
-    let fault = allowance.refuses(now, &create()).unwrap();
+    let fault = allowance.refuses(now, &create()).unwrap().fault();
     assert_eq!(fault.code, "rate_limit_exceeded");
     assert!(!fault.is_final, "the call goes on");
     assert_eq!(allowance.poll_act(), None);
@@ -95,7 +95,7 @@ async fn tokens_of_an_answer_hold_up_the_next_one() {
             usage: Some(usage),
         },
     );
-    assert!(allowance.refuses(now, &create()).unwrap().message.contains("tokens per minute"));
+    assert!(allowance.refuses(now, &create()).unwrap().fault().message.contains("tokens per minute"));
 }
 
 #[tokio::test]

@@ -8,17 +8,15 @@ use axum::body::Bytes;
 use axum::http::HeaderMap;
 use axum::routing::post;
 use serde_json::Value;
-use voxgate_policy::bundle::RevisionName;
 use voxgate_protocol::id::SessionId;
 use voxgate_protocol::session::EndReason;
-use voxgate_protocol::tenant::TenantPath;
 use voxgate_protocol::timeline::Hop;
 use voxgate_protocol::trace_context::TraceContext;
-use voxgate_signaling::live::{LiveSessions, Presence, SessionFacts};
+use voxgate_signaling::live::{LiveSessions, Presence};
 use voxgate_telemetry::latency::account::TurnAccount;
 use voxgate_telemetry::latency::budget::LatencyBudget;
 use voxgate_telemetry::latency::stamp::{Claim, Stamp};
-use voxgate_telemetry::session::facts::{TurnNote, WordsChange};
+use voxgate_telemetry::session::facts::{SessionFacts, TurnNote, WordsChange};
 use voxgate_telemetry::session::view::{Lane, RecordingView};
 
 use super::*;
@@ -84,15 +82,8 @@ impl World {
 
     fn session(&self) -> Presence {
         self.live.enter(SessionFacts {
-            session: SessionId::from("sess_1"),
-            call: None,
-            tenancy: TenantPath::default(),
             model: "m".to_owned(),
-            transport: "websocket",
-            purpose: "conversation",
-            revision: RevisionName::default(),
-            began_at_unix_ms: 0,
-            trace: TraceContext::begin(None, (1, 1)),
+            ..SessionFacts::new(SessionId::from("sess_1"), TraceContext::begin(None, (1, 1)))
         })
     }
 

@@ -1,15 +1,14 @@
 //! One request to the collector, and another try if it does not take it.
 
 use std::io::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use flate2::write::GzEncoder;
+use prometheus::IntCounterVec;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, StatusCode, Url};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
-use voxgate_telemetry::metrics::Metrics;
 
 use super::Compression;
 
@@ -60,7 +59,8 @@ pub(super) struct Delivery {
     pub(super) timeout: Duration,
     pub(super) retry: Duration,
     pub(super) compression: Compression,
-    pub(super) metrics: Arc<Metrics>,
+    /// Requests, by signal and outcome.
+    pub(super) requests: IntCounterVec,
 }
 
 impl Delivery {
@@ -121,7 +121,7 @@ impl Delivery {
     }
 
     pub(super) fn count(&self, outcome: Outcome) {
-        self.metrics.otlp_requests.with_label_values(&[self.signal, outcome.as_str()]).inc();
+        self.requests.with_label_values(&[self.signal, outcome.as_str()]).inc();
     }
 
     fn complain(&self, failed: &Failed) {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use prometheus::proto::{LabelPair, Metric as Series, MetricFamily, MetricType};
 use prost::Message as _;
+use voxgate_telemetry::gen_ai;
+use voxgate_telemetry::spans::conventions::Conventions;
 
 use super::wire::{
     CUMULATIVE, Data, Gauge, Histogram, HistogramPoint, KeyValue, Metric, MetricsRequest, NumberPoint,
@@ -21,6 +23,36 @@ pub(super) fn request(resource: &Resource, metrics: Vec<Metric>) -> Vec<u8> {
 pub(super) fn metrics(families: &[MetricFamily], began: Duration, now: Duration) -> Vec<Metric> {
     let span = Span { from: nanoseconds(began), to: nanoseconds(now) };
     families.iter().filter_map(|family| metric(family, span)).collect()
+}
+
+/// What answers took and used, under the names of the conventions for generative AI.
+pub(super) fn gen_ai(
+    families: &[MetricFamily],
+    conventions: Conventions,
+    began: Duration,
+    now: Duration,
+) -> Vec<Metric> {
+    let span = Span { from: nanoseconds(began), to: nanoseconds(now) };
+    let renamed = |family: &MetricFamily| {
+        let (name, unit) = gen_ai::named(family.name(), conventions)?;
+        let mut metric = metric(family, span)?;
+        (metric.name, metric.unit) = (name.to_owned(), unit.to_owned());
+        if let Some(Data::Histogram(histogram)) = &mut metric.data {
+            for point in &mut histogram.data_points {
+                let labels = std::mem::take(&mut point.attributes).into_iter();
+                point.attributes = labels.filter_map(|label| of_conventions(label, conventions)).collect();
+            }
+        }
+        Some(metric)
+    };
+    families.iter().filter_map(renamed).collect()
+}
+
+/// A label without a value is one the point does not have.
+fn of_conventions(label: KeyValue, conventions: Conventions) -> Option<KeyValue> {
+    let key = gen_ai::attribute(&label.key, conventions)?;
+    let is_empty = label == KeyValue::text(label.key.as_str(), "");
+    (!is_empty).then(|| KeyValue { key: key.to_owned(), ..label })
 }
 
 /// Since 1970, as OTLP counts.

@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, Registry};
 use tokio::sync::mpsc;
+use voxgate_protocol::revision::RevisionName;
 use voxgate_protocol::session::EndReason;
-use voxgate_protocol::tenant::TenantPath;
 use voxgate_protocol::timeline::Hop;
 use voxgate_protocol::trace::{Moment, TurnTrace, Work};
 use voxgate_protocol::trace_context::TraceContext;
+use voxgate_telemetry::gen_ai::{AnswerTimes, GenAiFigures};
 use voxgate_telemetry::latency::account::TurnAccount;
 use voxgate_telemetry::metrics::Metrics;
-use voxgate_telemetry::session::facts::{RecordFacts, TurnNote};
+use voxgate_telemetry::session::facts::{SessionFacts, TurnNote};
 use voxgate_telemetry::session::{RecordLimits, SessionRecord, SessionSink};
-use voxgate_telemetry::spans::conventions::Conventions;
+use voxgate_telemetry::spans::conventions::{Conventions, GenAi};
 
 use super::figures;
 use super::sessions::Sessions;
@@ -24,17 +25,12 @@ use super::wire::{Data, Histogram};
 const MS: Duration = Duration::from_millis(1);
 
 fn record(sinks: Vec<Arc<dyn SessionSink>>) -> SessionRecord {
-    let facts = RecordFacts {
-        session: "sess_1".into(),
-        call: None,
-        tenancy: TenantPath::default(),
+    let facts = SessionFacts {
         model: "m".to_owned(),
         transport: "webrtc",
-        purpose: "conversation",
-        revision_number: 1,
-        revision_hash: String::new(),
         began_at_unix_ms: 1_000,
-        trace: TraceContext::begin(None, (1, 2)),
+        revision: RevisionName { number: 1, ..RevisionName::default() },
+        ..SessionFacts::new("sess_1".into(), TraceContext::begin(None, (1, 2)))
     };
     SessionRecord::new(facts, RecordLimits::default(), sinks.into())
 }
@@ -119,4 +115,38 @@ fn a_counter_is_a_total_that_only_rises() {
     let Some(Data::Sum(sum)) = &metrics[0].data else { panic!("{metrics:?}") };
     assert!(sum.is_monotonic);
     assert_eq!((sum.data_points[0].as_double, metrics[0].unit.as_str()), (Some(3.0), "1"));
+}
+
+#[test]
+fn figures_of_answers_leave_under_the_names_of_the_conventions() {
+    let figures = GenAiFigures::new().unwrap();
+    figures.answered(&AnswerTimes {
+        took: 1_500 * MS,
+        first_piece: Some(300 * MS),
+        failure: None,
+        tokens: Some((40, 60)),
+        provider: "vendor",
+        model: "voice-1",
+    });
+    let sent = |conventions| figures::gen_ai(&figures.gather(), conventions, MS, 5 * MS);
+    let latest = sent(Conventions::default());
+    let names: Vec<_> = latest.iter().map(|metric| (metric.name.as_str(), metric.unit.as_str())).collect();
+    let expected = [
+        ("gen_ai.client.operation.duration", "s"),
+        ("gen_ai.client.operation.time_to_first_chunk", "s"),
+        ("gen_ai.client.token.usage", "{token}"),
+    ];
+    assert_eq!(names, expected);
+    let Some(Data::Histogram(Histogram { data_points, .. })) = &latest[0].data else { panic!("{latest:?}") };
+    let keys: Vec<_> = data_points[0].attributes.iter().map(|attribute| attribute.key.as_str()).collect();
+    assert_eq!(
+        keys,
+        ["gen_ai.request.model", "gen_ai.operation.name", "gen_ai.provider.name"],
+        "no error, no error.type"
+    );
+    assert_eq!((data_points[0].explicit_bounds.len(), data_points[0].sum), (14, Some(1.5)));
+    let old = sent(Conventions { gen_ai: GenAi::V1_36, ..Conventions::default() });
+    assert_eq!(old.len(), 2, "1.36 has no time to the first chunk");
+    let Some(Data::Histogram(Histogram { data_points, .. })) = &old[0].data else { panic!("{old:?}") };
+    assert!(data_points[0].attributes.iter().any(|attribute| attribute.key == "gen_ai.system"));
 }

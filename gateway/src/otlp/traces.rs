@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use prometheus::IntCounterVec;
 use prost::Message as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
@@ -27,10 +28,10 @@ pub(super) struct Traced {
     pub(super) span: Span,
 }
 
-/// Sends spans as they come, those of `every` together, until nobody makes any more.
+/// Sends spans as they come, those of `every` together, until nobody makes any more. Counts what became of them.
 pub(super) async fn ship(
     mut waiting: mpsc::Receiver<Traced>,
-    delivery: Delivery,
+    (delivery, told): (Delivery, IntCounterVec),
     resource: Resource,
     every: Duration,
     mut stopped: watch::Receiver<bool>,
@@ -46,7 +47,7 @@ pub(super) async fn ship(
         }
         let spans = batch.len() as u64;
         let outcome = delivery.deliver(&request(&resource, batch), &mut stopped).await;
-        delivery.metrics.otlp_spans.with_label_values(&[outcome.as_str()]).inc_by(spans);
+        told.with_label_values(&[outcome.as_str()]).inc_by(spans);
     }
 }
 

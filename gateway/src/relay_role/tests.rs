@@ -32,6 +32,7 @@ fn config(data_dir: &Path) -> CheckedRelay {
         wait: Wait::Block,
         drain_deadline: Duration::from_secs(30),
         heartbeat: Duration::from_millis(50),
+        otlp: None,
     }
 }
 

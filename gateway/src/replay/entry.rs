@@ -271,7 +271,12 @@ pub(crate) enum LoggedInput {
     Network {
         relay_in: Duration,
         relay_out: Option<Duration>,
+        /// Unknown in logs of older programs.
+        #[serde(default, skip_serializing_if = "Duration::is_zero")]
+        relay_error: Duration,
         round_trip: Option<Duration>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        jitter: Option<Duration>,
     },
     End(EndReason),
 }
@@ -339,11 +344,15 @@ impl LoggedInput {
             Self::Command(command) => CoreInput::Command(command.clone()),
             Self::Timeout => CoreInput::Timeout,
             Self::Sent => CoreInput::Sent,
-            Self::Network { relay_in, relay_out, round_trip } => CoreInput::Network(NetworkTimes {
-                relay_in: *relay_in,
-                relay_out: *relay_out,
-                round_trip: *round_trip,
-            }),
+            Self::Network { relay_in, relay_out, relay_error, round_trip, jitter } => {
+                CoreInput::Network(NetworkTimes {
+                    relay_in: *relay_in,
+                    relay_out: *relay_out,
+                    relay_error: *relay_error,
+                    round_trip: *round_trip,
+                    jitter: *jitter,
+                })
+            }
             Self::End(reason) => CoreInput::End(*reason),
         })
     }

@@ -40,6 +40,7 @@ pub(super) fn fingerprint(output: &CoreOutput, start: Instant, has_words: bool) 
             };
             of(&format!("provider.{name}"), &value)
         }
+        CoreOutput::ConfirmSent => of("confirm_sent", &Value::Null),
         CoreOutput::Turn(trace) => of("turn", &serde_json::to_value(trace).unwrap_or_default()),
         CoreOutput::Ended(reason) => of("ended", &json!(reason)),
     }

@@ -35,9 +35,14 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Whether a replay can do the same again. A turn ends with the first sound of its answer, which silence does not have.
+    /// Whether a replay can do the same again. A turn ends with the first sound of its answer, which silence does not have; and
+    /// what is only to be measured reaches nobody.
     pub(super) const fn compares(self, output: &CoreOutput) -> bool {
-        self.audio || !matches!(output, CoreOutput::Turn(_))
+        match output {
+            CoreOutput::Turn(_) => self.audio,
+            CoreOutput::ConfirmSent => false,
+            _ => true,
+        }
     }
 }
 
@@ -137,7 +142,9 @@ impl Recorder {
             CoreInput::Network(times) => LoggedInput::Network {
                 relay_in: times.relay_in,
                 relay_out: times.relay_out,
+                relay_error: times.relay_error,
                 round_trip: times.round_trip,
+                jitter: times.jitter,
             },
             CoreInput::End(reason) => LoggedInput::End(*reason),
         }

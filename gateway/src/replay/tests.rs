@@ -113,6 +113,7 @@ impl Call {
             self.recorder.output(&output);
             match &output {
                 CoreOutput::Audio { is_measured, .. } => begins |= is_measured,
+                CoreOutput::ConfirmSent => begins = true,
                 CoreOutput::Text(text) => {
                     self.cleared += usize::from(text.contains("output_audio_buffer.cleared"));
                 }

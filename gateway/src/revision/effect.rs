@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use voxgate_policy::bundle::Bundle;
 use voxgate_policy::bundle::change::{Change, Kind, changes};
-use voxgate_policy::bundle::{Bundle, BundleHash, RevisionName};
 use voxgate_policy::directory::KeyEntry;
 use voxgate_policy::money::budget::Scope;
 use voxgate_policy::routing::{ModelPattern, RouteTable};
+use voxgate_protocol::revision::{BundleHash, RevisionName};
 use voxgate_protocol::tenant::TenantPath;
 use voxgate_signaling::admin::revisions::{PlannedChange, TakesEffect};
-use voxgate_signaling::live::SessionFacts;
+use voxgate_telemetry::session::facts::SessionFacts;
 
 /// What takes effect at once. Everything else that is not in [`NEW_SESSIONS`] needs a restart.
 const NOW: &[&str] = &[
@@ -55,8 +56,7 @@ pub(crate) struct Touchable {
 impl Touchable {
     /// What matters of a session.
     pub(crate) fn of(facts: &SessionFacts) -> Self {
-        let SessionFacts { revision, tenancy, model, .. } = facts.clone();
-        Self { revision, tenancy, model }
+        Self { revision: facts.revision, tenancy: facts.tenancy.clone(), model: facts.model.clone() }
     }
 }
 

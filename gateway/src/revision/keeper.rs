@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use voxgate_policy::admission::SessionLimits;
-use voxgate_policy::bundle::{Bundle, BundleHash, RevisionName};
+use voxgate_policy::bundle::Bundle;
 use voxgate_policy::directory::{DirectoryError, KeyEntry};
 use voxgate_policy::key::KeyHash;
 use voxgate_policy::routing::Target;
+use voxgate_protocol::revision::{BundleHash, RevisionName};
 use voxgate_signaling::admin::revisions::{
     Configuration, ConfigurationError, Origin, Plan, RevisionFacts, RunningRevision, SessionsOf, TakesEffect,
 };
@@ -195,8 +196,7 @@ impl Keeper {
     }
 
     fn sessions(&self) -> Vec<Touchable> {
-        let all = self.reached.live.list("", usize::MAX, |_| true);
-        all.iter().map(|session| Touchable::of(&session.facts)).collect()
+        self.reached.live.running().iter().map(|record| Touchable::of(record.facts())).collect()
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut InForce) -> T) -> T {

@@ -2,7 +2,8 @@
 //! applied since its file was written.
 
 use serde::{Deserialize, Serialize};
-use voxgate_policy::bundle::{Bundle, BundleHash};
+use voxgate_policy::bundle::Bundle;
+use voxgate_protocol::revision::BundleHash;
 use voxgate_signaling::admin::revisions::RevisionFacts;
 
 use crate::config::{ConfigError, Loaded, Source};

@@ -10,7 +10,10 @@ use voxgate_protocol::session::EndReason;
 use voxgate_realtime::maximum_duration_reached;
 
 use super::{Farewell, SidebandLink};
-use crate::socket::{LOST_AFTER, PING_EVERY, SEND_TIMEOUT, hear_out};
+use crate::socket::{LOST_AFTER, SEND_TIMEOUT, hear_out};
+
+/// Between two pings: shorter than the idle timeouts of the proxies people put in front (60 s and more).
+const PING_EVERY: Duration = Duration::from_secs(15);
 
 /// Why the connection ends.
 enum End {
@@ -102,6 +105,7 @@ fn close_frame(end: &End, max_session: Duration) -> CloseFrame {
             EndReason::Guardrail => {
                 (close_code::POLICY, "Something was said that this gateway does not allow.".into())
             }
+            EndReason::InternalError => (close_code::ERROR, "The gateway made a mistake.".into()),
             EndReason::ProviderFailed => (close_code::ERROR, "The speech provider ended the session.".into()),
         },
         End::Farewell(Farewell::TooSlow) => {

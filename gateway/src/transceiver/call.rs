@@ -17,10 +17,8 @@ use voxgate_protocol::id::CallId;
 use voxgate_protocol::path::ClientTransport;
 use voxgate_protocol::session::{ClientReport, EndReason};
 use voxgate_realtime::{ApiError, SidebandId};
-use voxgate_telemetry::session::facts::EventNote;
-use voxgate_telemetry::session::view::EventKind;
 
-use crate::dialogue::{ClientMessage, Dialogue, DialogueOutput, Transported};
+use crate::dialogue::{ClientMessage, Dialogue, DialogueOutput, Transported, sentences};
 use crate::sideband::{SidebandQueue, Sidebands};
 
 use super::extension::{self, RelayNotice};
@@ -144,7 +142,7 @@ impl Call {
         }
     }
 
-    /// A datagram of the client, and how long it took from relay to here.
+    /// A datagram of the client, and what relay and tunnel take.
     pub(super) fn handle_datagram(
         &mut self,
         now: Instant,
@@ -153,8 +151,9 @@ impl Call {
         tunnel: TunnelTimes,
         sink: &mut Vec<CallOutput>,
     ) {
-        let TransportStats { round_trip, .. } = self.transport.stats();
-        let times = NetworkTimes { relay_in: tunnel.relay_in, relay_out: tunnel.relay_out, round_trip };
+        let TransportStats { round_trip, jitter_at_caller: jitter, .. } = self.transport.stats();
+        let TunnelTimes { relay_in, relay_out, error: relay_error } = tunnel;
+        let times = NetworkTimes { relay_in, relay_out, relay_error, round_trip, jitter };
         self.dialogue.note_network(now, times);
         self.transport.handle_datagram(now, path, datagram);
         self.dialogue.note_client(self.transport.last_heard());
@@ -235,6 +234,11 @@ impl Call {
         self.drain(now, None, sink);
     }
 
+    /// Its state machine made a mistake; it is not to be used any more.
+    pub(super) const fn fail(&mut self) {
+        self.dialogue.fail();
+    }
+
     /// Answers an offer that restarts ICE; from now on the call has one more name.
     pub(super) fn restart_ice(
         &mut self,
@@ -247,8 +251,7 @@ impl Call {
         if answer.is_ok() {
             self.generation = self.generation.saturating_add(1);
             self.ufrags.push_back(restart.ufrag);
-            let text = "The client restarted ICE: it looks for a new way to the gateway.";
-            self.dialogue.happened(now, EventNote::info(EventKind::Resume, text));
+            self.dialogue.happened(now, sentences::restarts_ice());
         }
         self.drain(now, None, sink);
         answer
@@ -272,13 +275,7 @@ impl Call {
         if notice == RelayNotice::Lost {
             self.transport.avoid_relay(now, address);
         }
-        let text = match notice {
-            RelayNotice::Lost => "The relay that carries the call is lost: the client is asked to move.",
-            RelayNotice::Draining => {
-                "The relay that carries the call is about to stop: the client is asked to move."
-            }
-        };
-        self.dialogue.happened(now, EventNote::warning(EventKind::Relay, text));
+        self.dialogue.happened(now, sentences::relay_goes(notice == RelayNotice::Lost));
         self.send(now, self.extension, extension::relay_notice(notice));
         self.drain(now, None, sink);
         true
@@ -321,7 +318,7 @@ impl Call {
 
     /// Carries everything on until nothing is left.
     fn drain(&mut self, now: Instant, arrived: Option<Instant>, sink: &mut Vec<CallOutput>) {
-        if self.dialogue.is_second_over(now) {
+        if self.dialogue.awaits_transported(now) {
             self.dialogue.transported(self.transport_figures());
         }
         loop {
@@ -347,7 +344,8 @@ impl Call {
         let relay = path.and_then(|path| self.relays.iter().find(|(address, _)| *address == path.relay));
         Transported {
             round_trip: stats.round_trip,
-            sent: stats.packets_sent,
+            reports: stats.reports_of_caller,
+            expected: stats.packets_reported_by_caller,
             lost: stats.packets_lost_by_caller,
             jitter: stats.jitter_at_caller,
             pair: path.map(|path| match path.client.transport {
@@ -370,6 +368,9 @@ impl Call {
                 Output::ChannelClosed { channel } => self.channel_closed(now, channel),
                 Output::Audio(packet) => {
                     let packet_now = now.max(packet.arrived);
+                    if let Some(captured) = packet.captured {
+                        self.dialogue.note_capture(packet.timestamp, captured);
+                    }
                     self.dialogue.handle_rtp(
                         packet_now,
                         RtpAudio {
@@ -451,6 +452,8 @@ impl Call {
                     sink.push(CallOutput::Sent { received: first_received });
                 }
             }
+            // Packets say it of themselves.
+            DialogueOutput::ConfirmSent => {}
             DialogueOutput::Ended(reason) => {
                 self.sidebands.close(reason);
                 if self.phase == Phase::Live {
@@ -482,9 +485,13 @@ fn is_rtp(datagram: &[u8]) -> bool {
     matches!(datagram, [128..=191, kind, ..] if !(64..96).contains(&(kind & 127)))
 }
 
-/// What the tunnel says about the way between relay and here.
-#[derive(Clone, Copy, Debug, Default)]
+/// What a relay and the tunnel to it take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct TunnelTimes {
+    /// From the relay's socket to here.
     pub(super) relay_in: Duration,
+    /// From here until the relay has sent on. `None` before it has answered.
     pub(super) relay_out: Option<Duration>,
+    /// How wrong each may be; zero as long as that is not known.
+    pub(super) error: Duration,
 }

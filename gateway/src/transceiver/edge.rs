@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use voxgate_media::transport::RelayCandidate;
 use voxgate_protocol::id::{NodeIndex, RelayId};
 use voxgate_protocol::path::ClientAddress;
-use voxgate_relay::tunnel::{Endpoint, EndpointError, Frame, Lane, MOST_LANES, Outgoing, Side, TunnelKey};
+use voxgate_relay::tunnel::{
+    Endpoint, EndpointError, Frame, Kind, Lane, MOST_LANES, Outgoing, Passage, Side, TunnelKey,
+};
 
 use super::call::TunnelTimes;
 use super::choice;
@@ -35,7 +37,7 @@ pub(crate) struct EdgeConfig {
 /// An authentic frame.
 pub(super) struct Heard<'a> {
     pub(super) frame: Frame<'a>,
-    /// How long its datagram took from the relay's socket to here.
+    /// What the relay and the way to it take, each direction for itself.
     pub(super) times: TunnelTimes,
     /// It is the first one of a life of the relay.
     pub(super) lives_anew: bool,
@@ -48,8 +50,26 @@ struct LaneEnd {
     /// Where the newest frame came from.
     address: SocketAddr,
     newest: u64,
+    /// How long datagrams for clients stay with that thread.
+    stay: Duration,
     /// The relay's life and time of the last answer to a hello.
     answered: Option<(u32, Instant)>,
+}
+
+impl LaneEnd {
+    /// What relay and tunnel take, as of this frame.
+    fn times(&mut self, frame: &Frame<'_>) -> TunnelTimes {
+        let residence = frame.header.timing.residence;
+        if matches!(frame.header.kind, Kind::Hello { .. }) {
+            self.stay = residence;
+        }
+        match self.endpoint.passage() {
+            Some(Passage { coming, going, error }) => {
+                TunnelTimes { relay_in: residence + coming, relay_out: Some(self.stay + going), error }
+            }
+            None => TunnelTimes { relay_in: residence, ..TunnelTimes::default() },
+        }
+    }
 }
 
 /// The transceiver's end of the tunnels to one relay.
@@ -111,25 +131,24 @@ impl Edge {
         bytes: &'a [u8],
     ) -> Result<Heard<'a>, EndpointError> {
         let place = usize::from(lane.0.min(MOST_LANES - 1));
-        let (frame, round_trip) = if let Some(end) = self.lanes.get_mut(place).and_then(Option::as_mut) {
+        let (frame, times) = if let Some(end) = self.lanes.get_mut(place).and_then(Option::as_mut) {
             let frame = end.endpoint.open(now, bytes)?;
             if frame.header.sequence > end.newest {
                 (end.newest, end.address) = (frame.header.sequence, from);
             }
-            (frame, end.endpoint.round_trip())
+            (frame, end.times(&frame))
         } else {
             let mut endpoint = self.endpoint(lane);
             let frame = endpoint.open(now, bytes)?;
             let newest = frame.header.sequence;
-            let end = LaneEnd { endpoint, address: from, newest, answered: None };
+            let mut end = LaneEnd { endpoint, address: from, newest, stay: Duration::ZERO, answered: None };
+            let times = end.times(&frame);
             self.lanes.resize_with(self.lanes.len().max(place + 1), || None);
             self.lanes[place] = Some(Box::new(end));
-            (frame, None)
+            (frame, times)
         };
         let lives_anew = self.follow(&frame, lane);
-        let one_way = round_trip.map(|round_trip| round_trip / 2);
-        let relay_in = frame.header.timing.residence + one_way.unwrap_or_default();
-        Ok(Heard { frame, times: TunnelTimes { relay_in, relay_out: one_way }, lives_anew })
+        Ok(Heard { frame, times, lives_anew })
     }
 
     /// Whether a hello that just came by this lane is to be answered; counted as answered then.

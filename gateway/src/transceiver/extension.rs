@@ -13,7 +13,7 @@ use voxgate_protocol::trace::{AudioMark, ClientMoments};
 use voxgate_telemetry::latency::account::{HopAccount, Stretch, TurnAccount};
 use voxgate_telemetry::latency::budget::Breach;
 
-use crate::dialogue::{ClientMessage, ClientQuestion, MeasuredTurn};
+use crate::dialogue::{ClientMessage, ClientQuestion, MeasuredTurn, TimeAnswer};
 
 /// The label of the channel.
 pub(super) const CHANNEL: &str = "voxgate";
@@ -190,7 +190,7 @@ enum Message {
     #[serde(rename = "client.report")]
     Report(Report),
     #[serde(rename = "clock.answer")]
-    Time { question: u32, received_ms: f64, replied_ms: f64 },
+    Time { question: u32, received_ms: f64, replied_ms: f64, unix_ms: Option<f64> },
     #[serde(rename = "client.turn")]
     Turn(Moments),
 }
@@ -223,9 +223,10 @@ struct Moments {
 pub(crate) fn client_message(text: &str) -> Option<ClientMessage> {
     match serde_json::from_str(text).ok()? {
         Message::Report(report) => Some(ClientMessage::Report(figures(&report))),
-        Message::Time { question, received_ms, replied_ms } => {
+        Message::Time { question, received_ms, replied_ms, unix_ms } => {
             let (received, replied) = (moment(received_ms)?, moment(replied_ms)?);
-            Some(ClientMessage::Time { question, received, replied })
+            let answer = TimeAnswer { received, replied, unix: unix_ms.and_then(moment) };
+            Some(ClientMessage::Time { question, answer })
         }
         Message::Turn(seen) => {
             let moments = ClientMoments {
@@ -300,10 +301,13 @@ mod tests {
         assert_eq!((report.concealed, report.jitter), (Some(20 * MS), Some(Duration::from_micros(1_500))));
         assert_eq!(report.pair.map(CandidatePair::as_str), Some("tcp/srflx"));
         let time = |received: f64| {
-            json!({ "type": "clock.answer", "question": 3, "received_ms": received, "replied_ms": 8 })
-                .to_string()
+            json!({ "type": "clock.answer", "question": 3, "received_ms": received, "replied_ms": 8,
+                "unix_ms": 1_700_000_000_500.0 })
+            .to_string()
         };
-        let answer = ClientMessage::Time { question: 3, received: 7 * MS, replied: 8 * MS };
+        let unix = Some(Duration::from_millis(1_700_000_000_500));
+        let answer = TimeAnswer { received: 7 * MS, replied: 8 * MS, unix };
+        let answer = ClientMessage::Time { question: 3, answer };
         assert_eq!(client_message(&time(7.0)), Some(answer));
         assert_eq!((client_message(&time(-1.0)), client_message(&time(1e18))), (None, None));
         let text = r#"{"type":"client.turn","turn":2,"heard_at_ms":5,"spoken_at_ms":-1,"heard_error_ms":1}"#;

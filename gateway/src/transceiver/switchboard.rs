@@ -162,6 +162,7 @@ impl Switchboard {
         if catch_unwind(AssertUnwindSafe(|| act(call, sink))).is_err() {
             self.config.metrics.session_panics.inc();
             tracing::error!(call_id = %call.call_id, "a call ended because its state machine panicked; please report this");
+            call.fail();
             drop(in_session);
             self.sink.clear();
             self.forget(now, slot);

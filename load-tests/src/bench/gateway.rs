@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,8 +17,11 @@ use tokio::net::TcpStream;
 /// The API key of the callers.
 pub const KEY: &str = "vg_key_of_the_benchmark";
 
-/// How long the gateway may take to say where it listens.
-const START_LIMIT: Duration = Duration::from_secs(20);
+/// How long the gateway may take to say where it listens; the longest starts are those under callgrind.
+const START_LIMIT: Duration = Duration::from_mins(2);
+
+/// Gateways this process has started: each has a folder of its own.
+static STARTED: AtomicU32 = AtomicU32::new(0);
 
 /// `USER_HZ`, the unit of CPU times in `/proc`: 100 on every Linux platform that is in use (proc(5)).
 const CPU_TICK: Duration = Duration::from_millis(10);
@@ -42,12 +46,26 @@ impl Gateway {
         relay: SocketAddr,
         advertised: SocketAddr,
     ) -> anyhow::Result<Self> {
-        let folder = std::env::temp_dir().join(format!("voxgate-bench-{}", std::process::id()));
+        Self::start_by(Command::new(binary), configuration, relay, advertised)
+    }
+
+    /// The same by a command to which the gateway's arguments are added: the binary, or what runs it.
+    ///
+    /// # Errors
+    /// As for [`Gateway::start`].
+    pub fn start_by(
+        mut command: Command,
+        configuration: &str,
+        relay: SocketAddr,
+        advertised: SocketAddr,
+    ) -> anyhow::Result<Self> {
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("voxgate-bench-{}-{number}", std::process::id()));
         fs::create_dir_all(&folder).context("cannot make a folder for the gateway")?;
         let config = folder.join("voxgate.yaml");
         fs::write(&config, configuration)?;
         let log = File::create(folder.join("log"))?;
-        let mut process = Command::new(binary)
+        let mut process = command
             .args(["standalone", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0"])
             .args(["--relay", &relay.to_string(), "--relay-advertise", &advertised.to_string()])
             .arg("--data-dir")
@@ -59,7 +77,7 @@ impl Gateway {
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
-            .with_context(|| format!("cannot start {}", binary.display()))?;
+            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
         let lines = lines_of(&mut process);
         let mut gateway = Self { process, http: String::new(), folder };
         gateway.http = gateway.address(&lines?)?;
@@ -118,6 +136,12 @@ impl Gateway {
     /// There is no `/proc`, or the process has ended.
     pub fn cpu_time(&self) -> anyhow::Result<Duration> {
         cpu_time(&self.process.id().to_string())
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Its resident memory in bytes.

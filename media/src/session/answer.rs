@@ -12,7 +12,7 @@ use crate::resample::Resampler;
 use super::estimate::PlaybackEstimate;
 use super::loudness::{Loudness, Piece};
 use super::observing::HeardSound;
-use super::opening::{Opening, OpeningWatch};
+use super::opening::{Beginning, MessageOpening, Opening, OpeningWatch};
 use super::{Leg, SessionError};
 
 /// An item the caller did not hear to its end.
@@ -65,6 +65,8 @@ pub(super) struct Answer {
     converting: Option<ItemId>,
     /// What a message client plays by itself.
     estimate: PlaybackEstimate,
+    /// How its answers begin.
+    opening: MessageOpening,
     /// If somebody looks on.
     loudness: Option<Loudness>,
 }
@@ -84,8 +86,8 @@ impl Answer {
             Leg::Pcm if rate != SampleRate::HZ_24000 => Some(resampler(rate, SampleRate::HZ_24000)?),
             Leg::Pcm | Leg::Rtp => None,
         };
-        let estimate = PlaybackEstimate::default();
-        Ok(Self { speaker, resampler, converting: None, estimate, loudness: None })
+        let (estimate, opening) = (PlaybackEstimate::default(), MessageOpening::default());
+        Ok(Self { speaker, resampler, converting: None, estimate, opening, loudness: None })
     }
 
     /// Samples of this item follow. What a resampler still holds of another must not be heard in it.
@@ -104,11 +106,21 @@ impl Answer {
         self.speaker.as_ref().is_some_and(|speaker| speaker.playout.is_active())
     }
 
-    /// No more samples of this answer will come.
-    pub(super) fn finish(&mut self, response_id: &ResponseId) {
-        if let Some(speaker) = &mut self.speaker {
-            speaker.playout.finish(response_id);
-        }
+    /// No more samples of this answer will come. What that means for the beginning of one a message client plays.
+    pub(super) fn finish(&mut self, response_id: &ResponseId) -> Option<Opening> {
+        let Some(speaker) = &mut self.speaker else { return self.opening.finish(response_id) };
+        speaker.playout.finish(response_id);
+        None
+    }
+
+    /// What a message that came at that time means for the beginning of its answer, if anything.
+    pub(super) fn begins(
+        &mut self,
+        response_id: &ResponseId,
+        pcm: &Pcm,
+        received: Instant,
+    ) -> Option<Beginning> {
+        self.opening.hear(response_id, pcm, received)
     }
 
     /// Queues samples; false if the queue is full.
@@ -296,7 +308,11 @@ impl Speaker {
             if let Some(loudness) = &mut loudness {
                 loudness.add(now, &frame.samples, self.coded);
             }
-            // A frame of the wrong length is impossible here; a lost frame is better than a lost call.
+            // A frame of the wrong length is impossible here, as is a coder that cannot begin anew; a lost frame is better than a lost
+            // call.
+            if frame.marker && self.encoder.begin_talkspurt().is_err() {
+                continue;
+            }
             let Ok(payload) = self.encoder.encode(&frame.samples) else { continue };
             return Some(Spoken::Packet(Packet {
                 payload,

@@ -9,8 +9,9 @@ use voxgate_protocol::session::SessionEvent;
 use voxgate_protocol::settings::ResponseOptions;
 use voxgate_protocol::usage::TokenUsage;
 
-use super::Session;
+use super::opening::Beginning;
 use super::responses::Started;
+use super::{Session, SessionOutput};
 
 impl Session {
     pub(super) fn create_response(&mut self, now: Instant, options: Box<ResponseOptions>) {
@@ -78,7 +79,7 @@ impl Session {
             self.meter.response_done(at);
         }
         let status = self.responses.done(&response_id, status);
-        self.answer.finish(&response_id);
+        self.finish_answer(at, &response_id);
         self.event(SessionEvent::ResponseDone { response_id, status, usage });
         self.create_what_waited();
     }
@@ -95,6 +96,7 @@ impl Session {
         if !self.responses.wants(&response_id) {
             return;
         }
+        let mut beginning = None;
         let part = match part {
             OutputPart::Audio(pcm) => {
                 self.meter.first_audio(at);
@@ -103,12 +105,32 @@ impl Session {
                 if self.answer.is_played_by_the_client() {
                     self.playback_started();
                     self.observer.agent_speaks(at);
+                    beginning = self.answer.begins(&response_id, &pcm, at);
                 }
                 OutputPart::Audio(self.answer.for_client(pcm))
             }
             other => other,
         };
         self.event(SessionEvent::Output { response_id, item_id, part });
+        if let Some(beginning) = beginning {
+            self.begin_answer(at, beginning);
+        }
+    }
+
+    /// The message the client was told last came at that time, and begins an answer or its sound.
+    fn begin_answer(&mut self, at: Instant, beginning: Beginning) {
+        self.meter.polled(at, at);
+        if let Beginning::Opened(opening) = beginning {
+            self.meter.opened(opening, None, at);
+        }
+        self.outputs.push_back(SessionOutput::ConfirmSent);
+    }
+
+    fn finish_answer(&mut self, at: Instant, response_id: &ResponseId) {
+        if let Some(opening) = self.answer.finish(response_id) {
+            self.meter.opened(opening, None, at);
+            self.outputs.push_back(SessionOutput::ConfirmSent);
+        }
     }
 
     fn play(&mut self, at: Instant, response_id: &ResponseId, item_id: &ItemId, pcm: &Pcm) {

@@ -17,6 +17,7 @@ use crate::voice::{VoiceActivity, VoiceFrame};
 
 use super::loudness::{Loudness, Piece};
 use super::observing::HeardSound;
+use super::pieces::{MessagePiece, PieceClock, PieceStats};
 use super::recent::Recent;
 use super::{Leg, SessionError};
 
@@ -66,9 +67,13 @@ pub(super) struct Arrival {
     pub(super) decoded: Instant,
     /// The RTP timestamp of the packet, and behind its last sample.
     timestamps: Option<(u32, u32)>,
-    /// For the arrival of one sample: how long that sample waited in the client's encoder, for its packet to fill and for
+    /// The message it came in, and the position behind its last sample.
+    message: Option<(MessagePiece, SampleCount)>,
+    /// For the arrival of one sample: how long that sample waited at the client, for its packet or message to fill and for
     /// what the coder looks ahead.
     pub(super) packing: Duration,
+    /// For the arrival of one sample: how long its message was held up on the way.
+    pub(super) late: Duration,
     /// For the arrival of one sample: which it is in the client's counting.
     pub(super) mark: Option<AudioMark>,
 }
@@ -79,12 +84,13 @@ struct Provenance {
     received: Instant,
     waited: Duration,
     timestamp: Option<u32>,
+    message: Option<(MessagePiece, SampleCount)>,
 }
 
 impl Provenance {
-    /// Not from a packet.
+    /// Not from the client.
     const fn at(received: Instant) -> Self {
-        Self { received, waited: Duration::ZERO, timestamp: None }
+        Self { received, waited: Duration::ZERO, timestamp: None, message: None }
     }
 }
 
@@ -141,6 +147,7 @@ pub(super) struct Input {
     uplink: Option<Uplink>,
     /// From the PCM rate of message clients to the provider's.
     resampler: Option<Resampler>,
+    pieces: PieceClock,
     voice: VoiceActivity,
     /// What passed while nobody looked for turns: the detector's positions lack it.
     unheard: SampleCount,
@@ -189,6 +196,7 @@ impl Input {
             least_silence: (least_silence + SILENCE_MARGIN).max(DEFAULT_MAX_SILENCE),
             uplink,
             resampler,
+            pieces: PieceClock::default(),
             voice: VoiceActivity::new(rate).map_err(|error| audio(&error))?,
             unheard: SampleCount(0),
             turn: None,
@@ -254,8 +262,11 @@ impl Input {
         if let Some(loudness) = &mut self.loudness {
             loudness.add_before(now, &samples, self.rate);
         }
+        let end = self.position + SampleCount(samples.len() as u64);
+        let message = Some((self.pieces.came(now, pcm.duration()), end));
+        let provenance = Provenance { message, ..Provenance::at(now) };
         for piece in samples.chunks(self.rate.samples_in(PIECE).0 as usize) {
-            self.take(now, Provenance::at(now), Pcm { rate: self.rate, samples: piece.to_vec() });
+            self.take(now, provenance, Pcm { rate: self.rate, samples: piece.to_vec() });
         }
     }
 
@@ -329,6 +340,11 @@ impl Input {
         self.uplink.as_ref().map(Uplink::stats)
     }
 
+    /// Of a client that sends messages.
+    pub(super) fn piece_stats(&self) -> Option<PieceStats> {
+        self.uplink.is_none().then(|| self.pieces.stats())
+    }
+
     pub(super) const fn concealed_frames(&self) -> u64 {
         self.concealed
     }
@@ -340,14 +356,17 @@ impl Input {
         self.end_turn();
     }
 
-    /// The arrival of the last sample, if there is audio to commit. A turn being spoken ends with it.
+    /// The arrival of the last sound that can be heard, or of the last sample if there is none, if there is audio to
+    /// commit. A turn being spoken ends with it.
     pub(super) fn take_uncommitted(&mut self) -> Option<Arrival> {
         if self.uncommitted < self.rate.samples_in(SHORTEST_COMMIT) {
             return None;
         }
-        self.uncommitted = SampleCount(0);
+        let uncommitted = std::mem::take(&mut self.uncommitted);
         self.end_turn();
-        self.arrivals.back().copied()
+        let before = self.position.0.saturating_sub(uncommitted.0);
+        let is_audible = self.audible_until.0 > before;
+        self.arrival_of(if is_audible { self.audible_until } else { self.position })
     }
 
     /// What was not passed on because nobody spoke, as far back as asked for and kept; enough of it for a provider to take
@@ -374,6 +393,7 @@ impl Input {
 
     /// The client took the turn into its own hands.
     fn end_turn(&mut self) {
+        self.pieces.restart();
         if let Some(turn) = &mut self.turn {
             turn.discard();
             self.gate = Gate::Turns { is_speaking: false };
@@ -396,7 +416,15 @@ impl Input {
     fn arrival_of(&self, sample: SampleCount) -> Option<Arrival> {
         let index = self.arrivals.partition_point(|arrival| arrival.end < sample);
         let arrival = self.arrivals.get(index).or_else(|| self.arrivals.back()).copied()?;
-        let behind = SampleCount(arrival.end.0.saturating_sub(sample.0)).duration_at(self.rate);
+        let until = |end: SampleCount| SampleCount(end.0.saturating_sub(sample.0)).duration_at(self.rate);
+        if let Some((message, end)) = arrival.message {
+            let delay = self.resampler.as_ref().map_or(Duration::ZERO, Resampler::delay);
+            let packing = message.wait(until(end) + delay);
+            let after = self.arrivals.iter().skip(index).filter_map(|after| after.message);
+            let late = message.held_up(after.map(|(after, _)| after));
+            return Some(Arrival { packing, late, ..arrival });
+        }
+        let behind = until(arrival.end);
         // Audio that did not come in packets was in no coder.
         let Some((packet, end)) = arrival.timestamps else {
             return Some(Arrival { packing: behind.min(LONGEST_PACKET), ..arrival });
@@ -413,12 +441,12 @@ impl Input {
             if let Some(loudness) = &mut self.loudness {
                 loudness.add_before(now, &pcm.samples, self.rate);
             }
-            self.take(now, Provenance { received, waited, timestamp }, pcm);
+            self.take(now, Provenance { waited, timestamp, ..Provenance::at(received) }, pcm);
         }
     }
 
     fn take(&mut self, now: Instant, provenance: Provenance, pcm: Pcm) {
-        let Provenance { received, waited, timestamp } = provenance;
+        let Provenance { received, waited, timestamp, message } = provenance;
         self.position += pcm.len();
         if let Some(last) = last_audible(&pcm.samples, self.rate) {
             let behind = pcm.samples.len().saturating_sub(last + 1) as u64;
@@ -431,7 +459,9 @@ impl Input {
             waited,
             decoded: now,
             timestamps: timestamp.map(|begin| (begin, begin.wrapping_add(ticks))),
+            message,
             packing: Duration::ZERO,
+            late: Duration::ZERO,
             mark: None,
         });
         if self.turn.is_some() {

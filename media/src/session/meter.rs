@@ -4,33 +4,16 @@ use std::time::{Duration, Instant};
 
 use voxgate_protocol::bridge::TurnStage;
 use voxgate_protocol::session::ClientReport;
-use voxgate_protocol::timeline::{Certainty, Hop};
+use voxgate_protocol::timeline::Hop;
 use voxgate_protocol::trace::{AudioMark, TurnTrace};
 
 use crate::encode::OPUS_LOOK_AHEAD;
-use crate::trace::{Outside, TurnTracer};
+use crate::trace::TurnTracer;
 
+use super::Leg;
 use super::input::{Arrival, ticks_in};
 use super::opening::Opening;
-
-/// Time a packet waits in the client before it is heard, as long as the client has not said otherwise: one frame
-/// of jitter buffer and one of device buffer.
-const DEFAULT_CLIENT_BUFFER: Duration = Duration::from_millis(60);
-
-/// Microphone to encoder, as long as the client has not said otherwise: one device buffer of 10 ms, what browsers ask
-/// of the system for calls.
-const DEFAULT_CAPTURE: Duration = Duration::from_millis(10);
-
-/// What the network added, as far as the shell knows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NetworkTimes {
-    /// Relay receive to transceiver receive of the last audio packet.
-    pub relay_in: Duration,
-    /// Transceiver send to relay send, from the tunnel's echoed timestamps.
-    pub relay_out: Option<Duration>,
-    /// Round trip between client and transceiver (ICE or RTCP).
-    pub round_trip: Option<Duration>,
-}
+use super::outside::{NetworkTimes, Outsides, known};
 
 /// How far the answer of a turn has come. Starts anew with every response, since a tool call takes two.
 #[derive(Debug, Default)]
@@ -43,22 +26,20 @@ struct Progress {
 #[derive(Debug)]
 struct OpenTurn {
     tracer: TurnTracer,
-    /// From the encoder of the caller until the arrival of the last speech sample.
-    packing: Duration,
+    /// How the last word came.
+    arrival: Arrival,
     /// When recognition of the turn began, if the provider said so and it has not ended.
     recognising: Option<Instant>,
     is_recognised: bool,
     /// A response of this turn ended without audio: a tool is at work.
     waits_for_tool: bool,
     progress: Progress,
-    /// The caller's last word, by the client's own count.
-    spoken: Option<AudioMark>,
     /// Set when the first packet of the answer was polled; [`TurnMeter::sent`] follows.
     is_polled: bool,
     /// Everything up to the first packet of the answer, if that brought no sound.
     unsounded: Option<TurnTracer>,
-    /// How the answer began; the next [`TurnMeter::sent`] completes the turn.
-    opening: Option<(Opening, u32)>,
+    /// How the answer began, and the timestamp of its packet, if it is one; the next [`TurnMeter::sent`] completes the turn.
+    opening: Option<(Opening, Option<u32>)>,
 }
 
 impl OpenTurn {
@@ -92,23 +73,27 @@ impl OpenTurn {
 }
 
 /// Measures the turns of a session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct TurnMeter {
+    leg: Leg,
     open: Option<OpenTurn>,
     /// When recognition of a turn that goes on began.
     recognising: Option<Instant>,
     turns: u32,
-    client: ClientReport,
-    network: NetworkTimes,
+    outside: Outsides,
 }
 
 impl TurnMeter {
+    pub(super) fn new(leg: Leg) -> Self {
+        Self { leg, open: None, recognising: None, turns: 0, outside: Outsides::of(leg) }
+    }
+
     pub(super) const fn report(&mut self, report: ClientReport) {
-        self.client = report;
+        self.outside.client = report;
     }
 
     pub(super) const fn note_network(&mut self, times: NetworkTimes) {
-        self.network = times;
+        self.outside.network = times;
     }
 
     pub(super) const fn turns(&self) -> u32 {
@@ -117,7 +102,7 @@ impl TurnMeter {
 
     /// How long a sent sample takes until it is heard.
     pub(super) fn client_buffer(&self) -> Duration {
-        self.ear_side().into_iter().map(|outside| outside.duration).sum()
+        self.outside.ear_side().known.iter().map(|outside| outside.duration).sum()
     }
 
     /// A new turn begins; an unanswered one is no turn.
@@ -129,13 +114,15 @@ impl TurnMeter {
     pub(super) fn speech_ended(&mut self, arrival: Option<Arrival>, decided: Instant) {
         let Some(arrival) = arrival else { return };
         let mut tracer = TurnTracer::start(arrival.received);
-        tracer.mark(Hop::Jitter, arrival.received + arrival.waited);
-        tracer.mark(Hop::Decode, arrival.decoded);
+        // Messages wait for none before them, and hold samples as they are.
+        if self.leg == Leg::Rtp {
+            tracer.mark(Hop::Jitter, arrival.received + arrival.waited);
+            tracer.mark(Hop::Decode, arrival.decoded);
+        }
         tracer.mark(Hop::Endpointing, decided);
         self.open = Some(OpenTurn {
             tracer,
-            packing: arrival.packing,
-            spoken: arrival.mark,
+            arrival,
             recognising: self.recognising.take(),
             is_recognised: false,
             waits_for_tool: false,
@@ -190,28 +177,30 @@ impl TurnMeter {
         }
     }
 
-    /// The first packet of an answer leaves the queue.
+    /// The first packet of an answer leaves the queue, or its first message was made, which waits in none.
     pub(super) fn polled(&mut self, received: Instant, now: Instant) {
         if let Some(open) = &mut self.open
             && !std::mem::replace(&mut open.is_polled, true)
         {
             open.audio(received);
-            open.tracer.mark(Hop::Pacing, now);
-        }
-    }
-
-    /// A packet with this RTP timestamp brings the first sound, or none is waited for any longer. The silence a voice
-    /// begins with is the voice's.
-    pub(super) fn opened(&mut self, opening: Opening, timestamp: u32, now: Instant) {
-        if let Some(open) = self.open.as_mut().filter(|open| open.is_polled) {
-            open.opening = Some((opening, timestamp));
-            if open.unsounded.is_some() {
-                open.tracer.mark(open.voice(), now);
+            if self.leg == Leg::Rtp {
+                open.tracer.mark(Hop::Pacing, now);
             }
         }
     }
 
-    /// The packet is on the network. If it brought the first sound the turn is measured.
+    /// A packet with this RTP timestamp or a message, there since `at`, brings the first sound, or none is waited for any
+    /// longer. The silence a voice begins with is the voice's.
+    pub(super) fn opened(&mut self, opening: Opening, timestamp: Option<u32>, at: Instant) {
+        if let Some(open) = self.open.as_mut().filter(|open| open.is_polled) {
+            open.opening = Some((opening, timestamp));
+            if open.unsounded.is_some() {
+                open.tracer.mark(open.voice(), at);
+            }
+        }
+    }
+
+    /// The packet or message is on the network. If it brought the first sound the turn is measured.
     pub(super) fn sent(&mut self, now: Instant) -> Option<TurnTrace> {
         let open = self.open.as_mut().filter(|open| open.is_polled)?;
         open.tracer.mark(Hop::Encode, now);
@@ -221,52 +210,23 @@ impl TurnMeter {
         }
         let mut open = self.open.take()?;
         self.turns += 1;
-        let before = self.mouth_side(open.packing);
-        let mut after = self.ear_side().to_vec();
+        let before = self.outside.mouth_side(open.arrival.packing, open.arrival.late);
+        let mut after = self.outside.ear_side();
         let mut heard = None;
         match open.opening {
             Some((Opening::Sounds(offset), packet)) => {
-                after.extend([known(open.voice(), offset), known(Hop::Encode, OPUS_LOOK_AHEAD)]);
-                let sample = packet.wrapping_add(ticks_in(offset + OPUS_LOOK_AHEAD));
-                heard = Some(AudioMark { packet, sample });
+                after.known.push(known(open.voice(), offset));
+                if let Some(packet) = packet {
+                    after.known.push(known(Hop::Encode, OPUS_LOOK_AHEAD));
+                    let sample = packet.wrapping_add(ticks_in(offset + OPUS_LOOK_AHEAD));
+                    heard = Some(AudioMark { packet, sample });
+                }
             }
             // Nobody knows when it is heard: the first packet has to do.
             _ => open.tracer = open.unsounded.take().unwrap_or(open.tracer),
         }
-        let trace = open.tracer.finish(self.turns, &before, &after);
-        Some(TurnTrace { spoken: open.spoken, heard, ..trace })
+        let trace = open.tracer.finish(self.turns, &before.known, &after.known);
+        let unseen = [before.unseen, after.unseen].concat();
+        Some(TurnTrace { unseen, spoken: open.arrival.mark, heard, ..trace })
     }
-
-    fn one_way(&self) -> Duration {
-        self.client.round_trip.or(self.network.round_trip).unwrap_or_default() / 2
-    }
-
-    fn mouth_side(&self, packing: Duration) -> [Outside; 3] {
-        let device = self.client.capture.unwrap_or(DEFAULT_CAPTURE);
-        let relay_in = known(Hop::RelayIn, self.network.relay_in);
-        [estimate(Hop::Capture, device + packing), self.way(Hop::Uplink), relay_in]
-    }
-
-    fn ear_side(&self) -> [Outside; 3] {
-        let heard_after = match (self.client.jitter_buffer, self.client.playout) {
-            (None, None) => DEFAULT_CLIENT_BUFFER,
-            (jitter, playout) => jitter.unwrap_or_default() + playout.unwrap_or_default(),
-        };
-        let relay_out = self.network.relay_out.unwrap_or(self.network.relay_in);
-        [estimate(Hop::RelayOut, relay_out), self.way(Hop::Downlink), estimate(Hop::Playout, heard_after)]
-    }
-
-    /// Half of a round trip: one half may have taken all of it, and the other nothing.
-    fn way(&self, hop: Hop) -> Outside {
-        Outside { error: self.one_way(), ..estimate(hop, self.one_way()) }
-    }
-}
-
-const fn known(hop: Hop, duration: Duration) -> Outside {
-    Outside { hop, duration, certainty: Certainty::Measured, error: Duration::ZERO }
-}
-
-/// Of which nobody knows how wrong it is.
-const fn estimate(hop: Hop, duration: Duration) -> Outside {
-    Outside { hop, duration, certainty: Certainty::Estimated, error: Duration::ZERO }
 }

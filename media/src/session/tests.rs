@@ -21,6 +21,7 @@ mod idle;
 mod listening;
 mod lost;
 mod measuring;
+mod messages;
 mod observing;
 mod silence;
 mod waiting;
@@ -176,6 +177,9 @@ impl Stage {
                 if *is_measured {
                     self.session.handle_sent(self.now);
                 }
+            }
+            if output == SessionOutput::ConfirmSent {
+                self.session.handle_sent(self.now);
             }
             self.outputs.push(output);
         }

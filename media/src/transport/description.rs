@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use voxgate_protocol::path::ClientTransport;
 
 use super::RelayCandidate;
+use super::capture_time::CAPTURE_TIME;
 use super::offer::{Direction, Offer, Section};
 
 /// Largest data-channel message taken from a caller, in bytes; what browsers announce themselves.
@@ -115,6 +116,9 @@ fn audio(sdp: &mut String, offer: &Offer<'_>, section: &Section<'_>, local: &Loc
     open(sdp, section, &pt.to_string(), local, first);
     line(sdp, format_args!("a={}\r\na=rtcp-mux", direction.as_str()));
     line(sdp, format_args!("a=rtpmap:{pt} opus/48000/2\r\na=fmtp:{pt} {OPUS_PARAMETERS}"));
+    if let Some(id) = offer.capture_time {
+        line(sdp, format_args!("a=extmap:{id} {CAPTURE_TIME}"));
+    }
     if direction.sends() {
         line(sdp, format_args!("a=msid:voxgate voxgate-audio\r\na=ssrc:{} cname:voxgate", local.ssrc));
     }

@@ -34,6 +34,7 @@ use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
 use super::description::{MAX_MESSAGE_SIZE, OPUS_PARAMETERS};
 use super::identity::Identity;
+use super::reports::reception_reports;
 use super::stun;
 
 /// Where the engine believes to be and to speak to.
@@ -300,19 +301,7 @@ fn read_event(message: RTCMessage, events: &mut Vec<EngineEvent>) {
     match message {
         RTCMessage::RtpPacket(_, packet) => events.push(EngineEvent::Rtp(packet)),
         RTCMessage::RtcpPacket(_, packets) => {
-            let mut reports = Vec::new();
-            for packet in &packets {
-                if let Some(report) =
-                    packet.as_any().downcast_ref::<rtc::rtcp::receiver_report::ReceiverReport>()
-                {
-                    reports.extend(report.reports.iter().cloned());
-                }
-                if let Some(report) = packet.as_any().downcast_ref::<rtc::rtcp::sender_report::SenderReport>()
-                {
-                    reports.extend(report.reports.iter().cloned());
-                }
-            }
-            events.push(EngineEvent::Reports(reports));
+            events.push(EngineEvent::Reports(reception_reports(&packets)));
         }
         RTCMessage::DataChannelMessage(id, message) if message.is_string => {
             if let Ok(text) = String::from_utf8(message.data.to_vec()) {

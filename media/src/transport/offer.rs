@@ -5,6 +5,8 @@
 
 use std::str::FromStr;
 
+use super::capture_time;
+
 /// Largest offer read. Chrome's with audio, video and a data channel is about 7 kB.
 const LARGEST_OFFER: usize = 64 * 1024;
 /// Most media lines answered.
@@ -159,6 +161,8 @@ pub(super) struct Offer<'a> {
     pub(super) bundle: Vec<&'a str>,
     pub(super) direction: Direction,
     pub(super) payload_type: u8,
+    /// The name of the extension that tells when a packet was captured, if the caller offers it.
+    pub(super) capture_time: Option<u8>,
     pub(super) ufrag: &'a str,
     pub(super) password: &'a str,
     /// SHA-256 of the caller's certificate: 32 pairs of lower-case hex digits with colons.
@@ -190,8 +194,19 @@ impl<'a> Offer<'a> {
             return Err(OfferError::DtlsRole);
         }
         let data = data_channels(&sections, section, &bundle);
-        let direction = section.direction();
-        Ok(Self { audio, data, direction, payload_type, ufrag, password, fingerprint, bundle, sections })
+        let (direction, capture_time) = (section.direction(), section.capture_time());
+        Ok(Self {
+            audio,
+            data,
+            direction,
+            payload_type,
+            capture_time,
+            ufrag,
+            password,
+            fingerprint,
+            bundle,
+            sections,
+        })
     }
 }
 
@@ -287,6 +302,11 @@ impl<'a> Section<'a> {
             _ => None,
         });
         stated.unwrap_or(Direction::SendReceive)
+    }
+
+    fn capture_time(&self) -> Option<u8> {
+        let extensions = self.attributes.iter().filter(|(name, _)| *name == "extmap");
+        extensions.filter_map(|(_, value)| capture_time::offered_id(value)).next()
     }
 
     fn opus_payload_type(&self) -> Option<u8> {

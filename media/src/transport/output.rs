@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use voxgate_protocol::path::{ClientAddress, ClientTransport};
@@ -56,6 +56,8 @@ pub struct AudioPacket {
     pub payload: Bytes,
     /// When the datagram came.
     pub arrived: Instant,
+    /// When its first sample was captured, since 1970 by the caller's clock, if the packet says so (`abs-capture-time`).
+    pub captured: Option<Duration>,
     /// RTP payload type; always the negotiated one.
     pub payload_type: u8,
 }
@@ -213,6 +215,7 @@ mod tests {
             marker: true,
             payload: payload.clone(),
             arrived,
+            captured: None,
             payload_type: 3,
         };
         let channel = ChannelId(0);

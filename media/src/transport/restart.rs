@@ -126,6 +126,7 @@ impl Transport {
         self.generations.restart(now, Generation::new(hold, own, (offer.ufrag, offer.password)));
         self.paths.trust(restart.relays.iter().map(|relay| relay.address));
         self.caller_listens = offer.direction.mirrored().sends();
+        self.capture_time = offer.capture_time;
         let local = description::Local {
             ufrag: &restart.ufrag,
             password: &restart.password,

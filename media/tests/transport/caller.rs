@@ -11,7 +11,7 @@ use rtc::peer_connection::configuration::interceptor_registry::configure_rtcp_re
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_OPUS, MediaEngine};
 use rtc::peer_connection::configuration::setting_engine::{SctpMaxMessageSize, SettingEngineBuilder};
 use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
-use rtc::peer_connection::message::RTCMessage;
+use rtc::peer_connection::message::{RTCMessage, TaggedRTCMessage};
 use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::state::RTCPeerConnectionState;
 use rtc::peer_connection::transport::{
@@ -159,8 +159,19 @@ impl Caller {
     }
 
     pub(crate) fn send_audio(&mut self, now: Instant, payload: &'static [u8], timestamp: u32) {
+        self.send_extended(now, payload, timestamp, None);
+    }
+
+    /// Sends a packet with a header extension: its name and its bytes.
+    pub(crate) fn send_extended(
+        &mut self,
+        now: Instant,
+        payload: &'static [u8],
+        timestamp: u32,
+        extension: Option<(u8, &'static [u8])>,
+    ) {
         self.sequence += 1;
-        let header = rtc::rtp::Header {
+        let mut header = rtc::rtp::Header {
             version: 2,
             payload_type: PAYLOAD_TYPE,
             sequence_number: self.sequence,
@@ -168,8 +179,14 @@ impl Caller {
             ssrc: SSRC,
             ..Default::default()
         };
+        if let Some((id, bytes)) = extension {
+            header.set_extension(id, Bytes::from_static(bytes)).unwrap();
+        }
         let packet = rtc::rtp::Packet { header, payload: Bytes::from_static(payload) };
-        self.connection.rtp_sender(self.sender).unwrap().write_rtp(now, packet).unwrap();
+        let track = self.connection.rtp_sender(self.sender).unwrap().track().track_id().to_string();
+        // Not by the sender: it sends no extension that was not agreed on.
+        let message = RTCMessage::RtpPacket(track, packet);
+        self.connection.handle_write(TaggedRTCMessage { now, message }).unwrap();
     }
 
     pub(crate) fn send_text(&mut self, now: Instant, text: &str) {

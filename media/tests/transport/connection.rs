@@ -26,6 +26,33 @@ fn a_caller_connects_and_both_sides_hear_each_other() {
 }
 
 #[test]
+fn a_caller_that_offers_to_say_when_it_captured_its_packets_is_taken_at_its_word() {
+    const NAME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
+    let offered =
+        |offer: String| offer.replacen("a=rtcp-mux", &format!("a=extmap:9 {NAME}\r\na=rtcp-mux"), 1);
+    let run = |offered: &dyn Fn(String) -> String| {
+        let mut call = Call::with_offer(false, offered);
+        call.run_until(Duration::from_secs(5), |call| {
+            call.caller.connected && call.has_seen(&Output::Connected)
+        });
+        // 1970 in NTP's counting and a quarter of a second; nonsense; another extension.
+        let stamp: &[u8] = &[0x83, 0xAA, 0x7E, 0x80, 0x40, 0, 0, 0];
+        for (number, extension) in [(9, stamp), (9, b"x"), (8, stamp)].into_iter().enumerate() {
+            call.caller.send_extended(call.now, b"audio", 960 * number as u32, Some(extension));
+            call.run(PACKET);
+        }
+        call.run(DELAY * 2);
+        let captured = call.seen.iter().filter_map(|(_, output)| match output {
+            Output::Audio(packet) => Some(packet.captured),
+            _ => None,
+        });
+        (call.answer.contains(&format!("a=extmap:9 {NAME}\r\n")), captured.collect::<Vec<_>>())
+    };
+    assert_eq!(run(&offered), (true, vec![Some(Duration::from_millis(250)), None, None]));
+    assert_eq!(run(&|offer| offer), (false, vec![None; 3]), "nothing is understood that was not agreed on");
+}
+
+#[test]
 fn the_path_is_announced_before_anything_is_sent_on_it() {
     let call = Call::connected();
     let path = Path { relay: relay(), client: ClientAddress::udp(call.public) };

@@ -45,7 +45,8 @@ impl Resource {
     }
 
     /// The words for people.
-    const fn phrase(self) -> &'static str {
+    #[must_use]
+    pub const fn phrase(self) -> &'static str {
         match self {
             Self::Sessions => "concurrent sessions",
             Self::Starts => "session starts per second",

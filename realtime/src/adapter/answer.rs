@@ -308,6 +308,7 @@ impl Adapter {
             | EndReason::Drained
             | EndReason::SetupTimeout
             | EndReason::EndedByOperator
+            | EndReason::InternalError
             | EndReason::KeyRevoked => failed(reason.as_str()),
             EndReason::BudgetExhausted => failed("insufficient_quota"),
             EndReason::RateLimited => failed("rate_limit_exceeded"),

@@ -20,6 +20,26 @@ const HOUSEKEEPER: Lane = Lane(0);
 /// Between looks for flows that have ended, and of the other lanes for a new directory.
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
 
+/// How long datagrams for clients stay with the lane. A node hears it with the next hello: no frame to the node leaves with
+/// such a datagram, and the node would take that time for the network's.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stay {
+    sum: Duration,
+    count: u32,
+    /// Of those before the last hello.
+    mean: Duration,
+}
+
+impl Stay {
+    /// The mean since it was asked last; if there was none since, that of before.
+    fn take(&mut self) -> Duration {
+        if let Some(mean) = self.sum.checked_div(self.count) {
+            *self = Self { mean, ..Self::default() };
+        }
+        self.mean
+    }
+}
+
 /// One thread's part of a [`Relay`].
 pub struct RelayLane {
     pub(super) relay: Arc<Relay>,
@@ -29,6 +49,7 @@ pub struct RelayLane {
     pub(super) nodes: Nodes,
     pub(super) memory: FlowMemory,
     pub(super) stats: RelayStats,
+    stay: Stay,
     next_heartbeat: Instant,
     next_housekeeping: Instant,
 }
@@ -56,6 +77,7 @@ impl RelayLane {
             nodes,
             memory: FlowMemory::new(),
             stats: RelayStats::default(),
+            stay: Stay::default(),
             next_heartbeat: started,
             next_housekeeping: started + HOUSEKEEPING,
         }
@@ -173,6 +195,12 @@ impl RelayLane {
         true
     }
 
+    /// So many datagrams for clients were sent, which had stayed with the lane for `sum` together.
+    pub fn stayed(&mut self, count: u32, sum: Duration) {
+        self.stay.count = self.stay.count.saturating_add(count);
+        self.stay.sum = self.stay.sum.saturating_add(sum);
+    }
+
     /// Does what is due at `now`: says hello, ends flows, takes a new directory.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
         self.follow_directory(now);
@@ -208,15 +236,19 @@ impl RelayLane {
     }
 
     fn greet(&mut self, now: Instant, heartbeat: bool, out: &mut Outbox) {
+        let by_greeting = self.lane != HOUSEKEEPER;
+        let is_due = heartbeat || by_greeting && self.nodes.iter().any(|node| node.greeting.due(now));
+        if !is_due {
+            return;
+        }
         let hello = Outgoing {
             kind: Kind::Hello { draining: self.relay.is_draining() },
             session: 0,
             client: None,
             traffic_class: 0,
-            since: None,
+            since: now.checked_sub(self.stay.take()),
             payload: &[],
         };
-        let by_greeting = self.lane != HOUSEKEEPER;
         let due = |node: &&mut Node| heartbeat || by_greeting && node.greeting.due(now);
         for node in self.nodes.iter_mut().filter(due) {
             let sealed = out.push_with(Socket::Tunnel, node.address, 0, |frame| {

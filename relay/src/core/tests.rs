@@ -379,6 +379,33 @@ fn the_other_lanes_say_hello_until_the_node_answers_and_then_rarely() {
     assert_eq!(silent, [0, 250, 750, 1750, 3750, 7750, 12_750, 17_750]);
 }
 
+/// What the next hello says of datagrams for clients.
+fn told_of_stays(world: &mut World) -> Duration {
+    world.now += RelaySettings::HEARTBEAT;
+    world.out.clear();
+    world.lane.handle_timeout(world.now, &mut world.out);
+    let told = world.out.for_socket(Socket::Tunnel).map(|Datagram { to, bytes, .. }| {
+        let number = (1..=2).find(|node| node_address(*node) == to).unwrap();
+        world.nodes.get_mut(&number).unwrap().open(world.now, bytes).unwrap().header.timing.residence
+    });
+    let told: Vec<Duration> = told.collect();
+    assert!(told.len() == 2 && told[0] == told[1], "{told:?}");
+    told[0]
+}
+
+#[test]
+fn a_hello_says_how_long_datagrams_for_clients_stay_lately() {
+    const MS: Duration = Duration::from_millis(1);
+    let mut world = World::new();
+    assert_eq!(told_of_stays(&mut world), Duration::ZERO);
+    world.lane.stayed(1, 10 * MS);
+    world.lane.stayed(3, 110 * MS);
+    assert_eq!(told_of_stays(&mut world), 30 * MS);
+    assert_eq!(told_of_stays(&mut world), 30 * MS, "nothing was sent since");
+    world.lane.stayed(2, 4 * MS);
+    assert_eq!(told_of_stays(&mut world), 2 * MS);
+}
+
 #[test]
 fn flows_end_when_idle_and_the_next_deadline_says_so() {
     let mut world = World::new();

@@ -169,7 +169,7 @@ impl Worker {
                 Socket::Tunnel | Socket::Stream => self.handle_tunnel(now),
             }
             self.flush();
-            self.measure(now);
+            self.measure(now, socket);
             self.publish_at.get_or_insert(now + PUBLISH_INTERVAL);
             if count < BATCH {
                 return false;
@@ -250,13 +250,18 @@ impl Worker {
 
     /// Records how long the datagrams of a batch received at `received` stayed: their time in the kernel and, all alike,
     /// the time until the last of them was sent.
-    fn measure(&mut self, received: Instant) {
+    fn measure(&mut self, received: Instant, socket: Socket) {
         if self.queued.is_empty() {
             return;
         }
         let here = received.elapsed();
+        let before = self.residence.sum;
+        let count = self.queued.len() as u32;
         for queued in self.queued.drain(..) {
             self.residence.record(queued + here);
+        }
+        if socket == Socket::Tunnel {
+            self.lane.stayed(count, self.residence.sum.saturating_sub(before));
         }
     }
 

@@ -6,6 +6,7 @@ use thiserror::Error;
 use voxgate_protocol::id::{NodeIndex, RelayId};
 use voxgate_protocol::path::ClientAddress;
 
+use super::passage::{Exchange, Passage, Passages};
 use super::{
     Claim, Echo, Frame, FrameHeader, Kind, Lane, ReplayWindow, Sequence, Timing, TunnelError, TunnelKey,
     claim, decode, encode,
@@ -87,6 +88,8 @@ pub struct Endpoint {
     newest: Option<(u64, u32, Instant)>,
     relay_epoch: Option<u32>,
     round_trip: Option<Duration>,
+    /// Followed by nodes only: a relay has no use for it, and more to do.
+    passages: Passages,
 }
 
 impl Endpoint {
@@ -120,6 +123,7 @@ impl Endpoint {
             newest: None,
             relay_epoch,
             round_trip: None,
+            passages: Passages::default(),
         }
     }
 
@@ -166,6 +170,12 @@ impl Endpoint {
     #[must_use]
     pub const fn round_trip(&self) -> Option<Duration> {
         self.round_trip
+    }
+
+    /// On a node: what the newest frames took in each direction. `None` before the relay has answered one.
+    #[must_use]
+    pub const fn passage(&self) -> Option<Passage> {
+        self.passages.newest()
     }
 
     /// Appends a frame to `out`.
@@ -246,13 +256,22 @@ impl Endpoint {
                 self.relay_epoch = Some(header.relay_epoch);
             }
         }
-        let Some(echo) = header.timing.echo else { return };
-        let since_sent = Duration::from_micros(u64::from(self.clock(received_at).wrapping_sub(echo.sent_at)));
-        let Some(sample) = since_sent.checked_sub(echo.held).filter(|sample| *sample <= LONGEST_ROUND_TRIP)
-        else {
+        let Some(exchange) = self.exchange(received_at, &header.timing) else { return };
+        let sample = exchange.round_trip();
+        if sample > LONGEST_ROUND_TRIP {
             return;
-        };
+        }
         self.round_trip = Some(self.round_trip.map_or(sample, |smoothed| (smoothed * 7 + sample) / 8));
+        if self.side == Side::Node {
+            self.passages.exchanged(received_at, &exchange);
+        }
+    }
+
+    fn exchange(&self, received_at: Instant, timing: &Timing) -> Option<Exchange> {
+        let Echo { sent_at, held } = timing.echo?;
+        let received = timing.sent_at.wrapping_sub(held.as_micros() as u32);
+        let coming = self.clock(received_at).wrapping_sub(timing.sent_at);
+        Some(Exchange { coming, going: received.wrapping_sub(sent_at), held })
     }
 
     fn clock(&self, now: Instant) -> u32 {

@@ -150,6 +150,16 @@ impl Administrator {
         self.reach.covers(organisation, team) && (!is_own || self.is_permitted(Some(team)))
     }
 
+    /// What names every organisation is only for whoever runs the gateway.
+    pub(super) fn runs_the_gateway(&self) -> Result<(), AdminError> {
+        if self.reach == Reach::Installation {
+            return Ok(());
+        }
+        Err(AdminError::denied(
+            "This is only for keys of the organisation 'default', which runs the gateway.",
+        ))
+    }
+
     /// The same, asked once for each team.
     pub(super) fn sight(&self) -> Sight {
         Sight { administrator: self.clone(), teams: BTreeMap::new() }

@@ -8,9 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::AdminApi;
-use super::access::Administrator;
 use super::order::By;
-use super::reach::Reach;
 use super::reply::{AdminError, Refusals};
 
 /// Tells what only the process that runs the sessions knows. Must return at once.
@@ -25,6 +23,10 @@ pub trait Fleet: Send + Sync {
     fn routes(&self) -> Vec<RouteStanding>;
     /// When their slow turns are too many.
     fn tolerance(&self) -> ToleranceStanding;
+    /// Whose calls leave a slow target: `never`, `new_calls` or `next_turn`, as `latency.actions` of the configuration says.
+    fn prefer_another(&self) -> &'static str;
+    /// Whether sessions are measured at all.
+    fn measures(&self) -> bool;
 }
 
 /// The process.
@@ -158,6 +160,10 @@ pub struct AdviceStanding {
     pub owner: Option<&'static str>,
     /// The target it is about; null for the route as a whole.
     pub target: Option<String>,
+    /// When it began, in seconds since 1970.
+    pub since_at: f64,
+    /// It does not end before this, in seconds since 1970; afterwards it goes on for as long as slow turns are too many.
+    pub until_at: f64,
 }
 
 /// What the sessions of this process run on.
@@ -172,7 +178,12 @@ pub(super) struct ShownFleet {
 /// Every route that is watched.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ShownLatency {
+    /// Whether sessions are measured, as the configuration says in `telemetry.measuring`; if not, no turn is ever slow.
+    measuring: bool,
     tolerance: ToleranceStanding,
+    /// Whose calls leave a slow target: nobody's (`never`), those that begin (`new_calls`), or all between two turns
+    /// (`next_turn`).
+    prefer_another: &'static str,
     routes: Vec<RouteStanding>,
 }
 
@@ -189,7 +200,7 @@ pub(super) async fn look_at_fleet(
     State(api): State<AdminApi>,
     By(administrator): By,
 ) -> Result<Json<ShownFleet>, AdminError> {
-    of_the_installation(&administrator)?;
+    administrator.runs_the_gateway()?;
     let fleet = &api.fleet;
     Ok(Json(ShownFleet { node: fleet.node(), relays: fleet.relays(), providers: fleet.targets() }))
 }
@@ -207,17 +218,10 @@ pub(super) async fn look_at_latency(
     State(api): State<AdminApi>,
     By(administrator): By,
 ) -> Result<Json<ShownLatency>, AdminError> {
-    of_the_installation(&administrator)?;
-    Ok(Json(ShownLatency { tolerance: api.fleet.tolerance(), routes: api.fleet.routes() }))
-}
-
-fn of_the_installation(administrator: &Administrator) -> Result<(), AdminError> {
-    if administrator.reach == Reach::Installation {
-        return Ok(());
-    }
-    Err(AdminError::denied(
-        "Only owners and auditors of the organisation 'default', which runs the gateway, see this.",
-    ))
+    administrator.runs_the_gateway()?;
+    let fleet = &api.fleet;
+    let (tolerance, prefer_another) = (fleet.tolerance(), fleet.prefer_another());
+    Ok(Json(ShownLatency { measuring: fleet.measures(), tolerance, prefer_another, routes: fleet.routes() }))
 }
 
 /// Where nothing runs.
@@ -243,5 +247,13 @@ impl Fleet for NoFleet {
 
     fn tolerance(&self) -> ToleranceStanding {
         ToleranceStanding::default()
+    }
+
+    fn prefer_another(&self) -> &'static str {
+        "never"
+    }
+
+    fn measures(&self) -> bool {
+        true
     }
 }

@@ -63,6 +63,8 @@ fn one_of<T: Copy>(
 /// Turns of the last hours, beside each other. Every figure is exact, over the turns that are kept.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ShownOverview {
+    /// Whether sessions are measured, as the configuration says in `telemetry.measuring`; if not, there are no turns.
+    measuring: bool,
     window_ms: u64,
     /// Turns in reach.
     turns: u64,
@@ -196,10 +198,11 @@ impl From<Heat> for ShownHeat {
     }
 }
 
-impl From<Report> for ShownOverview {
-    fn from(report: Report) -> Self {
+impl ShownOverview {
+    fn of(report: Report, measuring: bool) -> Self {
         let spenders = report.spenders.into_iter();
         Self {
+            measuring,
             window_ms: report.span.duration().as_secs() * 1_000,
             turns: report.turns,
             truncated: report.is_truncated,
@@ -237,7 +240,7 @@ pub(super) async fn look_at_overview(
         turns.report(question, |origin| sight.sees_names(&origin.organisation, &origin.team))
     });
     let report = compared.await.map_err(|_| AdminError::failed("The turns could not be compared."))?;
-    Ok(Json(report.into()))
+    Ok(Json(ShownOverview::of(report, api.fleet.measures())))
 }
 
 #[cfg(test)]

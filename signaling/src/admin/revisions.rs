@@ -12,13 +12,12 @@ use thiserror::Error;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, Type};
 use voxgate_policy::bundle::change::{Change, Kind};
-use voxgate_policy::bundle::{Bundle, BundleError, BundleHash, RevisionName};
+use voxgate_policy::bundle::{Bundle, BundleError};
+use voxgate_protocol::revision::{BundleHash, RevisionName};
 
 use super::AdminApi;
-use super::access::Administrator;
 use super::order::{Asked, At, By, LargeOrder, Order, whole};
 use super::page::{NumberedQuery, Page};
-use super::reach::Reach;
 use super::reply::{AdminError, Refusals};
 use crate::store::StoreError;
 use crate::store::audit::Deed;
@@ -280,7 +279,7 @@ pub(super) async fn look_at_configuration(
     State(api): State<AdminApi>,
     By(administrator): By,
 ) -> Result<Json<RunningRevision>, AdminError> {
-    for_the_installation(&administrator)?;
+    administrator.runs_the_gateway()?;
     Ok(Json(api.configuration.running()))
 }
 
@@ -297,7 +296,7 @@ pub(super) async fn list_revisions(
     By(administrator): By,
     Asked(query): Asked<NumberedQuery>,
 ) -> Result<Json<Page<RevisionFacts>>, AdminError> {
-    for_the_installation(&administrator)?;
+    administrator.runs_the_gateway()?;
     let (piece, before) = query.read()?;
     let found = api.store.revisions(before.map(Into::into), piece.look_ahead()).await?;
     Ok(Json(piece.cut(found, |revision| revision.number.to_string())))
@@ -316,7 +315,7 @@ pub(super) async fn look_at_revision(
     By(administrator): By,
     At(number): At<u32>,
 ) -> Result<Json<WholeRevision>, AdminError> {
-    for_the_installation(&administrator)?;
+    administrator.runs_the_gateway()?;
     let found = api.store.revision(number.into()).await?;
     let (facts, bundle) = found.ok_or_else(|| AdminError::not_found("revision"))?;
     let files = bundle.files().map(|(name, text)| (name.to_owned(), text.to_owned()));
@@ -339,7 +338,7 @@ pub(super) async fn plan_configuration(
     By(administrator): By,
     LargeOrder(Order { what, .. }): LargeOrder<PlanOrder>,
 ) -> Result<Json<Plan>, AdminError> {
-    for_the_installation(&administrator)?;
+    administrator.runs_the_gateway()?;
     Ok(Json(api.configuration.plan(what.bundle.read()?).await?))
 }
 
@@ -359,7 +358,7 @@ pub(super) async fn apply_configuration(
     By(administrator): By,
     LargeOrder(Order { what, by }): LargeOrder<ApplyOrder>,
 ) -> Result<Json<RunningRevision>, AdminError> {
-    for_the_installation(&administrator)?;
+    administrator.runs_the_gateway()?;
     Ok(Json(api.configuration.apply(what.bundle.read()?, Some(what.follows), by).await?))
 }
 
@@ -378,18 +377,10 @@ pub(super) async fn roll_back_configuration(
     By(administrator): By,
     Order { what, by }: Order<RollbackOrder>,
 ) -> Result<Json<RunningRevision>, AdminError> {
-    for_the_installation(&administrator)?;
+    administrator.runs_the_gateway()?;
     let number = |number: &Number| whole(number, u64::from(u32::MAX), "revision");
     let to = what.revision.as_ref().map(number).transpose()?;
     Ok(Json(api.configuration.roll_back(to, Some(what.follows), by).await?))
-}
-
-/// The configuration belongs to whoever runs the gateway: it names every organisation.
-fn for_the_installation(administrator: &Administrator) -> Result<(), AdminError> {
-    if administrator.reach == Reach::Installation {
-        return Ok(());
-    }
-    Err(AdminError::denied("The configuration belongs to the organisation that runs the gateway."))
 }
 
 impl BundleBody {

@@ -9,6 +9,7 @@ use serde_json::json;
 use utoipa::IntoParams;
 use voxgate_protocol::id::SessionId;
 use voxgate_telemetry::session::SessionRecord;
+use voxgate_telemetry::session::facts::SessionFacts;
 use voxgate_telemetry::session::view::{RecordView, SummaryView};
 
 use super::AdminApi;
@@ -141,20 +142,20 @@ pub(super) async fn end_session(
     At(id): At<SessionId>,
     BareOrder(deed): BareOrder,
 ) -> Result<(StatusCode, Json<SummaryView>), AdminError> {
-    let found = api.live.find(&id).filter(|session| administrator.covers(&session.facts.tenancy));
-    let standing = found.ok_or_else(no_session)?;
-    let tenancy = &standing.facts.tenancy;
+    let found = api.live.find(&id).filter(|record| administrator.covers(&record.facts().tenancy));
+    let record = found.ok_or_else(no_session)?;
+    let SessionFacts { tenancy, model, .. } = record.facts();
     let detail = json!({
         "organisation": tenancy.organisation, "team": tenancy.team, "key": tenancy.key,
-        "model": standing.facts.model,
+        "model": model,
     });
     let end = async { api.live.end(&id).ok_or_else(no_session) };
     let ended = match api.store.witness(&deed, ("session.end", id.as_str()), &detail, end).await? {
         Witnessed::Now(ended) => ended,
-        Witnessed::Before => standing,
+        Witnessed::Before => record.summary(),
         Witnessed::Refused(refusal) => return Err(refusal),
     };
-    Ok((StatusCode::ACCEPTED, Json(ended.summary)))
+    Ok((StatusCode::ACCEPTED, Json(ended)))
 }
 
 pub(super) fn no_session() -> AdminError {

@@ -20,7 +20,6 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use voxgate_policy::approval::{ApprovalError, ApprovalState, Verdict};
-use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::decision::{Authorizer, Risk};
 use voxgate_policy::directory::{Caller, Directory, Role, Scope as KeyScope};
 use voxgate_policy::key::{KeyHash, KeyIndex};
@@ -29,8 +28,10 @@ use voxgate_policy::money::day::Window;
 use voxgate_policy::money::price::{PriceBook, PriceLine};
 use voxgate_policy::routing::RouteTable;
 use voxgate_protocol::money::NanoDollars;
+use voxgate_protocol::revision::RevisionName;
 use voxgate_protocol::tenant::{KeyId, OrganisationId, TeamId, TenantPath};
 use voxgate_protocol::trace_context::TraceContext;
+use voxgate_telemetry::session::facts::SessionFacts;
 use voxgate_telemetry::session::view::RecordingView;
 
 use super::access::{RULES, Rule};
@@ -40,7 +41,7 @@ use super::reach::Reach;
 use super::*;
 use crate::directory::SharedDirectory;
 use crate::host::idle::Idle;
-use crate::live::{Presence, SessionFacts};
+use crate::live::Presence;
 use crate::store::tests::{TestStore, sqlite};
 use crate::terms::Terms;
 
@@ -195,15 +196,10 @@ impl World {
 
     fn session(&self, name: &str, organisation: &str, team: &str) -> Presence {
         self.api.live.enter(SessionFacts {
-            session: name.into(),
-            call: None,
             tenancy: tenancy(organisation, team, "member"),
             model: "m".to_owned(),
-            transport: "websocket",
-            purpose: "conversation",
-            revision: RevisionName::default(),
             began_at_unix_ms: 1_000,
-            trace: TraceContext::begin(None, (1, 1)),
+            ..SessionFacts::new(name.into(), TraceContext::begin(None, (1, 1)))
         })
     }
 

@@ -5,11 +5,11 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tower::ServiceExt as _;
 use voxgate_policy::admission::{Admission, SessionLimits};
-use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::decision::{Authorizer, Decision, Question};
 use voxgate_policy::directory::{Caller, Directory, KeyEntry, Role};
 use voxgate_policy::key::{KeyHash, KeyIndex};
 use voxgate_policy::routing::RouteTable;
+use voxgate_protocol::revision::RevisionName;
 use voxgate_protocol::tenant::KeyId;
 
 use super::*;

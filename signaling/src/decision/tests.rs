@@ -1,9 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::decision::{Act, Authorizer, PolicyFile};
 use voxgate_policy::routing::RouteTable;
+use voxgate_protocol::revision::RevisionName;
 use voxgate_protocol::tenant::{TeamId, TenantPath};
 
 use super::*;

@@ -2,7 +2,8 @@
 
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
-use voxgate_policy::bundle::{Bundle, BundleHash, RevisionName};
+use voxgate_policy::bundle::Bundle;
+use voxgate_protocol::revision::{BundleHash, RevisionName};
 
 use super::audit::Deed;
 use super::{Store, StoreError};
@@ -132,7 +133,7 @@ fn facts(row: &AnyRow) -> Result<RevisionFacts, StoreError> {
     let (hash, origin): (String, String) = (row.try_get(1)?, row.try_get(4)?);
     Ok(RevisionFacts {
         number: u64::try_from(number).map_err(|_| DAMAGED)?,
-        hash: BundleHash::from_hex(&hash).map_err(|_| DAMAGED)?,
+        hash: BundleHash::from_hex(&hash).ok_or(DAMAGED)?,
         made_at_unix_ms: u64::try_from(made_at).map_err(|_| DAMAGED)?,
         made_by: row.try_get(3)?,
         origin: Origin::from_word(&origin).ok_or(DAMAGED)?,

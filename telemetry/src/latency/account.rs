@@ -128,7 +128,8 @@ impl TurnAccount {
     /// # Errors
     /// Any [`LatencyError`].
     pub fn from_trace(trace: &TurnTrace) -> Result<Self, LatencyError> {
-        let claims: Vec<Claim> = trace.works.iter().map(Claim::from).collect();
+        let seen = trace.works.iter().map(Claim::from);
+        let claims: Vec<Claim> = seen.chain(trace.unseen.iter().copied().map(Claim::unseen)).collect();
         attribute(trace.turn, &Stamp::from(&trace.mouth), &Stamp::from(&trace.ear), &claims)
     }
 

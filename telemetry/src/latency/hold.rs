@@ -41,11 +41,24 @@ pub struct Change {
     pub begins: bool,
 }
 
+/// What is done now, and for how long. Both times are on the clock of who follows the advice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// What.
+    pub advice: Advice,
+    /// When it began.
+    pub since: Duration,
+    /// It does not end before this; afterwards it goes on for as long as it is advised.
+    pub until: Duration,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Hold {
     advice: Advice,
     /// Whether it is done now.
     is_on: bool,
+    /// When it began the last time.
+    since: Duration,
     /// It is done at least until then; after its end, when it ended.
     until: Duration,
     /// How many times in a row.
@@ -99,21 +112,27 @@ impl Stance {
         match self.holds.iter_mut().find(|hold| hold.advice == advice) {
             Some(hold) if hold.is_on => false,
             Some(hold) => {
-                (hold.is_on, hold.number) = (true, hold.number.saturating_add(1));
+                (hold.is_on, hold.since, hold.number) = (true, now, hold.number.saturating_add(1));
                 hold.until = now.saturating_add(rule.length(advice.action, hold.number));
                 true
             }
             None => {
                 let until = now.saturating_add(rule.length(advice.action, 1));
-                self.holds.push(Hold { advice, is_on: true, until, number: 1 });
+                self.holds.push(Hold { advice, is_on: true, since: now, until, number: 1 });
                 true
             }
         }
     }
 
+    /// What is done now, since when and until when.
+    pub fn held(&self) -> impl Iterator<Item = Held> {
+        let on = self.holds.iter().filter(|hold| hold.is_on);
+        on.map(|&Hold { advice, since, until, .. }| Held { advice, since, until })
+    }
+
     /// What is done now.
     pub fn current(&self) -> impl Iterator<Item = Advice> {
-        self.holds.iter().filter(|hold| hold.is_on).map(|hold| hold.advice)
+        self.held().map(|held| held.advice)
     }
 
     /// Whether this is done now.
@@ -179,6 +198,20 @@ mod tests {
             stance.follow(now, &[advice]);
             assert_eq!(stance.follow(now + 5 * MINUTE, &[]).len(), 1);
         }
+    }
+
+    #[test]
+    fn what_is_held_says_since_when_and_until_when_anew_each_time() {
+        let (mut stance, prefer) = (Stance::default(), advice(Action::PreferAnother));
+        let held =
+            |since: u32, until: u32| Held { advice: prefer, since: since * MINUTE, until: until * MINUTE };
+        stance.follow(MINUTE, &[prefer]);
+        stance.follow(3 * MINUTE, &[prefer]);
+        assert_eq!(stance.held().collect::<Vec<_>>(), [held(1, 6)]);
+        stance.follow(7 * MINUTE, &[]);
+        assert_eq!(stance.held().count(), 0);
+        stance.follow(8 * MINUTE, &[prefer]);
+        assert_eq!(stance.held().collect::<Vec<_>>(), [held(8, 18)], "twice as long the second time");
     }
 
     #[test]

@@ -32,6 +32,14 @@ impl ClientView<'_> {
         Stamp::estimated(self.zero.saturating_add(at), error)
     }
 
+    /// When the relay had a packet of the client, from what it took from there.
+    fn relayed(&self, at: Duration, relay_in: Option<&Work>) -> Stamp {
+        match relay_in.map_or(Duration::ZERO, error_of) {
+            Duration::ZERO => self.gateway(at),
+            error => self.estimated(at, error),
+        }
+    }
+
     fn client(&self, at: Option<Duration>) -> Option<Stamp> {
         Stamp::client(at?, &self.offset)
     }
@@ -54,6 +62,7 @@ impl TurnAccount {
         let (ear, after) = ear_side(trace, view);
         claims.extend(seen(trace).iter().filter(|work| !is_outside(work.hop)).map(|work| view.claim(work)));
         claims.extend(after);
+        claims.extend(trace.unseen.iter().copied().map(Claim::unseen));
         attribute(trace.turn, &mouth, &ear, &claims)
     }
 }
@@ -77,6 +86,11 @@ fn find(trace: &TurnTrace, hop: Hop) -> Option<&Work> {
     trace.works.iter().find(|work| work.hop == hop)
 }
 
+/// How wrong an estimated stretch may be.
+fn error_of(work: &Work) -> Duration {
+    work.from.error.max(work.to.error)
+}
+
 /// The last word, and what the client and the network did until the relay had its packet.
 fn mouth_side(trace: &TurnTrace, view: &ClientView<'_>) -> (Stamp, Vec<Claim>) {
     let outside = || trace.works.iter().filter(|work| matches!(work.hop, Hop::Capture | Hop::Uplink));
@@ -87,7 +101,7 @@ fn mouth_side(trace: &TurnTrace, view: &ClientView<'_>) -> (Stamp, Vec<Claim>) {
         return (mouth, outside().map(|work| view.claim(work)).collect());
     };
     let mouth = spoken.wrong_by(view.moments.spoken_error);
-    let relayed = view.gateway(relayed);
+    let relayed = view.relayed(relayed, find(trace, Hop::RelayIn));
     // A packet was not at the relay before it was sent: beyond that the clock's error shows.
     let sent = match (view.client(view.moments.sent), uplink) {
         (Some(sent), _) if sent.at() <= relayed.at() => sent,
@@ -111,7 +125,7 @@ fn ear_side(trace: &TurnTrace, view: &ClientView<'_>) -> (Stamp, Vec<Claim>) {
         let claims = outside.chain(tail(trace)).map(|work| view.claim(work)).collect();
         return (Stamp::from(&trace.ear).later(view.zero), claims);
     };
-    let relayed = view.estimated(relayed, downlink.map_or(Duration::ZERO, |downlink| downlink.from.error));
+    let relayed = view.estimated(relayed, find(trace, Hop::RelayOut).map_or(Duration::ZERO, error_of));
     let received = match (view.client(view.moments.received), downlink) {
         (Some(received), _) if received.at() >= relayed.at() => received,
         (Some(received), _) => Stamp::estimated(relayed.at(), received.error()),

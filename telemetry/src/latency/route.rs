@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::account::TurnAccount;
 use super::budget::{Breach, LatencyBudget, Subject};
-use super::burn::Window;
-use super::hold::{Change, HoldRule, Stance};
+use super::burn::{Spending, Window};
+use super::hold::{Change, Held, HoldRule, Stance};
 use super::watch::{Action, Advice, LatencyWatch, Tolerance};
 
 /// What was advised is not reckoned anew more often than this, unless a slow turn may change it.
@@ -23,6 +23,18 @@ pub struct RouteChange {
     pub target: Option<String>,
     /// What.
     pub change: Change,
+}
+
+/// Why something is done: the budget that burns, and the turns that broke it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grounds {
+    /// Which budget.
+    pub subject: Subject,
+    /// What it allows; `None` if there is no such budget any more.
+    pub budget: Option<Duration>,
+    /// The turns of the last hour, and those of them that took longer. Of a target that has been passed over for long there
+    /// may be none.
+    pub spending: Spending,
 }
 
 #[derive(Clone, Debug)]
@@ -40,6 +52,12 @@ impl Watched {
         let mut advice = self.watch.advice(now);
         advice.retain(is_done);
         self.stance.follow(now, &advice)
+    }
+
+    fn grounds(&self, now: Duration, action: Action) -> Option<Grounds> {
+        let Advice { subject, .. } = self.stance.current().find(|advice| advice.action == action)?;
+        let budget = self.watch.budget().of_subject(subject);
+        Some(Grounds { subject, budget, spending: self.watch.spending(now, Window::Hour, subject) })
     }
 }
 
@@ -139,13 +157,28 @@ impl RouteWatch {
         self.whole.stance.does(Action::ShedOptional)
     }
 
+    /// Why this is done for the route (`None`) or one of its targets; `None` if it is not, as of the last
+    /// [`RouteWatch::look`].
+    #[must_use]
+    pub fn grounds(&self, now: Duration, target: Option<&str>, action: Action) -> Option<Grounds> {
+        let watched = match target {
+            Some(target) => self.targets.get(target)?,
+            None => &self.whole,
+        };
+        watched.grounds(now, action)
+    }
+
     /// What is done, for the route (`None`) and for its targets.
     pub fn current(&self) -> impl Iterator<Item = (Option<&str>, Advice)> {
+        self.held().map(|(target, held)| (target, held.advice))
+    }
+
+    /// The same with its times, on the clock of [`RouteWatch::look`].
+    pub fn held(&self) -> impl Iterator<Item = (Option<&str>, Held)> {
         let targets = self.targets.iter();
-        let of_targets = targets.flat_map(|(name, watched)| {
-            watched.stance.current().map(move |advice| (Some(name.as_str()), advice))
-        });
-        self.whole.stance.current().map(|advice| (None, advice)).chain(of_targets)
+        let of_targets = targets
+            .flat_map(|(name, watched)| watched.stance.held().map(move |held| (Some(name.as_str()), held)));
+        self.whole.stance.held().map(|held| (None, held)).chain(of_targets)
     }
 
     /// Turns that were heard in a window that ends at `now`, slow or not.

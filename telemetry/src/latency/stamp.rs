@@ -128,6 +128,12 @@ impl Claim {
         Self { hop, from: Some(from), to: Some(to), is_beside: false }
     }
 
+    /// A hop of which nobody saw anything.
+    #[must_use]
+    pub const fn unseen(hop: Hop) -> Self {
+        Self { hop, from: None, to: None, is_beside: false }
+    }
+
     /// Work that goes on beside the sequence.
     #[must_use]
     pub const fn beside(hop: Hop, from: Stamp, to: Stamp) -> Self {

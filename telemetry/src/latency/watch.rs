@@ -122,6 +122,12 @@ impl LatencyWatch {
         self.ring.spending(now, window, Subject::Whole).turns
     }
 
+    /// The turns that were heard in a window that ends at `now`, and those of them that broke one budget.
+    #[must_use]
+    pub fn spending(&self, now: Duration, window: Window, subject: Subject) -> Spending {
+        self.ring.spending(now, window, subject)
+    }
+
     /// Counts from nothing again.
     pub fn forget(&mut self) {
         self.ring = BurnRing::default();

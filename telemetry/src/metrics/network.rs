@@ -28,8 +28,9 @@ impl Metrics {
     }
 
     fn uplink_second(&self, uplink: &UplinkNote) {
-        self.direction_second(UP, Some((uplink.packets, uplink.lost)), uplink.jitter);
-        self.call_concealed_seconds.with_label_values(&[UP]).inc_by(uplink.concealed.as_secs_f64());
+        self.direction_second(UP, uplink.lost.map(|lost| (uplink.packets, lost)), uplink.jitter);
+        let concealed = uplink.concealed.unwrap_or_default().as_secs_f64();
+        self.call_concealed_seconds.with_label_values(&[UP]).inc_by(concealed);
     }
 
     fn downlink_second(&self, downlink: &DownlinkNote) {
@@ -74,8 +75,8 @@ mod tests {
         metrics.network_second(&NetworkNote::default());
         let uplink = UplinkNote {
             packets: 45,
-            lost: 5,
-            concealed: Duration::from_millis(60),
+            lost: Some(5),
+            concealed: Some(Duration::from_millis(60)),
             jitter: Some(Duration::from_millis(3)),
             ..UplinkNote::default()
         };

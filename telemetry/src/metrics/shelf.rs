@@ -11,18 +11,18 @@ use prometheus::{
 use crate::catalogue::{Described, Kind};
 
 /// Declares metrics, and remembers what was declared.
-pub(super) struct Shelf<'a> {
+pub(crate) struct Shelf<'a> {
     registry: &'a Registry,
     described: RefCell<Vec<Described>>,
 }
 
 impl<'a> Shelf<'a> {
-    pub(super) const fn new(registry: &'a Registry) -> Self {
+    pub(crate) const fn new(registry: &'a Registry) -> Self {
         Self { registry, described: RefCell::new(Vec::new()) }
     }
 
     /// What was declared.
-    pub(super) fn described(&self) -> Arc<[Described]> {
+    pub(crate) fn described(&self) -> Arc<[Described]> {
         self.described.borrow().as_slice().into()
     }
 
@@ -42,15 +42,15 @@ impl<'a> Shelf<'a> {
         Ok(metric)
     }
 
-    pub(super) fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    pub(crate) fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
         self.keep(Kind::Gauge, IntGauge::new(name, help)?)
     }
 
-    pub(super) fn real_gauge(&self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
+    pub(crate) fn real_gauge(&self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
         self.keep(Kind::Gauge, Gauge::new(name, help)?)
     }
 
-    pub(super) fn gauges(
+    pub(crate) fn gauges(
         &self,
         name: &str,
         help: &str,
@@ -59,7 +59,7 @@ impl<'a> Shelf<'a> {
         self.keep(Kind::Gauge, IntGaugeVec::new(Opts::new(name, help), labels)?)
     }
 
-    pub(super) fn real_gauges(
+    pub(crate) fn real_gauges(
         &self,
         name: &str,
         help: &str,
@@ -68,7 +68,7 @@ impl<'a> Shelf<'a> {
         self.keep(Kind::Gauge, GaugeVec::new(Opts::new(name, help), labels)?)
     }
 
-    pub(super) fn real_counters(
+    pub(crate) fn real_counters(
         &self,
         name: &str,
         help: &str,
@@ -77,11 +77,11 @@ impl<'a> Shelf<'a> {
         self.keep(Kind::Counter, CounterVec::new(Opts::new(name, help), labels)?)
     }
 
-    pub(super) fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    pub(crate) fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
         self.keep(Kind::Counter, IntCounter::new(name, help)?)
     }
 
-    pub(super) fn counters(
+    pub(crate) fn counters(
         &self,
         name: &str,
         help: &str,
@@ -90,7 +90,7 @@ impl<'a> Shelf<'a> {
         self.keep(Kind::Counter, IntCounterVec::new(Opts::new(name, help), labels)?)
     }
 
-    pub(super) fn histogram(
+    pub(crate) fn histogram(
         &self,
         name: &str,
         help: &str,
@@ -102,7 +102,7 @@ impl<'a> Shelf<'a> {
         )
     }
 
-    pub(super) fn histograms(
+    pub(crate) fn histograms(
         &self,
         name: &str,
         help: &str,
@@ -112,6 +112,15 @@ impl<'a> Shelf<'a> {
         self.keep(
             Kind::Histogram,
             HistogramVec::new(HistogramOpts::new(name, help).buckets(bounds.to_vec()), labels)?,
+        )
+    }
+
+    /// Requests to an OpenTelemetry collector: gateways and relays send them.
+    pub(crate) fn otlp_requests(&self) -> Result<IntCounterVec, prometheus::Error> {
+        self.counters(
+            "voxgate_otlp_requests_total",
+            "Requests to the OpenTelemetry collector, retries not counted, by signal and outcome.",
+            &["signal", "outcome"],
         )
     }
 }

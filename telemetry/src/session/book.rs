@@ -9,7 +9,7 @@ use voxgate_protocol::session::EndReason;
 use voxgate_protocol::usage::TokenUsage;
 
 use super::badness::Badness;
-use super::facts::{EventNote, NetworkNote, RecordFacts, Serving, Spent, TurnNote, WordsChange};
+use super::facts::{EventNote, NetworkNote, Serving, SessionFacts, Spent, TurnNote, WordsChange};
 use super::kept::{Kept, Stamped, opened};
 use super::levels::Levels;
 use super::quality::Quality;
@@ -85,6 +85,7 @@ pub(super) struct Book {
     state: SessionState,
     end_reason: Option<EndReason>,
     recording: RecordingView,
+    measured: bool,
     serving: Serving,
     relay: Option<String>,
     answers: u32,
@@ -136,6 +137,7 @@ impl Book {
             state: SessionState::Connecting,
             end_reason: None,
             recording: RecordingView { words: false, voices: false },
+            measured: true,
             serving: Serving { provider: String::new(), region: None, model: None, route: None },
             relay: None,
             answers: 0,
@@ -210,6 +212,11 @@ impl Book {
         self.change(self.last);
     }
 
+    pub(super) fn leaves_out_measures(&mut self) {
+        self.measured = false;
+        self.change(self.last);
+    }
+
     pub(super) fn served_by(&mut self, at: Duration, serving: Serving) {
         if self.serving != serving {
             self.serving = serving;
@@ -271,7 +278,7 @@ impl Book {
             packets: uplink.packets,
             lost: uplink.lost,
             recovered: uplink.recovered,
-            concealed_ms: milliseconds(uplink.concealed),
+            concealed_ms: uplink.concealed.map(milliseconds),
             jitter_ms: uplink.jitter.map(milliseconds),
             buffer_ms: uplink.buffer.map(milliseconds),
         });
@@ -385,7 +392,7 @@ impl Book {
         }
     }
 
-    pub(super) fn summary(&self, facts: &RecordFacts) -> SummaryView {
+    pub(super) fn summary(&self, facts: &SessionFacts) -> SummaryView {
         let tenancy = &facts.tenancy;
         let began_at = facts.began_at_unix_ms as f64 / 1_000.0;
         let is_over = self.state == SessionState::Ended;
@@ -405,8 +412,8 @@ impl Book {
             transport: facts.transport.to_owned(),
             purpose: facts.purpose.to_owned(),
             state: self.state,
-            revision_number: facts.revision_number,
-            revision_hash: facts.revision_hash.clone(),
+            revision_number: facts.revision.number,
+            revision_hash: facts.revision.hash.to_string(),
             began_at,
             ended_at: is_over.then_some(began_at + self.last.as_secs_f64()),
             end_reason: self.end_reason,
@@ -428,7 +435,7 @@ impl Book {
         }
     }
 
-    pub(super) fn since(&self, facts: &RecordFacts, revision: u64) -> Snapshot {
+    pub(super) fn since(&self, facts: &SessionFacts, revision: u64) -> Snapshot {
         let truncated = TruncatedView {
             turns: self.turns.is_truncated(),
             network: self.network.is_truncated(),
@@ -442,6 +449,7 @@ impl Book {
             revision: self.revision,
             session: self.summary(facts),
             recording: self.recording,
+            measured: self.measured,
             turns: Vec::new(),
             network: Vec::new(),
             levels: self.levels.since(revision),

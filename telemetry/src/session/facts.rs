@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use voxgate_protocol::id::{CallId, SessionId};
 use voxgate_protocol::money::NanoDollars;
+use voxgate_protocol::revision::RevisionName;
 use voxgate_protocol::tenant::TenantPath;
 use voxgate_protocol::trace_context::TraceContext;
 
@@ -16,7 +17,7 @@ use super::view::{EventKind, Severity};
 
 /// What is known of a session when it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordFacts {
+pub struct SessionFacts {
     /// Its name.
     pub session: SessionId,
     /// The call, if it is one over WebRTC.
@@ -30,13 +31,29 @@ pub struct RecordFacts {
     /// `conversation` or `transcription`.
     pub purpose: &'static str,
     /// The revision of the configuration it keeps to its end.
-    pub revision_number: u64,
-    /// Its hash.
-    pub revision_hash: String,
+    pub revision: RevisionName,
     /// In milliseconds since 1970.
     pub began_at_unix_ms: u64,
     /// Where in which distributed trace it stands.
     pub trace: TraceContext,
+}
+
+impl SessionFacts {
+    /// A conversation over WebSocket of which no more is known than its name.
+    #[must_use]
+    pub fn new(session: SessionId, trace: TraceContext) -> Self {
+        Self {
+            session,
+            call: None,
+            tenancy: TenantPath::default(),
+            model: String::new(),
+            transport: "websocket",
+            purpose: "conversation",
+            revision: RevisionName::default(),
+            began_at_unix_ms: 0,
+            trace,
+        }
+    }
 }
 
 /// Who serves a session from now on.
@@ -70,23 +87,23 @@ pub struct NetworkNote {
     pub round_trip: Option<Duration>,
     /// What the gateway saw of the caller's packets in this second.
     pub uplink: Option<UplinkNote>,
-    /// What the client said of the agent's packets in this second.
+    /// What the client said of the agent's packets in this second, by itself or by RTCP.
     pub downlink: Option<DownlinkNote>,
-    /// The way of the packets, such as `udp/host`.
+    /// The way of the packets, such as `udp/host` or `tcp/websocket`.
     pub pair: Option<String>,
 }
 
-/// The caller's packets in one second.
+/// The caller's packets in one second, or the messages with its audio: of these none is lost, only late.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UplinkNote {
     /// That came in.
     pub packets: u32,
     /// That did not.
-    pub lost: u32,
+    pub lost: Option<u32>,
     /// Of the lost ones, those another packet made up for.
-    pub recovered: u32,
+    pub recovered: Option<u32>,
     /// Audio that was made up.
-    pub concealed: Duration,
+    pub concealed: Option<Duration>,
     /// The interarrival jitter of RFC 3550.
     pub jitter: Option<Duration>,
     /// How long a missing packet is waited for.
@@ -108,6 +125,8 @@ pub struct DownlinkNote {
     pub buffer: Option<Duration>,
     /// From there to the loudspeaker.
     pub playout: Option<Duration>,
+    /// What both probably are together, if neither is known. For the score only.
+    pub probable_wait: Option<Duration>,
 }
 
 /// What becomes of the words of an item.
@@ -117,8 +136,6 @@ pub enum WordsChange<'a> {
     Add(&'a str),
     /// These are all.
     Complete(&'a str),
-    /// No more will come.
-    Done,
     /// Only this was heard.
     Cut(&'a str),
     /// The item is taken back: a rule hides it, or the client removed it.
@@ -131,7 +148,6 @@ impl fmt::Debug for WordsChange<'_> {
         f.write_str(match self {
             Self::Add(_) => "Add",
             Self::Complete(_) => "Complete",
-            Self::Done => "Done",
             Self::Cut(_) => "Cut",
             Self::Remove => "Remove",
         })

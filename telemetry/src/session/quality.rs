@@ -9,6 +9,8 @@
 //!   0` and `Bpl = 25.1`: the figures of G.113, appendix I for G.711 with packet loss concealment and random loss.
 //!   G.113 has none for Opus, which conceals at least as well.
 //!
+//! A call over WebSocket has no rating: nothing of it is lost, and the client's buffer, most of the delay, is not known.
+//!
 //! It is an estimate: it knows neither how bursty the loss is, nor the microphone, nor the voice, nor that the
 //! answer takes its time; that is what the waterfall is for. It is good for "this call is worse than that one".
 
@@ -38,7 +40,8 @@ pub fn rating(second: &NetworkNote) -> Option<f64> {
         Some(rated(delay, uplink.loss_after_repair()?))
     });
     let downlink = second.downlink.and_then(|downlink| {
-        let delay = way + downlink.buffer.unwrap_or_default() + downlink.playout.unwrap_or_default();
+        let known = [downlink.buffer, downlink.playout, downlink.probable_wait];
+        let delay = way + known.into_iter().flatten().sum::<Duration>();
         Some(rated(delay, downlink.loss()?))
     });
     match (uplink, downlink) {
@@ -65,9 +68,10 @@ pub fn opinion(rating: f64) -> f64 {
 }
 
 impl UplinkNote {
-    /// The share of packets nothing made up for; `None` without packets.
+    /// The share of packets nothing made up for; `None` without packets, or if none could be lost.
     fn loss_after_repair(&self) -> Option<f64> {
-        share(self.lost.saturating_sub(self.recovered), self.packets.saturating_add(self.lost))
+        let lost = self.lost?;
+        share(lost.saturating_sub(self.recovered.unwrap_or_default()), self.packets.saturating_add(lost))
     }
 }
 
@@ -96,7 +100,7 @@ impl Quality {
 
     /// Counts a second. Its opinion score.
     pub(super) fn add(&mut self, second: &NetworkNote) -> Option<f64> {
-        let uplink = second.uplink.map(|uplink| (uplink.packets, uplink.lost));
+        let uplink = second.uplink.and_then(|uplink| Some((uplink.packets, uplink.lost?)));
         let downlink = second.downlink.and_then(|downlink| Some((downlink.packets?, downlink.lost?)));
         for (packets, lost) in uplink.into_iter().chain(downlink) {
             self.sent = self.sent.saturating_add(u64::from(packets) + u64::from(lost));
@@ -153,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_second_is_as_good_as_its_worse_direction_and_unknown_without_a_round_trip() {
-        let uplink = UplinkNote { packets: 45, lost: 5, recovered: 5, ..UplinkNote::default() };
+        let uplink = UplinkNote { packets: 45, lost: Some(5), recovered: Some(5), ..UplinkNote::default() };
         let downlink = DownlinkNote {
             packets: Some(40),
             lost: Some(10),
@@ -167,9 +171,14 @@ mod tests {
             pair: None,
         };
         assert_eq!(rating(&both), Some(rated(CODING + 60 * MS, 0.2)));
+        let by_reports = DownlinkNote { playout: None, probable_wait: Some(100 * MS), ..downlink };
+        let by_reports = NetworkNote { downlink: Some(by_reports), ..both.clone() };
+        assert_eq!(rating(&by_reports), Some(rated(CODING + 120 * MS, 0.2)));
         let up = NetworkNote { downlink: None, ..both.clone() };
         assert_eq!(rating(&up), Some(rated(CODING + 20 * MS, 0.0)), "what was repaired is not heard");
         assert_eq!(rating(&NetworkNote { round_trip: None, ..both }), None);
+        let messages = UplinkNote { packets: 50, jitter: Some(MS), ..UplinkNote::default() };
+        assert_eq!(rating(&NetworkNote { uplink: Some(messages), ..up.clone() }), None);
         assert_eq!(rating(&NetworkNote { uplink: Some(UplinkNote::default()), ..up }), None);
     }
 
@@ -177,7 +186,7 @@ mod tests {
     fn a_session_is_rated_by_the_seconds_that_could_be() {
         let mut quality = Quality::NONE;
         assert_eq!((quality.opinion(), quality.loss()), (None, None));
-        let uplink = UplinkNote { packets: 48, lost: 2, recovered: 0, ..UplinkNote::default() };
+        let uplink = UplinkNote { packets: 48, lost: Some(2), recovered: Some(0), ..UplinkNote::default() };
         let second = NetworkNote { round_trip: Some(MS), uplink: Some(uplink), ..NetworkNote::default() };
         quality.add(&second);
         quality.add(&NetworkNote { round_trip: None, ..second.clone() });

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU32;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use voxgate_protocol::tenant::TenantPath;
+use voxgate_protocol::revision::{BundleHash, RevisionName};
 use voxgate_protocol::timeline::Hop;
 use voxgate_protocol::trace::{Moment, TurnTrace, Work};
 use voxgate_protocol::trace_context::TraceContext;
@@ -22,18 +22,16 @@ const MS: Duration = Duration::from_millis(1);
 const SMALL: RecordLimits =
     RecordLimits { turns: 5, network: 6, levels: 40, marks: 7, items: 4, words: 60, events: 5 };
 
-fn facts() -> RecordFacts {
-    RecordFacts {
-        session: "sess_1".into(),
-        call: None,
-        tenancy: TenantPath::default(),
+fn facts() -> SessionFacts {
+    SessionFacts {
         model: "m".to_owned(),
         transport: "webrtc",
-        purpose: "conversation",
-        revision_number: 3,
-        revision_hash: "ab".to_owned(),
         began_at_unix_ms: 1_790_000_000_500,
-        trace: TraceContext::begin(None, (0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c, 1)),
+        revision: RevisionName { number: 3, hash: BundleHash::new([0xab; 32]) },
+        ..SessionFacts::new(
+            "sess_1".into(),
+            TraceContext::begin(None, (0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c, 1)),
+        )
     }
 }
 
@@ -82,7 +80,7 @@ fn telling() -> impl Strategy<Value = Telling> {
         4 => (0..12_000_u64, loudness(), loudness()).prop_map(|(from, one, other)| Telling::Levels(from, one, other)),
         3 => (lane(), kind()).prop_map(|(lane, kind)| Telling::Mark(lane, kind)),
         3 => (lane(), kind()).prop_map(|(lane, kind)| Telling::MarkEnded(lane, kind)),
-        6 => (0..7_u8, lane(), 0..5_u8, "[a-zäß ]{0,25}").prop_map(|(item, who, what, text)| Telling::Words(item, who, what, text)),
+        6 => (0..7_u8, lane(), 0..4_u8, "[a-zäß ]{0,25}").prop_map(|(item, who, what, text)| Telling::Words(item, who, what, text)),
         3 => any::<u8>().prop_map(Telling::Event),
         1 => (0..9_u64).prop_map(Telling::EventEnded),
         1 => any::<u8>().prop_map(Telling::Tokens),
@@ -100,7 +98,7 @@ fn tell(record: &SessionRecord, at: Duration, turn: &mut u32, telling: &Telling)
             tell_turn(record, at, *turn, MS * *model as u32);
         }
         Telling::Second(packets, lost) => {
-            let uplink = UplinkNote { packets: *packets, lost: *lost, ..UplinkNote::default() };
+            let uplink = UplinkNote { packets: *packets, lost: Some(*lost), ..UplinkNote::default() };
             let note =
                 NetworkNote { round_trip: Some(20 * MS), uplink: Some(uplink), ..NetworkNote::default() };
             record.network(at, note);
@@ -112,8 +110,7 @@ fn tell(record: &SessionRecord, at: Duration, turn: &mut u32, telling: &Telling)
             let change = match what {
                 0 => WordsChange::Add(text),
                 1 => WordsChange::Complete(text),
-                2 => WordsChange::Done,
-                3 => WordsChange::Cut(text),
+                2 => WordsChange::Cut(text),
                 _ => WordsChange::Remove,
             };
             record.words(at, &format!("item_{item}"), *who, change);
@@ -369,7 +366,7 @@ fn words_that_were_cut_do_not_grow_again_and_what_is_removed_is_empty() {
     say(WordsChange::Add("three four"));
     say(WordsChange::Cut("one two"));
     say(WordsChange::Add(" five"));
-    say(WordsChange::Done);
+    say(WordsChange::Complete("one two three four five"));
     let words = &record.view_since(0).transcript[0];
     assert_eq!((words.text.as_str(), words.state), ("one two", WordsState::Cut));
     say(WordsChange::Remove);
@@ -395,7 +392,7 @@ fn the_worst_session_is_the_one_somebody_can_still_help() {
 #[test]
 fn loss_of_both_directions_and_the_mean_rating_are_the_sessions() {
     let record = record(RecordLimits::default());
-    let uplink = UplinkNote { packets: 49, lost: 1, recovered: 1, ..UplinkNote::default() };
+    let uplink = UplinkNote { packets: 49, lost: Some(1), recovered: Some(1), ..UplinkNote::default() };
     let downlink = DownlinkNote { packets: Some(47), lost: Some(3), ..DownlinkNote::default() };
     let round_trip = Some(30 * MS);
     record.network(

@@ -62,7 +62,7 @@ impl Transcript {
                 self.forget();
                 return true;
             }
-            (None, WordsChange::Done | WordsChange::Remove) => false,
+            (None, WordsChange::Remove) => false,
         };
         if let (true, Some(before)) = (has_changed, before) {
             let after =
@@ -101,10 +101,8 @@ impl Transcript {
 fn apply(words: &mut WordsView, change: WordsChange<'_>) {
     match change {
         // What was taken back or cut does not grow again.
-        WordsChange::Add(_) | WordsChange::Complete(_) | WordsChange::Done
-            if words.state == WordsState::Cut => {}
+        WordsChange::Add(_) | WordsChange::Complete(_) if words.state == WordsState::Cut => {}
         WordsChange::Add(text) => words.text.push_str(beginning(text, LONGEST_ITEM - words.text.len())),
-        WordsChange::Done => words.state = WordsState::Complete,
         WordsChange::Complete(text) => {
             words.text = beginning(text, LONGEST_ITEM).to_owned();
             words.state = WordsState::Complete;

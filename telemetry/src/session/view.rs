@@ -53,6 +53,8 @@ pub struct RecordView {
     pub session: SummaryView,
     /// What may be kept of it.
     pub recording: RecordingView,
+    /// Whether it is measured. Of one that is not there are only `session` and `events`; the other lists stay empty.
+    pub measured: bool,
     /// Its last 2,000 turns.
     pub turns: Vec<TurnView>,
     /// Its last 3,600 seconds on the network.
@@ -311,32 +313,34 @@ pub struct NetworkView {
     pub round_trip_ms: Option<f64>,
     /// What the gateway saw of the caller's packets.
     pub uplink: Option<UplinkView>,
-    /// What the client said of the agent's packets.
+    /// What the client said of the agent's packets: by the client script, else by its RTCP reports. `null` before either.
     pub downlink: Option<DownlinkView>,
-    /// The way of the packets, such as `udp/host`.
+    /// The way of the packets, such as `udp/host` or `tcp/websocket`.
     pub pair: Option<String>,
-    /// An estimate of how the call sounded, 1 to 4.4 (ITU-T G.107, simplified).
+    /// An estimate of how the call sounded, 1 to 4.4 (ITU-T G.107, simplified). Null over WebSocket: the client's buffer, which is
+    /// most of the delay, is not known.
     pub mos: Option<f64>,
 }
 
-/// The caller's packets in one second.
+/// The caller's packets in one second. Of a call over WebSocket the messages with audio: none of them is lost or made up for.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 pub struct UplinkView {
     /// That came in.
     pub packets: u32,
     /// That did not.
-    pub lost: u32,
+    pub lost: Option<u32>,
     /// Of the lost ones, those another packet made up for (FEC).
-    pub recovered: u32,
+    pub recovered: Option<u32>,
     /// Audio that was made up.
-    pub concealed_ms: f64,
-    /// The interarrival jitter of RFC 3550.
+    pub concealed_ms: Option<f64>,
+    /// The interarrival jitter of RFC 3550; of messages against the time line of their own samples.
     pub jitter_ms: Option<f64>,
     /// How long a missing packet is waited for at present.
     pub buffer_ms: Option<f64>,
 }
 
-/// The agent's packets in one second, as the client saw them.
+/// The agent's packets in one second, as the client saw them. By RTCP a client reports every one to five seconds: packets
+/// and losses are those since the report before, and `null` in a second without one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 pub struct DownlinkView {
     /// That came in.
@@ -347,9 +351,9 @@ pub struct DownlinkView {
     pub concealed_ms: Option<f64>,
     /// The interarrival jitter of RFC 3550.
     pub jitter_ms: Option<f64>,
-    /// Mean wait in the jitter buffer.
+    /// Mean wait in the jitter buffer; `null` if the client has no script.
     pub buffer_ms: Option<f64>,
-    /// From there to the loudspeaker.
+    /// From there to the loudspeaker; `null` if the client has no script.
     pub playout_ms: Option<f64>,
 }
 
@@ -468,6 +472,8 @@ pub enum EventKind {
     Interruption,
     /// A turn took too long.
     Breach,
+    /// Optional work is left out while turns are too slow.
+    Shed,
     /// A budget of money is near its end, or at it.
     Budget,
     /// A limit held something up.
@@ -496,6 +502,7 @@ impl EventKind {
             Self::Guardrail => "guardrail",
             Self::Interruption => "interruption",
             Self::Breach => "breach",
+            Self::Shed => "shed",
             Self::Budget => "budget",
             Self::Limit => "limit",
             Self::Relay => "relay",

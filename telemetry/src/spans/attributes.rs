@@ -13,12 +13,15 @@ const LONGEST_DETAIL: usize = 128;
 const DETAILS: &[&str] = &[
     "act",
     "approval",
+    "breaches",
     "budget_ms",
     "call",
     "code",
+    "count",
     "decision",
     "duration_ms",
     "effect",
+    "final",
     "from",
     "hop",
     "limit",
@@ -28,6 +31,7 @@ const DETAILS: &[&str] = &[
     "reason",
     "region",
     "relay",
+    "risk",
     "rule",
     "set",
     "spender",
@@ -38,7 +42,11 @@ const DETAILS: &[&str] = &[
     "to",
     "tool",
     "turn",
+    "turns",
+    "unheard",
+    "wait_ms",
     "waited_ms",
+    "work",
 ];
 
 impl From<&str> for Value {

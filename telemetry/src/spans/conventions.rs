@@ -51,7 +51,7 @@ pub enum Voice {
 
 impl GenAi {
     /// The attribute that names the provider.
-    pub(super) const fn provider(self) -> &'static str {
+    pub(crate) const fn provider(self) -> &'static str {
         match self {
             Self::Latest => "gen_ai.provider.name",
             Self::V1_36 => "gen_ai.system",

@@ -41,8 +41,13 @@ pub fn session_span(context: &TraceContext, record: &RecordView, conventions: Co
 
 /// Why a session counts as failed: nobody wanted it to end so.
 fn failure(reason: EndReason) -> Option<&'static str> {
-    let failed =
-        matches!(reason, EndReason::ProviderFailed | EndReason::SetupTimeout | EndReason::ClientLost);
+    let failed = matches!(
+        reason,
+        EndReason::ProviderFailed
+            | EndReason::SetupTimeout
+            | EndReason::ClientLost
+            | EndReason::InternalError
+    );
     failed.then_some(reason.as_str())
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use voxgate_protocol::revision::{BundleHash, RevisionName};
 use voxgate_protocol::session::EndReason;
-use voxgate_protocol::tenant::TenantPath;
 use voxgate_protocol::timeline::Hop;
 use voxgate_protocol::trace::{Moment, TurnTrace, Work};
 use voxgate_protocol::trace_context::{TraceContext, TraceParent};
@@ -16,7 +16,7 @@ use super::conventions::{Conventions, GenAi, Voice};
 use super::*;
 use crate::latency::account::TurnAccount;
 use crate::latency::budget::LatencyBudget;
-use crate::session::facts::{EventNote, RecordFacts, Serving, TurnNote, WordsChange};
+use crate::session::facts::{EventNote, Serving, SessionFacts, TurnNote, WordsChange};
 use crate::session::view::{EventKind, Lane, MarkKind, RecordView, RecordingView};
 use crate::session::{RecordLimits, SessionRecord};
 
@@ -46,17 +46,12 @@ fn event(kind: EventKind, detail: serde_json::Value) -> EventNote {
 
 /// Two turns at 1 s and at 5 s, of which the second is too slow; something in each, between them, and words.
 fn record() -> SessionRecord {
-    let facts = RecordFacts {
-        session: "sess_1".into(),
-        call: None,
-        tenancy: TenantPath::default(),
+    let facts = SessionFacts {
         model: "asked".to_owned(),
         transport: "webrtc",
-        purpose: "conversation",
-        revision_number: 3,
-        revision_hash: "ab".to_owned(),
         began_at_unix_ms: BEGAN_MS,
-        trace: context(),
+        revision: RevisionName { number: 3, hash: BundleHash::new([0xab; 32]) },
+        ..SessionFacts::new("sess_1".into(), context())
     };
     let record = SessionRecord::new(facts, RecordLimits::default(), Arc::from([]));
     record.keeps(RecordingView { words: true, voices: false });
@@ -185,6 +180,22 @@ fn a_tool_call_is_a_span_below_its_turn_once_it_is_over() {
     assert_eq!((tool.from, tool.to), (since_began(5_200), since_began(5_300)));
     assert_eq!(tool.parent, Some(named(&spans, "turn")[1].id));
     assert_eq!(value(tool, "openinference.span.kind"), Some(&Value::Text("TOOL".to_owned())));
+}
+
+#[test]
+fn the_wait_for_a_person_is_a_span_once_somebody_has_decided() {
+    let record = record();
+    let asked = |call| json!({ "tool": "refund", "call": call, "risk": "dangerous" });
+    let number = record.event(MS * 2_000, event(EventKind::Approval, asked("call_2")));
+    record.event(MS * 2_100, event(EventKind::Approval, asked("call_3")));
+    record.event_ended(MS * 2_700, number);
+    let spans = tree(&record.view_since(0), Conventions::default());
+    let waits = named(&spans, "approval refund");
+    assert_eq!(waits.len(), 1, "nobody has decided about the other one");
+    assert_eq!((waits[0].from, waits[0].to), (since_began(2_000), since_began(2_700)));
+    assert_eq!(waits[0].parent, Some(context().span));
+    assert_eq!(value(waits[0], "openinference.span.kind"), Some(&Value::Text("GUARDRAIL".to_owned())));
+    assert_eq!(value(waits[0], "voxgate.call"), Some(&Value::Text("call_2".to_owned())));
 }
 
 #[test]

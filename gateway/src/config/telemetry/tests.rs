@@ -13,6 +13,14 @@ fn otlp(text: &str, environment: &[(&str, &str)]) -> Result<Option<Otlp>, Vec<St
     }
 }
 
+#[test]
+fn sessions_are_measured_unless_somebody_says_otherwise() {
+    let measuring = |text| check_all(&parse(text).unwrap(), &|_| None).unwrap().measuring;
+    assert!(measuring("# nothing") && measuring("telemetry: { otlp: { interval: 1s } }"));
+    assert!(measuring("telemetry: { measuring: true }"));
+    assert!(!measuring("telemetry: { measuring: false }"));
+}
+
 fn place(url: Option<&Url>) -> &str {
     url.map_or("", Url::as_str)
 }

@@ -54,6 +54,11 @@ impl World {
         self.consultant.hear(event);
     }
 
+    /// What was to be written down since this was called last.
+    fn noted(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.consultant.poll_note()).map(|note| note.text).collect()
+    }
+
     /// What was asked since this was called last, each with what answers it.
     fn asked(&mut self) -> Vec<Asked> {
         std::iter::from_fn(|| self.questions.try_recv().ok()).collect()
@@ -126,7 +131,27 @@ fn no_answer_counts_as_the_configuration_says() {
         world.hear(&spoken("i1", "Well."));
         let asked = world.asked();
         answer(&asked[0], None);
-        assert_eq!(world.consultant.poll().map(|heard| heard.act), unanswered);
+        let heard = world.consultant.poll();
+        assert!(heard.as_ref().is_none_or(|heard| heard.is_unheard));
+        assert_eq!(heard.map(|heard| heard.act), unanswered);
+    }
+}
+
+#[test]
+fn a_judge_that_is_not_heard_is_written_down_until_it_is_if_words_go_on_without_it() {
+    for (unanswered, expected) in [(None, 1), (Some(Act::End), 0)] {
+        let mut world = World::new(&[Direction::Agent], unanswered);
+        for item in ["i1", "i2"] {
+            world.hear(&spoken(item, "Well."));
+            answer(&world.asked()[0], None);
+            let _ = world.consultant.poll();
+        }
+        assert_eq!(world.noted().len(), expected, "what is done is written down where it is done");
+        world.hear(&spoken("i3", "Well."));
+        answer(&world.asked()[0], Some(Opinion::Pass));
+        assert_eq!(world.consultant.poll(), None);
+        let back = "The guardrail vendor gives opinions again; 2 are missing.";
+        assert_eq!(world.noted(), [back].repeat(expected));
     }
 }
 
@@ -163,5 +188,11 @@ fn a_judge_that_is_optional_is_not_asked_while_turns_are_slow_and_any_other_is()
         world.hear(&item_done("i1"));
         assert_eq!(world.consultant.poll(), None);
         assert_eq!(world.consultant.open.is_empty(), is_optional, "what is not asked is not waited for");
+        let noted = world.noted();
+        assert_eq!(noted.len(), usize::from(is_optional), "once, however often");
+        for text in noted {
+            assert!(text.starts_with("Left out, since pacing has been over its budget"), "{text}");
+            assert!(text.ends_with("the guardrail vendor is not asked."), "{text}");
+        }
     }
 }

@@ -43,7 +43,8 @@ fn an_answer_that_breaks_a_rule_is_taken_back_with_the_piece_that_does() {
     assert_eq!(guard.hear(&spoken("r1", "i1", "You could file a law")), Judgement::default());
     let judgement = guard.hear(&spoken("r1", "i1", "suit against"));
     assert_eq!(withdrawn(&judgement), Some((Some("r1"), "Say exactly: I am sorry.")));
-    assert_eq!(judgement.notes, [Note { rule: "advice".to_owned(), direction: "agent", act: "replace" }]);
+    let (rule, direction, act) = ("advice".to_owned(), "agent", "replace");
+    assert_eq!(judgement.notes, [Note { rule, direction, act, is_unheard: false }]);
     assert_eq!(judgement.end, None);
     assert_eq!(guard.hear(&spoken("r1", "i1", " them")), Judgement::default(), "reported once");
 }
@@ -191,6 +192,7 @@ fn what_a_rule_hides_is_hidden_where_words_go_on_as_text() {
 fn what_a_judge_hides_is_hidden_from_then_on_and_what_cannot_be_ends_the_call() {
     let mut guard = Guard::new(Arc::default());
     let heard = |phrases: Vec<String>| Heard {
+        is_unheard: false,
         rule: "vendor".to_owned(),
         direction: Direction::Caller,
         answer: None,

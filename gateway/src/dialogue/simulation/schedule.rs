@@ -356,7 +356,9 @@ impl<'a> Call<'a> {
         let times = NetworkTimes {
             relay_in: self.dice.millis(0, 3),
             relay_out: Some(self.dice.millis(0, 3)),
+            relay_error: Duration::ZERO,
             round_trip: Some(self.dice.millis(0, 200)),
+            jitter: None,
         };
         self.feed(CoreInput::Network(times))?;
         let report = ClientReport {
@@ -449,6 +451,7 @@ impl<'a> Call<'a> {
                     is_awaited |= is_measured;
                     self.judge.packet(self.now, payload, *timestamp)?;
                 }
+                CoreOutput::ConfirmSent => is_awaited = true,
                 CoreOutput::JudgeTurn { question, speech } => {
                     self.listener.ask(self.now, *question, speech.duration())?;
                 }
@@ -534,6 +537,7 @@ fn describe_output(output: &CoreOutput) -> String {
         }
         CoreOutput::JudgeTurn { question, speech } => format!("{question:?} about {speech:?}"),
         CoreOutput::Bridge(command) => format!("{command:?}"),
+        CoreOutput::ConfirmSent => "say when that is sent".to_owned(),
         CoreOutput::Turn(_) => "a turn was measured".to_owned(),
         CoreOutput::Ended(reason) => format!("ended: {reason:?}"),
     }

@@ -159,3 +159,56 @@ fn the_way_back_to_a_client_is_the_candidate_of_its_transport() {
     assert_eq!(edge.reached_at(ClientAddress::udp(client)).unwrap().port(), 3478);
     assert_eq!(edge.reached_at(ClientAddress::tcp(client)).unwrap().port(), 443);
 }
+
+/// A tunnel whose directions take these times from now on. What a frame of the relay and the answer to it say.
+fn exchanged(
+    edge: &mut Edge,
+    thread: &mut Thread,
+    now: &mut Instant,
+    coming: Duration,
+    going: Duration,
+) -> TunnelTimes {
+    let mut frame = Vec::new();
+    edge.seal(*now, thread.lane, &outgoing(Kind::Refresh), &mut frame).unwrap();
+    *now += going;
+    thread.endpoint.open(*now, &frame).unwrap();
+    let hello = thread.hello(*now);
+    *now += coming;
+    edge.open(*now, thread.lane, port(thread.port), &hello).unwrap().times
+}
+
+#[test]
+fn a_delay_between_relay_and_gateway_shows_in_its_own_direction() {
+    const MS: Duration = Duration::from_millis(1);
+    let mut now = Instant::now();
+    let mut edge = edge(now);
+    // The relay's clock is that of another host.
+    let mut thread = Thread::new(now - 5_000 * MS, 1, 0, 5000);
+    assert!(thread.greets(now, &mut edge));
+    let quick = exchanged(&mut edge, &mut thread, &mut now, MS, MS);
+    assert_eq!((quick.relay_in, quick.relay_out), (MS, Some(MS)));
+    let up = exchanged(&mut edge, &mut thread, &mut now, 151 * MS, MS);
+    assert_eq!((up.relay_in, up.relay_out), (151 * MS, Some(MS)));
+    let down = exchanged(&mut edge, &mut thread, &mut now, MS, 151 * MS);
+    assert_eq!((down.relay_in, down.relay_out), (MS, Some(151 * MS)));
+    assert!([quick, up, down].iter().all(|times| times.error > MS && times.error < 2 * MS), "{down:?}");
+}
+
+#[test]
+fn what_stays_in_the_relay_on_its_way_to_the_client_is_the_relays() {
+    const MS: Duration = Duration::from_millis(1);
+    let mut now = Instant::now();
+    let mut edge = edge(now);
+    let mut thread = Thread::new(now, 1, 0, 5000);
+    assert!(thread.greets(now, &mut edge));
+    exchanged(&mut edge, &mut thread, &mut now, MS, MS);
+    now += MS;
+    let mut hello = Vec::new();
+    let told = Outgoing { since: Some(now - 40 * MS), ..outgoing(Kind::Hello { draining: false }) };
+    thread.endpoint.seal(now, &told, &mut hello).unwrap();
+    edge.open(now + MS, Lane(0), port(5000), &hello).unwrap();
+    let mut up = Vec::new();
+    thread.endpoint.seal(now, &outgoing(Kind::Up), &mut up).unwrap();
+    let times = edge.open(now + MS, Lane(0), port(5000), &up).unwrap().times;
+    assert_eq!((times.relay_in, times.relay_out), (MS, Some(41 * MS)));
+}

@@ -11,7 +11,7 @@ use voxgate_protocol::id::CallId;
 use voxgate_protocol::session::EndReason;
 use voxgate_realtime::ApiError;
 
-use crate::dialogue::{Dialogue, DialogueConfig};
+use crate::dialogue::{Dialogue, DialogueConfig, Pen, sentences};
 use crate::logging;
 use crate::sideband::SidebandNews;
 
@@ -142,7 +142,11 @@ impl Switchboard {
         let accepted = Transport::accept(&start.offer, &transport_config, &self.config.identity, now);
         let (transport, answer) = match accepted {
             Ok(accepted) => accepted,
-            Err(error) => return Err((start.reply, ApiError::invalid_offer(error))),
+            Err(error) => {
+                let error = ApiError::invalid_offer(error);
+                Pen::of(&start.request.presence).event(now, sentences::not_begun(&error));
+                return Err((start.reply, error));
+            }
         };
         let (guardrails, judges) = revision.guardrails_of(&start.request.obligations);
         let dialogue = Dialogue::new(

@@ -5,7 +5,6 @@ use tokio::sync::oneshot;
 use voxgate_media::encode::EncoderConfig;
 use voxgate_media::transport::{Identity, RelayCandidate};
 use voxgate_policy::admission::{Admission, SessionLimits};
-use voxgate_policy::bundle::RevisionName;
 use voxgate_policy::decision::Obligations;
 use voxgate_policy::directory::Caller;
 use voxgate_policy::guardrail::OnDemand;
@@ -14,8 +13,8 @@ use voxgate_policy::routing::{ModelPattern, Route, Target};
 use voxgate_protocol::audio::SampleRate;
 use voxgate_protocol::bridge::{BridgeTraits, TurnOwner};
 use voxgate_protocol::id::{NodeIndex, RelayId, SessionId};
+use voxgate_protocol::revision::RevisionName;
 use voxgate_protocol::settings::SessionSettings;
-use voxgate_protocol::tenant::TenantPath;
 use voxgate_protocol::trace_context::TraceContext;
 use voxgate_providers::bridge::{BridgeEnds, bridge};
 use voxgate_realtime::ApiError;
@@ -23,8 +22,9 @@ use voxgate_relay::tunnel::{Endpoint, FrameHeader, Kind, Lane, Outgoing, Side, T
 use voxgate_relay::ufrag::UfragKey;
 use voxgate_signaling::host::SessionRequest;
 use voxgate_signaling::limits::desk::LimitLease;
-use voxgate_signaling::live::{LiveSessions, Presence, SessionFacts};
+use voxgate_signaling::live::{LiveSessions, Presence};
 use voxgate_signaling::permit::Places;
+use voxgate_telemetry::session::facts::SessionFacts;
 
 use super::super::{Command, Restart, Start};
 use super::*;
@@ -257,15 +257,9 @@ const TRAITS: BridgeTraits = BridgeTraits {
 
 fn presence() -> Presence {
     LiveSessions::default().enter(SessionFacts {
-        session: SessionId::from("sess_1"),
-        call: None,
-        tenancy: TenantPath::default(),
         model: "m".to_owned(),
         transport: "webrtc",
-        purpose: "conversation",
-        revision: RevisionName::default(),
-        began_at_unix_ms: 0,
-        trace: TraceContext::begin(None, (1, 1)),
+        ..SessionFacts::new(SessionId::from("sess_1"), TraceContext::begin(None, (1, 1)))
     })
 }
 

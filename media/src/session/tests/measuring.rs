@@ -13,6 +13,7 @@ const FIRST_TIMESTAMP: u32 = 100 * 960;
 #[derive(Clone, Copy, Debug)]
 struct Delays {
     capture: Duration,
+    /// Between client and relay.
     round_trip: Duration,
     relay_in: Duration,
     relay_out: Duration,
@@ -39,12 +40,12 @@ fn turn(delays: Delays) -> TurnTrace {
     let mut stage = Stage::new(TurnOwner::Gateway);
     stage.command(SessionCommand::ReportClient(ClientReport {
         capture: Some(delays.capture),
-        round_trip: Some(delays.round_trip),
+        round_trip: Some(delays.round_trip + delays.relay_in + delays.relay_out),
         playout: Some(delays.playout),
         ..ClientReport::default()
     }));
     let (relay_in, relay_out) = (delays.relay_in, Some(delays.relay_out));
-    stage.session.note_network(NetworkTimes { relay_in, relay_out, round_trip: None });
+    stage.session.note_network(NetworkTimes { relay_in, relay_out, ..NetworkTimes::default() });
     ask(&mut stage);
     stage.bridge(BridgeEvent::ResponseStarted { response_id: ResponseId::from("resp_1") });
     stage.silence(delays.recognition);
@@ -59,17 +60,17 @@ fn turn(delays: Delays) -> TurnTrace {
     measured(&stage)
 }
 
-fn measured(stage: &Stage) -> TurnTrace {
+pub(super) fn measured(stage: &Stage) -> TurnTrace {
     let measured = stage.position(|event| matches!(event, SessionEvent::TurnMeasured(_)));
     let SessionEvent::TurnMeasured(trace) = stage.events()[measured] else { panic!("no turn") };
     (**trace).clone()
 }
 
-fn work(trace: &TurnTrace, wanted: Hop) -> Work {
+pub(super) fn work(trace: &TurnTrace, wanted: Hop) -> Work {
     *trace.works.iter().find(|work| work.hop == wanted).unwrap()
 }
 
-fn took(trace: &TurnTrace, hop: Hop) -> Duration {
+pub(super) fn took(trace: &TurnTrace, hop: Hop) -> Duration {
     let works = trace.works.iter().filter(|work| work.hop == hop);
     works.map(|work| work.to.at - work.from.at).sum()
 }
@@ -138,6 +139,29 @@ fn the_time_of_a_clients_tool_is_nobodys() {
     let trace = measured(&stage);
     let works: Duration = trace.works.iter().map(|work| work.to.at - work.from.at).sum();
     assert_eq!(trace.mouth_to_ear() - works, 300 * MS);
+}
+
+/// The playout of a turn whose client reports this by RTCP, and this by its script.
+fn playout(jitter: Option<Duration>, report: ClientReport) -> (Duration, Duration) {
+    let mut stage = Stage::new(TurnOwner::Gateway);
+    stage.command(SessionCommand::ReportClient(report));
+    stage.session.note_network(NetworkTimes { jitter, ..NetworkTimes::default() });
+    ask(&mut stage);
+    stage.bridge(BridgeEvent::ResponseStarted { response_id: ResponseId::from("resp_1") });
+    stage.bridge(audio("resp_1"));
+    stage.silence(40 * MS);
+    let trace = measured(&stage);
+    (took(&trace, Hop::Playout), work(&trace, Hop::Playout).from.error)
+}
+
+#[test]
+fn the_playout_of_a_client_that_says_nothing_moves_with_the_jitter_it_reports() {
+    let silent = ClientReport::default();
+    assert_eq!(playout(None, silent), (60 * MS, Duration::ZERO), "nothing is known");
+    assert_eq!(playout(Some(MS), silent), (60 * MS, 41 * MS));
+    assert_eq!(playout(Some(40 * MS), silent), (160 * MS, 80 * MS));
+    let report = ClientReport { jitter_buffer: Some(30 * MS), playout: Some(12 * MS), ..silent };
+    assert_eq!(playout(Some(40 * MS), report), (42 * MS, Duration::ZERO), "what it says counts");
 }
 
 /// An answer to a question, of which the first `quiet` make no sound.

@@ -2,8 +2,9 @@
 
 use std::sync::Mutex;
 
+use voxgate_policy::bundle::Bundle;
 use voxgate_policy::bundle::change::Kind;
-use voxgate_policy::bundle::{Bundle, BundleHash};
+use voxgate_protocol::revision::BundleHash;
 
 use super::*;
 use crate::admin::revisions::{
@@ -115,7 +116,7 @@ async fn a_configuration_is_put_in_force_only_behind_the_one_it_was_planned_for(
         Some(json!({ "bundle": { "configuration": "a: 1", "files": files }, "follows": follows }))
     };
     let (status, reply) =
-        world.ask(OWNER, "POST", "/admin/v1/configuration/apply", order(&"0".repeat(64))).await;
+        world.ask(OWNER, "POST", "/admin/v1/configuration/apply", order(&"f".repeat(64))).await;
     assert_eq!((status, &reply["error"]["code"]), (StatusCode::CONFLICT, &json!("configuration_stale")));
     let hash = running().revision.hash.to_string();
     let (status, reply) = world.ask(OWNER, "POST", "/admin/v1/configuration/apply", order(&hash)).await;

@@ -1,4 +1,5 @@
-use voxgate_policy::bundle::{Bundle, RevisionName};
+use voxgate_policy::bundle::Bundle;
+use voxgate_protocol::revision::RevisionName;
 
 use super::{TestStore, deed, on_both_stores};
 use crate::admin::revisions::{Origin, RevisionFacts};

@@ -42,6 +42,13 @@ fn the_target_that_is_slow_is_passed_over_and_the_one_that_is_not_is_not() {
     let expected = ["+Alert whole *", "+Alert model *", "+PreferAnother model slow"];
     assert_eq!(told(&changes), expected);
     assert!(route.is_passed_over("slow") && !route.is_passed_over("fast") && !route.sheds());
+    let (subject, budget) = (Subject::Hop(Hop::Model), Some(Duration::from_millis(500)));
+    let spending = Spending { turns: 20, breaches: 20 };
+    let grounds = |target| route.grounds(20 * SECOND, target, Action::PreferAnother);
+    assert_eq!(grounds(Some("slow")), Some(Grounds { subject, budget, spending }));
+    for target in [Some("fast"), Some("unknown"), None] {
+        assert_eq!(grounds(target), None);
+    }
 }
 
 #[test]

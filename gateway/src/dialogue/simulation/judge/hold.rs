@@ -315,7 +315,9 @@ impl Holds {
             (jitter, playout) => jitter.unwrap_or_default() + playout.unwrap_or_default(),
         };
         let round_trip = report.round_trip.or(self.network.round_trip).unwrap_or_default();
-        let buffer = self.network.relay_out.unwrap_or(self.network.relay_in) + round_trip / 2 + in_client;
+        let NetworkTimes { relay_in, relay_out, .. } = self.network;
+        let relay_out = relay_out.unwrap_or(relay_in);
+        let buffer = relay_out + round_trip.saturating_sub(relay_in + relay_out) / 2 + in_client;
         self.left.iter().map(|at| moment.saturating_duration_since(*at + buffer).min(FRAME)).sum()
     }
 }

@@ -20,6 +20,7 @@ use crate::error::{CallError, media};
 use crate::failover::{self, EngineMover};
 use crate::microphone::{Microphone, MicrophoneCommand};
 use crate::mouth::Spoken;
+use crate::news::News;
 use crate::peer::{Peer, bridged_addresses, local_addresses};
 use crate::samples::SampleLog;
 use crate::speech::Speech;
@@ -177,6 +178,7 @@ impl Call {
                 connection: Arc::clone(&peer.connection),
                 samples: samples.clone(),
                 started: timings.read().started(),
+                news: News::default(),
                 asked: Vec::new(),
                 relay_trouble,
             };

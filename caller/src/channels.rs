@@ -9,12 +9,15 @@ use webrtc::data_channel::{DataChannel, DataChannelEvent};
 use webrtc::peer_connection::{PeerConnection, RTCPeerConnectionState, StatsSelector};
 
 use crate::call::is_over;
+use crate::news::News;
 use crate::samples::SampleLog;
 use crate::timings::{Step, TimingCard};
-use crate::turn::{ClientReport, ClientTurn, ClockAnswer, GatewayMessage, TurnAsked, TurnMeasured};
+use crate::turn::{
+    CallerMessage, ClientReport, ClientTurn, ClockAnswer, GatewayMessage, TurnAsked, TurnMeasured,
+};
 
-/// How often the gateway learns what the caller knows about its own side.
-const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the caller looks at its own side.
+const READ_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often a turn somebody asked about is looked at until its first sound was played.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
@@ -125,22 +128,32 @@ pub(crate) struct Reporter {
     pub(crate) samples: SampleLog,
     /// The zero of the caller's clock.
     pub(crate) started: Instant,
-    /// Turns whose first sound was not played so far, each with the end of the patience with it.
-    pub(crate) asked: Vec<(TurnAsked, Instant)>,
+    pub(crate) news: News,
+    /// Turns whose first sound was not played so far.
+    pub(crate) asked: Vec<AskedTurn>,
     /// Counts the notices that the relay of the call is lost or about to stop.
     pub(crate) relay_trouble: watch::Sender<u64>,
 }
 
-/// Reads `voxgate` and reports on it each second, until it closes.
+/// A turn somebody asked about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AskedTurn {
+    what: TurnAsked,
+    received: Instant,
+    /// The end of the patience with it.
+    until: Instant,
+}
+
+/// Reads `voxgate`, answers and reports on it, until it closes.
 pub(crate) async fn read_voxgate(mut reporter: Reporter, post: Post, mut stopped: watch::Receiver<()>) {
-    let mut ticks = tokio::time::interval(REPORT_INTERVAL);
+    let mut ticks = tokio::time::interval(READ_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut open = false;
     loop {
         let event = tokio::select! {
             event = reporter.channel.poll() => event,
             _ = ticks.tick(), if open => {
-                reporter.report().await;
+                reporter.read().await;
                 continue;
             }
             () = tokio::time::sleep(LOOK_INTERVAL), if !reporter.asked.is_empty() => {
@@ -168,12 +181,14 @@ impl Reporter {
         match message {
             GatewayMessage::TurnMeasured(turn) => post.put(CallNotice::Turn(turn)),
             GatewayMessage::ClockAsked { question } => {
-                let (received_ms, replied_ms) = (self.shows(received), self.shows(Instant::now()));
-                self.tell(&ClockAnswer { question, received_ms, replied_ms }).await;
+                let now = Instant::now();
+                let clock = self.clock(question, received, now);
+                let report = self.news.take(now);
+                self.tell(&CallerMessage::Clock { clock, report }).await;
             }
             GatewayMessage::TurnAsked(asked) => {
                 if self.asked.len() < MOST_ASKED {
-                    self.asked.push((asked, received + LONGEST_LOOK));
+                    self.asked.push(AskedTurn { what: asked, received, until: received + LONGEST_LOOK });
                 }
                 self.tell_turns(received).await;
             }
@@ -186,14 +201,21 @@ impl Reporter {
 
     /// Tells of the turns whose first sound was played, or is not waited for any longer.
     async fn tell_turns(&mut self, now: Instant) {
-        for (asked, until) in std::mem::take(&mut self.asked) {
-            let seen = self.saw(&asked);
-            if seen.heard_at_ms.is_some() || asked.heard.is_none() || until <= now {
-                self.tell(&seen).await;
-            } else {
-                self.asked.push((asked, until));
+        for asked in std::mem::take(&mut self.asked) {
+            let AskedTurn { what, received, until } = asked;
+            let seen = self.saw(&what);
+            if seen.heard_at_ms.is_none() && what.heard.is_some() && now < until {
+                self.asked.push(asked);
+                continue;
             }
+            let clock = what.question.map(|question| self.clock(question, received, Instant::now()));
+            let report = self.news.take(now);
+            self.tell(&CallerMessage::Turn { seen, clock, report }).await;
         }
+    }
+
+    fn clock(&self, question: u32, received: Instant, replied: Instant) -> ClockAnswer {
+        ClockAnswer { question, received_ms: self.shows(received), replied_ms: self.shows(replied) }
     }
 
     fn saw(&self, asked: &TurnAsked) -> ClientTurn {
@@ -214,7 +236,7 @@ impl Reporter {
         milliseconds(at.saturating_duration_since(self.started))
     }
 
-    async fn tell(&self, message: &impl serde::Serialize) {
+    async fn tell(&self, message: &CallerMessage) {
         if let Ok(text) = serde_json::to_string(message)
             && let Err(error) = self.channel.send_text(&text).await
         {
@@ -222,7 +244,7 @@ impl Reporter {
         }
     }
 
-    async fn report(&self) {
+    async fn read(&mut self) {
         let stats = self.connection.get_stats(Instant::now(), StatsSelector::None).await;
         let round_trip = stats
             .candidate_pairs()
@@ -230,7 +252,7 @@ impl Reporter {
             .max_by_key(|pair| pair.bytes_sent)
             .map(|pair| pair.current_round_trip_time * 1_000.0);
         let (packets, waited, lost) = self.samples.lock().counts.take();
-        let report = ClientReport {
+        let reading = ClientReport {
             packets,
             lost,
             round_trip_ms: round_trip,
@@ -241,7 +263,9 @@ impl Reporter {
             // inside its frame is known to the gateway from the audio itself.
             capture_ms: Some(0.0),
         };
-        self.tell(&report).await;
+        if let Some(report) = self.news.read(Instant::now(), reading) {
+            self.tell(&CallerMessage::Report(report)).await;
+        }
     }
 }
 

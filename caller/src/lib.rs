@@ -19,6 +19,7 @@ mod failover;
 mod hurry;
 mod microphone;
 mod mouth;
+mod news;
 pub mod pacing;
 mod peer;
 pub mod picture;

@@ -11,13 +11,18 @@ pub struct HopMeasured {
     pub hop: String,
     /// Who can make it shorter; the names of [`voxgate_protocol::timeline::HopOwner`].
     pub owner: String,
-    /// `measured` or `estimated`.
+    /// `measured`, also where the gateway says nothing of it, or `estimated`.
+    #[serde(default = "measured")]
     pub certainty: String,
     /// What the turn waited for it, in milliseconds.
     pub duration_ms: f64,
     /// Its work while another hop was waited for, in milliseconds. No part of the sum.
     #[serde(default)]
     pub overlapped_ms: f64,
+}
+
+fn measured() -> String {
+    "measured".to_owned()
 }
 
 impl HopMeasured {
@@ -71,6 +76,8 @@ pub(crate) enum GatewayMessage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct TurnAsked {
     pub(crate) turn: u32,
+    /// A question about the time that may be answered with it.
+    pub(crate) question: Option<u32>,
     pub(crate) spoken: Option<SampleAsked>,
     pub(crate) heard: Option<SampleAsked>,
 }
@@ -82,18 +89,40 @@ pub(crate) struct SampleAsked {
     pub(crate) sample: u32,
 }
 
-/// What the caller's clock showed when a question came and when the answer left, in milliseconds.
+/// What a caller tells the gateway. Times are those of its clock, in milliseconds.
 #[derive(Debug, Serialize)]
-#[serde(tag = "type", rename = "clock.answer")]
+#[serde(tag = "type")]
+pub(crate) enum CallerMessage {
+    #[serde(rename = "client.report")]
+    Report(ClientReport),
+    #[serde(rename = "clock.answer")]
+    Clock {
+        #[serde(flatten)]
+        clock: ClockAnswer,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        report: Option<ClientReport>,
+    },
+    #[serde(rename = "client.turn")]
+    Turn {
+        #[serde(flatten)]
+        seen: ClientTurn,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        clock: Option<ClockAnswer>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        report: Option<ClientReport>,
+    },
+}
+
+/// What the caller's clock showed when a question came and when the answer left.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct ClockAnswer {
     pub(crate) question: u32,
     pub(crate) received_ms: f64,
     pub(crate) replied_ms: f64,
 }
 
-/// What a caller saw of a turn, by the same clock; what it does not know is left out.
+/// What a caller saw of a turn; what it does not know is left out.
 #[derive(Debug, Serialize)]
-#[serde(tag = "type", rename = "client.turn")]
 pub(crate) struct ClientTurn {
     pub(crate) turn: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,9 +135,8 @@ pub(crate) struct ClientTurn {
     pub(crate) heard_at_ms: Option<f64>,
 }
 
-/// What a caller tells the gateway about its own side each second; what it does not know is left out.
-#[derive(Debug, Serialize)]
-#[serde(tag = "type", rename = "client.report")]
+/// What a caller measured of its own side since the report before; what it does not know is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct ClientReport {
     pub(crate) packets: u32,
     pub(crate) lost: u32,
@@ -155,9 +183,27 @@ mod tests {
             packets: 50,
             lost: 0,
         };
-        let text = serde_json::to_string(&report).unwrap();
+        let text = serde_json::to_string(&CallerMessage::Report(report)).unwrap();
         let expected =
             r#"{"type":"client.report","packets":50,"lost":0,"round_trip_ms":1.5,"playout_ms":0.0}"#;
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn an_answer_brings_a_report_and_the_time_along() {
+        let seen = ClientTurn {
+            turn: 2,
+            spoken_at_ms: None,
+            sent_at_ms: None,
+            received_at_ms: None,
+            heard_at_ms: Some(5.0),
+        };
+        let clock = Some(ClockAnswer { question: 9, received_ms: 1.0, replied_ms: 4.0 });
+        let text = serde_json::to_string(&CallerMessage::Turn { seen, clock, report: None }).unwrap();
+        let expected = r#"{"type":"client.turn","turn":2,"heard_at_ms":5.0,"clock":{"question":9,"received_ms":1.0,"replied_ms":4.0}}"#;
+        assert_eq!(text, expected);
+        let clock = ClockAnswer { question: 1, received_ms: 1.0, replied_ms: 1.5 };
+        let text = serde_json::to_string(&CallerMessage::Clock { clock, report: None }).unwrap();
+        assert_eq!(text, r#"{"type":"clock.answer","question":1,"received_ms":1.0,"replied_ms":1.5}"#);
     }
 }

@@ -106,8 +106,10 @@ def test_the_hops_of_a_turn_lie_within_it_and_take_as_long_as_its_client_was_tol
             if not of_hop["voxgate.overlapped"]:
                 waited[of_hop["voxgate.hop"]] = waited.get(of_hop["voxgate.hop"], 0) + milliseconds(hop)
         expected = {hop["hop"]: hop["duration_ms"] for hop in waterfall["hops"] if hop["hop"] != "unattributed"}
-        assert {hop: time for hop, time in waited.items() if time > 0.002} == pytest.approx(
-            {hop: time for hop, time in expected.items() if time > 0.002}, abs=0.002)
+        # A hop of a microsecond may be no span at all.
+        names = {*waited, *expected}
+        assert {hop: waited.get(hop, 0) for hop in names} == pytest.approx(
+            {hop: expected.get(hop, 0) for hop in names}, abs=0.003)
         assert "model" in waited and "endpointing" in waited
     assert told == {}, "every measured turn is in the trace"
 

@@ -9,6 +9,11 @@
 
 const SHORTEST_WINDOW_MS = 500;
 const KEPT_READINGS = 8;
+/** A page without news says so this often. */
+const LONGEST_SILENCE_MS = 5_000;
+/** A time that moved by less, or by less than this share of itself, is no news. */
+const LEAST_NEWS_MS = 10;
+const NEWS_SHARE = 0.25;
 const EMPTY = { mediaPlayout: null, inbound: null, pair: null, local: null, source: null };
 
 /** RTP counts Opus at 48 kHz. */
@@ -108,13 +113,21 @@ export function clientReport(measured, before = null) {
   return message;
 }
 
+/** Whether the gateway should know at once: something is wrong, or not as it was in the report before. */
+export function isNews(report, told) {
+  if (!told || report.lost > 0 || report.concealed_ms > 0 || report.pair !== told.pair) return true;
+  return Object.keys(report)
+    .filter((name) => name.endsWith("_ms") && name !== "concealed_ms")
+    .some((name) => !(Math.abs(report[name] - told[name]) <= Math.max(LEAST_NEWS_MS, NEWS_SHARE * told[name])));
+}
+
 /**
- * The answer to `clock.ask`; both times on the clock of `performance.now()`, and since when that counts. Browsers stamp packets by the
+ * The answer to a question about the time; both times on the clock of `performance.now()`, and since when that counts. Browsers stamp packets by the
  * time of day as it was when they first needed it. If that was set since the page began, nobody can tell how these two
  * clocks stand to each other.
  */
 export function clockAnswer(question, receivedMs, repliedMs, timeOrigin, timeOfDay) {
-  const answer = { type: "clock.answer", question, received_ms: receivedMs, replied_ms: repliedMs };
+  const answer = { question, received_ms: receivedMs, replied_ms: repliedMs };
   const unixMs = timeOrigin + repliedMs;
   if (Math.abs(timeOfDay - unixMs) <= CLOCKS_APART_MS) answer.unix_ms = unixMs;
   return answer;
@@ -242,7 +255,10 @@ class Measuring {
   #options;
   #channel = null;
   #reader;
-  #reported = null;
+  /** The reading that was not told so far. */
+  #waiting = null;
+  /** The last report: what it was made of, itself, and when. */
+  #told = { measured: null, report: null, atMs: -Infinity };
   #posting = false;
   #looks = 0;
   #isStopped = false;
@@ -288,25 +304,28 @@ class Measuring {
 
   #answer(message, receivedMs) {
     if (message.type === "clock.ask") {
-      const repliedMs = performance.now();
-      this.#send(clockAnswer(message.question, receivedMs, repliedMs, performance.timeOrigin, Date.now()));
+      this.#sendWithReport({ type: "clock.answer", ...this.#clock(message, receivedMs) });
     } else if (message.type === "turn.ask") {
       this.#reader.read();
       if (message.heard) this.#lookFor(message, receivedMs);
-      else this.#send({ type: "client.turn", turn: message.turn });
+      else this.#tellTurn(message, receivedMs, null);
     }
   }
 
+  #clock({ question }, receivedMs) {
+    return clockAnswer(question, receivedMs, performance.now(), performance.timeOrigin, Date.now());
+  }
+
   /** Looks until the packet with the first sound is played. */
-  #lookFor({ turn, heard }, sinceMs) {
+  #lookFor(asked, sinceMs) {
     if (this.#looks === MOST_LOOKS) return;
     this.#looks += 1;
     const look = () => {
-      const played = this.#isStopped ? null : this.#played(heard);
+      const played = this.#isStopped ? null : this.#played(asked.heard);
       const isOver = this.#isStopped || performance.now() - sinceMs > LONGEST_LOOK_MS;
       if (played === null && !isOver) return void setTimeout(look, LOOK_MS);
       this.#looks -= 1;
-      if (!this.#isStopped) this.#tellTurn(turn, played);
+      if (!this.#isStopped) this.#tellTurn(asked, sinceMs, played);
     };
     look();
   }
@@ -322,14 +341,15 @@ class Measuring {
   }
 
   /** What is handed on is heard when it has passed the device, as far as the browser knows how long that takes. */
-  #tellTurn(turn, played) {
-    const message = { type: "client.turn", turn };
+  #tellTurn(asked, receivedMs, played) {
+    const message = { type: "client.turn", turn: asked.turn };
+    if (Number.isInteger(asked.question)) message.clock = this.#clock(asked, receivedMs);
     if (played) {
       const deviceMs = this.#playoutMs();
       message.heard_at_ms = played.at + (deviceMs ?? 0);
       message.heard_error_ms = played.error + (deviceMs === undefined ? UNKNOWN_DEVICE_MS : 0);
     }
-    this.#send(message);
+    this.#sendWithReport(message);
   }
 
   #playoutMs() {
@@ -350,9 +370,23 @@ class Measuring {
     if (this.#connection.connectionState === "closed") return this.stop();
     const told = { ...measured, playoutMs: this.#playoutMs() };
     if (this.#options.captureMs) told.captureMs = this.#options.captureMs();
-    const report = clientReport(told, this.#reported);
-    if (this.#send(report) || this.#post(report)) this.#reported = measured;
+    this.#waiting = told;
+    const report = clientReport(told, this.#told.measured);
+    const isDue = performance.now() - this.#told.atMs >= LONGEST_SILENCE_MS || isNews(report, this.#told.report);
+    if (isDue && (this.#send(report) || this.#post(report))) this.#reported(report);
     this.#options.onMeasured?.(measured);
+  }
+
+  #reported(report) {
+    this.#told = { measured: this.#waiting, report, atMs: performance.now() };
+    this.#waiting = null;
+  }
+
+  /** What there is to report goes with what is sent anyway: every message is a packet and an acknowledgement. */
+  #sendWithReport(message) {
+    const report = this.#waiting && clientReport(this.#waiting, this.#told.measured);
+    if (report) message.report = { ...report, type: undefined };
+    if (this.#send(message) && report) this.#reported(report);
   }
 
   #send(message) {

@@ -8,6 +8,7 @@ import {
   concealedShare,
   lossShare,
   figures,
+  isNews,
   measure,
   played,
   pickStats,
@@ -129,6 +130,18 @@ test("a sample was played as long ago as samples were played since, wherever the
   assert.equal(played({ timestamp: 5 }, heard, 0), null, "a browser that does not tell timestamps");
 });
 
+test("what is lost, invented, moved, known for the first time or on another way is news", () => {
+  const told = { type: "client.report", round_trip_ms: 100, jitter_ms: 2, packets: 50, lost: 0, concealed_ms: 0, pair: "udp/host" };
+  assert.ok(!isNews(told, told));
+  assert.ok(isNews(told, null), "the first one");
+  for (const change of [{ lost: 1 }, { concealed_ms: 10 }, { round_trip_ms: 126 }, { jitter_ms: 13 }, { pair: "tcp/host" }, { playout_ms: 0 }])
+    assert.ok(isNews({ ...told, ...change }, told), JSON.stringify(change));
+  for (const change of [{ packets: 250 }, { round_trip_ms: 76 }, { jitter_ms: 11 }])
+    assert.ok(!isNews({ ...told, ...change }, told), JSON.stringify(change));
+  const { jitter_ms, ...without } = told;
+  assert.ok(!isNews(without, { ...told, jitter_ms }), "what is not known any more");
+});
+
 /** A connection whose channel keeps what is sent on it. */
 function stand({ source, channel = {} } = {}) {
   const sent = [];
@@ -166,7 +179,6 @@ test("the time is told at once, from when the question came to when the answer l
 test("the time of packets is told as long as the time of day runs as it did when the page began", () => {
   const answer = (timeOfDay) => clockAnswer(7, 100.5, 101.5, 1.79e12, timeOfDay);
   assert.deepEqual(answer(1.79e12 + 101), {
-    type: "clock.answer",
     question: 7,
     received_ms: 100.5,
     replied_ms: 101.5,
@@ -235,6 +247,38 @@ test("a turn is told when its first sound was played, and without it when that n
   measuring.stop();
 });
 
+test("readings without news go with the next answer, or after five seconds, and nothing is told twice", async (t) => {
+  let now = 10_000;
+  t.mock.method(performance, "now", () => now);
+  const { connection, ask, sent } = stand();
+  let packetsReceived = 0;
+  connection.getStats = async () => new Map([["I", { type: "inbound-rtp", kind: "audio", packetsReceived, packetsLost: 0 }]]);
+  const measuring = measure(connection);
+  t.after(() => measuring.stop());
+  const second = async () => {
+    now += 1_000;
+    packetsReceived += 50;
+    await measuring.read();
+  };
+  await second();
+  assert.deepEqual(sent.splice(0), [{ type: "client.report" }]);
+  await second();
+  await second();
+  assert.deepEqual(sent, []);
+  ask({ type: "clock.ask", question: 1 });
+  assert.deepEqual(sent.splice(0).map(({ type, report }) => [type, report]), [["clock.answer", { packets: 100, lost: 0 }]]);
+  ask({ type: "clock.ask", question: 2 });
+  assert.equal(sent.splice(0)[0].report, undefined);
+  await second();
+  ask({ type: "turn.ask", turn: 3, question: 3, spoken: null, heard: null });
+  const [{ type, turn, clock, report }] = sent.splice(0);
+  assert.deepEqual([type, turn, clock.question, clock.replied_ms, report.packets], ["client.turn", 3, 3, now, 50]);
+  for (let seconds = 0; seconds < 4; seconds++) await second();
+  assert.deepEqual(sent, []);
+  await second();
+  assert.deepEqual(sent, [{ type: "client.report", packets: 250, lost: 0 }]);
+});
+
 test("nothing a browser does wrong reaches the page", async (t) => {
   const broken = () => {
     throw new Error("broken");
@@ -257,6 +301,8 @@ test("without a channel the figures are posted, one request at a time", async (t
     requests.push({ url, ...request });
     return new Promise((resolve) => (answer = resolve));
   });
+  let now = 10_000;
+  t.mock.method(performance, "now", () => now);
   const { connection } = stand();
   const report = { url: "https://gateway/v1/realtime/calls/rtc_1/report", token: "ek_1" };
   const measuring = measure(connection, { channel: false, report });
@@ -268,6 +314,9 @@ test("without a channel the figures are posted, one request at a time", async (t
   assert.equal(JSON.parse(requests[0].body).type, "client.report");
   answer(new Response());
   await new Promise(setImmediate);
+  await measuring.read();
+  assert.equal(requests.length, 1, "nothing is new");
+  now += 5_000;
   await measuring.read();
   assert.equal(requests.length, 2);
 });

@@ -30,8 +30,8 @@ pub(super) use self::judges::JudgeNews;
 /// What adds up is written down this often.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// A client that said nothing for longer says nothing of this second.
-const LATEST_REPORT: Duration = Duration::from_millis(2_500);
+/// A client that said nothing for longer says nothing of this second: one with no news is silent for five.
+const LATEST_REPORT: Duration = Duration::from_millis(7_500);
 
 /// Audio that is lost is told again after this long without loss.
 const CALM: Duration = Duration::from_secs(10);
@@ -117,6 +117,8 @@ pub(super) struct Chronicle {
     counted: Counted,
     transported: Option<Transported>,
     report: Option<(Instant, ClientReport)>,
+    /// The client counts its packets itself, whether or not it has just said how many came.
+    counts_packets: bool,
     cost: Option<NanoDollars>,
     /// Tools at work, with the numbers of their events; the oldest first.
     tools: VecDeque<(ToolCallId, u64)>,
@@ -132,7 +134,20 @@ impl Chronicle {
         let next = pen.began + EVERY;
         let (counted, tools) = (Counted::default(), VecDeque::new());
         let (transported, report, cost, dropped_at) = (None, None, None, None);
-        Self { pen, measures, next, counted, transported, report, cost, tools, dropped_at, refusals: 0 }
+        let (counts_packets, refusals) = (false, 0);
+        Self {
+            pen,
+            measures,
+            next,
+            counted,
+            transported,
+            report,
+            counts_packets,
+            cost,
+            tools,
+            dropped_at,
+            refusals,
+        }
     }
 
     pub(super) const fn pen(&self) -> &Pen {
@@ -162,6 +177,7 @@ impl Chronicle {
         if !self.measures {
             return;
         }
+        self.counts_packets |= report.packets.is_some();
         let before = self.report.map(|(_, report)| report);
         self.report = Some((now, merged(before, report)));
     }
@@ -321,7 +337,9 @@ impl Chronicle {
         let round_trip = report.and_then(|report| report.round_trip).or(transported.round_trip);
         let told = report.and_then(|report| report.pair).map(|pair| pair.as_str().to_owned());
         let pair = told.or_else(|| transported.pair.map(str::to_owned));
-        NetworkNote { round_trip, uplink, downlink: downlink_note(&before, &transported, report), pair }
+        let is_told = transported.reports > before.reports && !self.counts_packets;
+        let downlink = downlink_note(&before, &transported, report, is_told);
+        NetworkNote { round_trip, uplink, downlink, pair }
     }
 
     /// The call came to a relay.
@@ -345,14 +363,14 @@ fn uplink_note(before: &UplinkStats, now: &UplinkStats) -> UplinkNote {
     }
 }
 
-/// What the client's script says; what it leaves out, or all without one, its RTCP reports do. Most come less often than
-/// once a second: what a second without one brought is not known, and is in the next.
+/// What the client's script says; what it leaves out, or all without one, its RTCP reports do. Either comes less often than
+/// once a second: how many packets a second without one brought is not known, and is in the next. `is_told`: by RTCP.
 fn downlink_note(
     before: &Transported,
     now: &Transported,
     report: Option<ClientReport>,
+    is_told: bool,
 ) -> Option<DownlinkNote> {
-    let is_told = now.reports > before.reports;
     if report.is_none() && now.reports == 0 {
         return None;
     }

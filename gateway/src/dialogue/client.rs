@@ -18,8 +18,9 @@ use voxgate_telemetry::latency::joining::ClientView;
 const QUICK_QUESTIONS: u32 = 6;
 const QUICK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Later ones follow the drift of the clock: 0.5 ms of possible drift lie between two.
-const INTERVAL: Duration = Duration::from_secs(5);
+/// Later ones follow the drift of the clock: 1 ms of possible drift lies between two. A turn asks as well, so in a conversation
+/// nothing is asked besides.
+const INTERVAL: Duration = Duration::from_secs(10);
 
 /// A client that leaves this many questions in a row unanswered does not know them.
 const MOST_UNANSWERED: usize = 6;
@@ -49,15 +50,21 @@ const LONGEST_WAY: Duration = Duration::from_millis(500);
 /// Messages of one fuzzed input that are heard.
 const MOST_FUZZED: usize = 64;
 
-/// What a client says of itself.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum ClientMessage {
-    /// What it measured of the last second.
-    Report(ClientReport),
-    /// The answer to a question about the time.
-    Time { question: u32, answer: TimeAnswer },
-    /// What it saw of a turn.
-    Turn { turn: u32, moments: ClientMoments },
+/// What a client says of itself: one of these or several at once, since every message is a packet and an acknowledgement.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct ClientMessage {
+    /// The answer to the question about the time with that number.
+    pub(crate) time: Option<(u32, TimeAnswer)>,
+    /// What it measured since it last said so.
+    pub(crate) report: Option<ClientReport>,
+    /// What it saw of the turn with that number.
+    pub(crate) turn: Option<(u32, ClientMoments)>,
+}
+
+impl From<ClientReport> for ClientMessage {
+    fn from(report: ClientReport) -> Self {
+        Self { report: Some(report), ..Self::default() }
+    }
 }
 
 /// The time on a client's clock.
@@ -76,8 +83,9 @@ pub(crate) struct TimeAnswer {
 pub(crate) enum ClientQuestion {
     /// What time is it?
     Time(u32),
-    /// When did you capture one sample, and when did you play the other?
-    Turn { turn: u32, spoken: Option<AudioMark>, heard: Option<AudioMark> },
+    /// When did you capture one sample, and when did you play the other? `time` is the number of a question about the time
+    /// that may be answered with it.
+    Turn { turn: u32, time: Option<u32>, spoken: Option<AudioMark>, heard: Option<AudioMark> },
 }
 
 /// A turn that waits for nothing any more.
@@ -157,26 +165,42 @@ impl ClientSide {
             self.next_question = None;
             return None;
         }
+        let number = self.ask(now);
+        let interval = if number < QUICK_QUESTIONS { QUICK_INTERVAL } else { INTERVAL };
+        self.next_question = now.checked_add(interval);
+        Some(ClientQuestion::Time(number))
+    }
+
+    fn ask(&mut self, now: Instant) -> u32 {
         self.questions = self.questions.wrapping_add(1);
         self.asked.push_back(Asked { number: self.questions, at: now });
-        let interval = if self.questions < QUICK_QUESTIONS { QUICK_INTERVAL } else { INTERVAL };
-        self.next_question = now.checked_add(interval);
-        Some(ClientQuestion::Time(self.questions))
+        self.questions
+    }
+
+    /// What it says of itself.
+    pub(super) fn told(&mut self, now: Instant, message: &ClientMessage) {
+        if let Some((question, answer)) = &message.time {
+            self.told_time(now, *question, answer);
+        }
+        if let Some(report) = &message.report {
+            self.device = report.capture;
+        }
+        if let Some((turn, moments)) = &message.turn {
+            self.told_turn(now, *turn, moments);
+        }
     }
 
     /// The answer to a question about the time. Questions before it are not waited for any longer.
-    pub(super) fn told_time(&mut self, now: Instant, question: u32, answer: &TimeAnswer) {
+    fn told_time(&mut self, now: Instant, question: u32, answer: &TimeAnswer) {
         let Some(index) = self.asked.iter().position(|asked| asked.number == question) else { return };
         let Some(asked) = self.asked.drain(..=index).next_back() else { return };
         let (asked, answered) = (self.since_begun(asked.at), self.since_begun(now));
         let TimeAnswer { received, replied, unix } = *answer;
         self.stamping = unix.map(|unix| (replied, unix));
         self.clock.exchanged(Exchange { asked, received, replied, answered });
-    }
-
-    /// What it measured of itself.
-    pub(super) const fn told_report(&mut self, report: &ClientReport) {
-        self.device = report.capture;
+        if self.questions >= QUICK_QUESTIONS {
+            self.next_question = self.next_question.and_then(|_| now.checked_add(INTERVAL));
+        }
     }
 
     /// A packet says when its first sample was captured.
@@ -202,11 +226,13 @@ impl ClientSide {
         let turn = trace.turn;
         let zero = self.since_begun(sent).saturating_sub(trace.sent);
         self.waiting.push_back(WaitingTurn { trace, sent, zero, until });
-        Some(ClientQuestion::Turn { turn, spoken, heard })
+        // A client that answers only questions about nothing else must not seem to answer none.
+        let time = self.asked.is_empty().then(|| self.ask(sent));
+        Some(ClientQuestion::Turn { turn, time, spoken, heard })
     }
 
     /// What the client saw of a turn that waits for it.
-    pub(super) fn told_turn(&mut self, now: Instant, turn: u32, moments: &ClientMoments) {
+    fn told_turn(&mut self, now: Instant, turn: u32, moments: &ClientMoments) {
         let Some(index) = self.waiting.iter().position(|waiting| waiting.trace.turn == turn) else { return };
         let offset = self.clock.offset(self.since_begun(now));
         let Some((waiting, offset)) = self.waiting.remove(index).zip(offset) else { return };
@@ -272,21 +298,16 @@ impl ClientSide {
         for message in messages.iter().take(MOST_FUZZED) {
             now += Duration::from_millis(1);
             let _ = client.poll_question(now);
-            match message {
-                ClientMessage::Report(report) => client.told_report(report),
-                ClientMessage::Time { question, answer } => {
-                    // As if a packet said the same of its clock.
-                    answer.unix.into_iter().for_each(|unix| client.captured(0, unix));
-                    client.told_time(now, *question, answer);
-                }
-                ClientMessage::Turn { turn, moments } => {
-                    let mark = Some(AudioMark { packet: 0, sample: 0 });
-                    let (mouth, ear) = (Moment::read(Duration::ZERO), Moment::read(Duration::from_millis(1)));
-                    let trace = TurnTrace::new(*turn, mouth, ear, Vec::new());
-                    let _ = client.turn(now, Box::new(TurnTrace { spoken: mark, heard: mark, ..trace }));
-                    client.told_turn(now, *turn, moments);
-                }
+            if let Some((turn, _)) = message.turn {
+                let mark = Some(AudioMark { packet: 0, sample: 0 });
+                let (mouth, ear) = (Moment::read(Duration::ZERO), Moment::read(Duration::from_millis(1)));
+                let trace = TurnTrace::new(turn, mouth, ear, Vec::new());
+                let _ = client.turn(now, Box::new(TurnTrace { spoken: mark, heard: mark, ..trace }));
             }
+            // As if a packet said the same of its clock.
+            let unix = message.time.and_then(|(_, answer)| answer.unix);
+            unix.into_iter().for_each(|unix| client.captured(0, unix));
+            client.told(now, message);
             while client.poll_turn(now).is_some() {}
         }
     }
@@ -411,13 +432,13 @@ mod tests {
         };
         // The sample of the last word is number 1,000: 20 ms behind this one.
         client.captured(40, at(3) + AHEAD);
-        client.told_report(&ClientReport { capture: Some(8 * MS), ..ClientReport::default() });
+        client.told(sent, &ClientReport { capture: Some(8 * MS), ..ClientReport::default() }.into());
         let account = turn(&mut client, 1);
         assert_eq!((account.whole.duration, account.whole.certainty), (771 * MS, Certainty::Measured));
         assert_eq!(account.whole.error, STAMP_ERROR + UNEVEN_STAMPS);
         assert_eq!((hop(&account, Hop::Capture).0, hop(&account, Hop::Uplink).0), (15 * MS, 20 * MS));
         assert_eq!(account.unattributed, Duration::ZERO);
-        client.told_report(&ClientReport::default());
+        client.told(sent, &ClientReport::default().into());
         let account = turn(&mut client, 2);
         let error = STAMP_ERROR + UNEVEN_STAMPS + UNKNOWN_DEVICE;
         assert_eq!((account.whole.duration, account.whole.error), (773 * MS, error));
@@ -437,6 +458,63 @@ mod tests {
             let account = client.poll_turn(sent).unwrap().account.unwrap();
             assert_eq!((account.whole.duration, account.whole.certainty), (786 * MS, Certainty::Estimated));
         }
+    }
+
+    #[test]
+    fn a_client_that_tells_the_time_with_its_turns_is_not_asked_for_it_besides() {
+        let (start, second) = (Instant::now(), 1_000 * MS);
+        let mut now = start;
+        let mut client = ClientSide::new(start);
+        client.listens(start, true);
+        for _ in 0..QUICK_QUESTIONS {
+            now = client.poll_timeout().unwrap();
+            let Some(ClientQuestion::Time(number)) = client.poll_question(now) else { panic!("no question") };
+            let time = Some((number, answer(AHEAD + (now - start))));
+            client.told(now, &ClientMessage { time, ..ClientMessage::default() });
+        }
+        for number in 1..=5 {
+            now += 6 * second;
+            assert_eq!(client.poll_question(now), None);
+            let Some(ClientQuestion::Turn { time: Some(time), .. }) = client.turn(now, trace(number)) else {
+                panic!("no question")
+            };
+            let another = client.turn(now, trace(number + 100));
+            assert!(matches!(another, Some(ClientQuestion::Turn { time: None, .. })), "one is enough");
+            let received = AHEAD + (now - start);
+            let answer = TimeAnswer { received, replied: received + 300 * MS, unix: None };
+            let time = Some((time, answer));
+            let turn = Some((number, ClientMoments::default()));
+            client.told(now + 300 * MS, &ClientMessage { time, turn, report: None });
+            let error = client.clock.offset(client.since_begun(now + second)).unwrap().error();
+            assert!(error < MS, "{error:?}");
+        }
+        assert_eq!(client.poll_timeout().map(|at| at > now + 9 * second), Some(false), "turns wait");
+        while client.poll_turn(now + 2 * second).is_some() {}
+        assert_eq!(client.poll_timeout(), Some(now + 300 * MS + INTERVAL));
+    }
+
+    #[test]
+    fn a_client_that_tells_no_time_with_its_turns_is_asked_as_without_them() {
+        let start = Instant::now();
+        let mut client = client(start);
+        let mut asked = 0;
+        for seconds in 1..=60_u32 {
+            let now = start + seconds * 1_000 * MS;
+            client.turn(now, trace(seconds));
+            client.told(
+                now,
+                &ClientMessage {
+                    turn: Some((seconds, ClientMoments::default())),
+                    ..ClientMessage::default()
+                },
+            );
+            while let Some(ClientQuestion::Time(number)) = client.poll_question(now) {
+                asked += 1;
+                let time = Some((number, answer(AHEAD + (now - start))));
+                client.told(now, &ClientMessage { time, ..ClientMessage::default() });
+            }
+        }
+        assert!((8..=12).contains(&asked), "{asked}");
     }
 
     #[test]

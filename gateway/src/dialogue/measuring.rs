@@ -37,16 +37,10 @@ impl Dialogue {
     }
 
     /// What the client says of itself.
-    pub(crate) fn hear_client(&mut self, now: Instant, message: ClientMessage) {
-        match message {
-            ClientMessage::Report(report) => {
-                self.client.told_report(&report);
-                self.handle_command(now, SessionCommand::ReportClient(report));
-            }
-            ClientMessage::Time { question, answer } => {
-                self.client.told_time(now, question, &answer);
-            }
-            ClientMessage::Turn { turn, moments } => self.client.told_turn(now, turn, &moments),
+    pub(crate) fn hear_client(&mut self, now: Instant, message: &ClientMessage) {
+        self.client.told(now, message);
+        if let Some(report) = message.report {
+            self.handle_command(now, SessionCommand::ReportClient(report));
         }
     }
 

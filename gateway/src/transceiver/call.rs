@@ -18,7 +18,7 @@ use voxgate_protocol::path::ClientTransport;
 use voxgate_protocol::session::{ClientReport, EndReason};
 use voxgate_realtime::{ApiError, SidebandId};
 
-use crate::dialogue::{ClientMessage, Dialogue, DialogueOutput, Transported, sentences};
+use crate::dialogue::{Dialogue, DialogueOutput, Transported, sentences};
 use crate::sideband::{SidebandQueue, Sidebands};
 
 use super::extension::{self, RelayNotice};
@@ -224,7 +224,7 @@ impl Call {
 
     /// What the client measured, not by the data channel.
     pub(super) fn handle_report(&mut self, now: Instant, report: ClientReport, sink: &mut Vec<CallOutput>) {
-        self.dialogue.hear_client(now, ClientMessage::Report(report));
+        self.dialogue.hear_client(now, &report.into());
         self.drain(now, None, sink);
     }
 
@@ -419,7 +419,7 @@ impl Call {
         } else if Some(channel) == self.extension
             && let Some(message) = extension::client_message(text)
         {
-            self.dialogue.hear_client(now, message);
+            self.dialogue.hear_client(now, &message);
         }
     }
 

@@ -54,20 +54,27 @@ pub(super) const fn relay_notice(notice: RelayNotice) -> &'static str {
     }
 }
 
+/// How far a hop at work once may lie from where those before it end: rounding of each.
+const ROUNDING: Duration = Duration::from_micros(20);
+
 /// `turn.measured`: hops in their order, milliseconds with microsecond resolution, summing to the whole. Written without
-/// a tree in between: it is the dearest part of measuring a turn.
+/// a tree in between, and without what is as usual: it is the dearest part of measuring a turn, and one datagram is a third of
+/// three.
 pub(super) fn turn_measured(turn: &MeasuredTurn) -> String {
     let account = &turn.account;
     let durations = account.hops.iter().map(|hop| hop.duration).chain([account.unattributed]);
     let whole: u128 = durations.map(|duration| duration.as_micros()).sum();
     let unattributed = (!account.unattributed.is_zero()).then(|| HopMessage::unattributed(account));
+    let mut ended = Duration::ZERO;
+    let mut hops: Vec<_> = account.hops.iter().map(|hop| HopMessage::of(hop, &mut ended)).collect();
+    hops.extend(unattributed);
     let message = TurnMessage {
         kind: "turn.measured",
         turn: account.turn,
         mouth_to_ear_ms: whole as f64 / 1_000.0,
         certainty: account.whole.certainty,
         error_ms: milliseconds(account.whole.error),
-        hops: account.hops.iter().map(HopMessage::of).chain(unattributed).collect(),
+        hops,
         breaches: turn.breaches.iter().map(BreachMessage::of).collect(),
     };
     // Numbers and fixed names can always be written.
@@ -90,17 +97,30 @@ struct TurnMessage {
 struct HopMessage {
     hop: &'static str,
     owner: HopOwner,
-    certainty: Certainty,
     duration_ms: f64,
+    /// Only of what is not measured.
+    #[serde(skip_serializing_if = "is_measured")]
+    certainty: Certainty,
     /// Work nobody waited for, beside another hop and before the caller's last word, is no part of the sum.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    overlapped_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ahead_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stretches: Option<Vec<StretchMessage>>,
+    #[serde(skip_serializing_if = "is_nothing")]
+    overlapped_ms: f64,
+    #[serde(skip_serializing_if = "is_nothing")]
+    ahead_ms: f64,
+    #[serde(skip_serializing_if = "is_nothing")]
+    error_ms: f64,
+    /// Not of a hop that was at work once, from where the hops before it end.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stretches: Vec<StretchMessage>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_measured(certainty: &Certainty) -> bool {
+    matches!(certainty, Certainty::Measured)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_nothing(ms: &f64) -> bool {
+    *ms == 0.0
 }
 
 #[derive(Serialize)]
@@ -121,21 +141,24 @@ struct BreachMessage {
 }
 
 impl HopMessage {
-    fn of(hop: &HopAccount) -> Self {
-        let stretch = |stretch: &Stretch| StretchMessage {
-            start_ms: milliseconds(stretch.start),
-            duration_ms: milliseconds(stretch.duration),
-            overlapped: stretch.is_overlapped,
+    /// `ended`: where the hops before it end, and then where it does.
+    fn of(hop: &HopAccount, ended: &mut Duration) -> Self {
+        let follows = match hop.stretches.as_slice() {
+            [] => true,
+            [only] => !only.is_overlapped && only.start.abs_diff(*ended) <= ROUNDING,
+            _ => false,
         };
+        *ended += hop.duration;
+        let stretches = if follows { &[] } else { hop.stretches.as_slice() };
         Self {
             hop: hop.hop.as_str(),
             owner: hop.hop.owner(),
             certainty: hop.certainty,
             duration_ms: milliseconds(hop.duration),
-            overlapped_ms: Some(milliseconds(hop.overlapped)),
-            ahead_ms: Some(milliseconds(hop.ahead)),
-            error_ms: Some(milliseconds(hop.error)),
-            stretches: Some(hop.stretches.iter().map(stretch).collect()),
+            overlapped_ms: milliseconds(hop.overlapped),
+            ahead_ms: milliseconds(hop.ahead),
+            error_ms: milliseconds(hop.error),
+            stretches: stretches.iter().map(StretchMessage::of).collect(),
         }
     }
 
@@ -145,10 +168,20 @@ impl HopMessage {
             owner: Hop::Unattributed.owner(),
             certainty: account.whole.certainty,
             duration_ms: milliseconds(account.unattributed),
-            overlapped_ms: None,
-            ahead_ms: None,
-            error_ms: None,
-            stretches: None,
+            overlapped_ms: 0.0,
+            ahead_ms: 0.0,
+            error_ms: 0.0,
+            stretches: Vec::new(),
+        }
+    }
+}
+
+impl StretchMessage {
+    fn of(stretch: &Stretch) -> Self {
+        Self {
+            start_ms: milliseconds(stretch.start),
+            duration_ms: milliseconds(stretch.duration),
+            overlapped: stretch.is_overlapped,
         }
     }
 }
@@ -177,8 +210,12 @@ pub(super) fn client_question(question: &ClientQuestion) -> String {
     };
     match question {
         ClientQuestion::Time(number) => json!({ "type": "clock.ask", "question": number }),
-        ClientQuestion::Turn { turn, spoken, heard } => {
-            json!({ "type": "turn.ask", "turn": turn, "spoken": mark(spoken), "heard": mark(heard) })
+        ClientQuestion::Turn { turn, time, spoken, heard } => {
+            let (spoken, heard) = (mark(spoken), mark(heard));
+            match time {
+                Some(time) => json!({ "type": "turn.ask", "turn": turn, "question": time, "spoken": spoken, "heard": heard }),
+                None => json!({ "type": "turn.ask", "turn": turn, "spoken": spoken, "heard": heard }),
+            }
         }
     }
     .to_string()
@@ -190,9 +227,21 @@ enum Message {
     #[serde(rename = "client.report")]
     Report(Report),
     #[serde(rename = "clock.answer")]
-    Time { question: u32, received_ms: f64, replied_ms: f64, unix_ms: Option<f64> },
+    Time {
+        #[serde(flatten)]
+        clock: ClockAnswer,
+        report: Option<Report>,
+    },
     #[serde(rename = "client.turn")]
-    Turn(Moments),
+    Turn(SeenTurn),
+}
+
+#[derive(Deserialize)]
+struct ClockAnswer {
+    question: u32,
+    received_ms: f64,
+    replied_ms: f64,
+    unix_ms: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -209,8 +258,10 @@ struct Report {
 }
 
 #[derive(Deserialize)]
-struct Moments {
+struct SeenTurn {
     turn: u32,
+    clock: Option<ClockAnswer>,
+    report: Option<Report>,
     spoken_at_ms: Option<f64>,
     sent_at_ms: Option<f64>,
     received_at_ms: Option<f64>,
@@ -221,24 +272,32 @@ struct Moments {
 
 /// Reads what a client says of itself; `None` for anything else. A figure that cannot be is left out.
 pub(crate) fn client_message(text: &str) -> Option<ClientMessage> {
-    match serde_json::from_str(text).ok()? {
-        Message::Report(report) => Some(ClientMessage::Report(figures(&report))),
-        Message::Time { question, received_ms, replied_ms, unix_ms } => {
-            let (received, replied) = (moment(received_ms)?, moment(replied_ms)?);
-            let answer = TimeAnswer { received, replied, unix: unix_ms.and_then(moment) };
-            Some(ClientMessage::Time { question, answer })
+    Some(match serde_json::from_str(text).ok()? {
+        Message::Report(report) => figures(&report).into(),
+        Message::Time { clock, report } => {
+            ClientMessage { time: Some(time(&clock)?), report: report.as_ref().map(figures), turn: None }
         }
-        Message::Turn(seen) => {
-            let moments = ClientMoments {
-                spoken: seen.spoken_at_ms.and_then(moment),
-                sent: seen.sent_at_ms.and_then(moment),
-                received: seen.received_at_ms.and_then(moment),
-                heard: seen.heard_at_ms.and_then(moment),
-                spoken_error: duration(seen.spoken_error_ms).unwrap_or_default(),
-                heard_error: duration(seen.heard_error_ms).unwrap_or_default(),
-            };
-            Some(ClientMessage::Turn { turn: seen.turn, moments })
-        }
+        Message::Turn(seen) => ClientMessage {
+            time: seen.clock.as_ref().and_then(time),
+            report: seen.report.as_ref().map(figures),
+            turn: Some((seen.turn, moments(&seen))),
+        },
+    })
+}
+
+fn time(clock: &ClockAnswer) -> Option<(u32, TimeAnswer)> {
+    let (received, replied) = (moment(clock.received_ms)?, moment(clock.replied_ms)?);
+    Some((clock.question, TimeAnswer { received, replied, unix: clock.unix_ms.and_then(moment) }))
+}
+
+fn moments(seen: &SeenTurn) -> ClientMoments {
+    ClientMoments {
+        spoken: seen.spoken_at_ms.and_then(moment),
+        sent: seen.sent_at_ms.and_then(moment),
+        received: seen.received_at_ms.and_then(moment),
+        heard: seen.heard_at_ms.and_then(moment),
+        spoken_error: duration(seen.spoken_error_ms).unwrap_or_default(),
+        heard_error: duration(seen.heard_error_ms).unwrap_or_default(),
     }
 }
 
@@ -250,11 +309,11 @@ fn duration(ms: Option<f64>) -> Option<Duration> {
     ms.filter(|ms| (0.0..=LONGEST_REPORTED_MS).contains(ms)).map(|ms| Duration::from_secs_f64(ms / 1_000.0))
 }
 
-/// Reads a report that did not come on the channel.
+/// Reads a report that did not come on the channel: one that is nothing else besides.
 pub(crate) fn client_report(text: &str) -> Option<ClientReport> {
     match client_message(text)? {
-        ClientMessage::Report(report) => Some(report),
-        ClientMessage::Time { .. } | ClientMessage::Turn { .. } => None,
+        ClientMessage { report, time: None, turn: None } => report,
+        ClientMessage { .. } => None,
     }
 }
 
@@ -287,7 +346,7 @@ mod tests {
     fn a_report_with_impossible_figures_keeps_the_possible_ones() {
         let text =
             r#"{"type":"client.report","round_trip_ms":12.5,"jitter_buffer_ms":-1,"playout_ms":1e300}"#;
-        let Some(ClientMessage::Report(report)) = client_message(text) else { panic!("no report") };
+        let Some(report) = client_message(text).unwrap().report else { panic!("no report") };
         assert_eq!(report.round_trip, Some(Duration::from_micros(12_500)));
         assert_eq!((report.jitter_buffer, report.playout, report.capture), (None, None, None));
     }
@@ -296,7 +355,7 @@ mod tests {
     fn what_a_client_says_of_its_packets_its_clock_and_its_turns_is_read_within_limits() {
         let text = r#"{"type":"client.report","packets":48,"lost":4001,"concealed_ms":20,"jitter_ms":1.5,
             "pair":"tcp/srflx","is_new":true}"#;
-        let Some(ClientMessage::Report(report)) = client_message(text) else { panic!("no report") };
+        let Some(report) = client_message(text).unwrap().report else { panic!("no report") };
         assert_eq!((report.packets, report.lost), (Some(48), None));
         assert_eq!((report.concealed, report.jitter), (Some(20 * MS), Some(Duration::from_micros(1_500))));
         assert_eq!(report.pair.map(CandidatePair::as_str), Some("tcp/srflx"));
@@ -307,12 +366,31 @@ mod tests {
         };
         let unix = Some(Duration::from_millis(1_700_000_000_500));
         let answer = TimeAnswer { received: 7 * MS, replied: 8 * MS, unix };
-        let answer = ClientMessage::Time { question: 3, answer };
+        let answer = ClientMessage { time: Some((3, answer)), ..ClientMessage::default() };
         assert_eq!(client_message(&time(7.0)), Some(answer));
         assert_eq!((client_message(&time(-1.0)), client_message(&time(1e18))), (None, None));
         let text = r#"{"type":"client.turn","turn":2,"heard_at_ms":5,"spoken_at_ms":-1,"heard_error_ms":1}"#;
-        let Some(ClientMessage::Turn { turn: 2, moments }) = client_message(text) else { panic!("no turn") };
+        let Some((2, moments)) = client_message(text).unwrap().turn else { panic!("no turn") };
         assert_eq!((moments.heard, moments.spoken, moments.heard_error), (Some(5 * MS), None, MS));
+    }
+
+    #[test]
+    fn an_answer_may_bring_a_report_and_the_time_along() {
+        let text = r#"{"type":"client.turn","turn":2,"heard_at_ms":5,"report":{"packets":48},
+            "clock":{"question":9,"received_ms":1,"replied_ms":4}}"#;
+        let message = client_message(text).unwrap();
+        let answer = TimeAnswer { received: MS, replied: 4 * MS, unix: None };
+        assert_eq!((message.time, message.report.unwrap().packets), (Some((9, answer)), Some(48)));
+        assert_eq!(message.turn.unwrap().1.heard, Some(5 * MS));
+        let text =
+            r#"{"type":"clock.answer","question":1,"received_ms":1,"replied_ms":1,"report":{"lost":3}}"#;
+        let message = client_message(text).unwrap();
+        assert_eq!((message.report.unwrap().lost, message.turn), (Some(3), None));
+        assert_eq!((client_report(text), client_message(text).unwrap().time.is_some()), (None, true));
+        let text =
+            r#"{"type":"client.turn","turn":2,"clock":{"question":9,"received_ms":-1,"replied_ms":4}}"#;
+        let message = client_message(text).unwrap();
+        assert_eq!((message.time, message.turn.unwrap().0), (None, 2), "a time that cannot be is left out");
     }
 
     #[test]
@@ -320,9 +398,11 @@ mod tests {
         let value = |question| -> Value { serde_json::from_str(&client_question(&question)).unwrap() };
         assert_eq!(value(ClientQuestion::Time(4)), json!({ "type": "clock.ask", "question": 4 }));
         let heard = Some(AudioMark { packet: u32::MAX, sample: 311 });
-        let asked = json!({ "type": "turn.ask", "turn": 2, "spoken": null,
+        let mut asked = json!({ "type": "turn.ask", "turn": 2, "spoken": null,
             "heard": { "packet": u32::MAX, "sample": 311 } });
-        assert_eq!(value(ClientQuestion::Turn { turn: 2, spoken: None, heard }), asked);
+        assert_eq!(value(ClientQuestion::Turn { turn: 2, time: None, spoken: None, heard }), asked);
+        asked["question"] = json!(8);
+        assert_eq!(value(ClientQuestion::Turn { turn: 2, time: Some(8), spoken: None, heard }), asked);
     }
 
     #[test]
@@ -365,6 +445,46 @@ mod tests {
         let sum: f64 = hops.iter().map(|hop| hop["duration_ms"].as_f64().unwrap()).sum();
         assert!((sum - value["mouth_to_ear_ms"].as_f64().unwrap()).abs() < 1e-9);
         assert_eq!((&hops[1]["owner"], &hops[2]["hop"]), (&json!("provider"), &json!("unattributed")));
+    }
+
+    #[test]
+    fn a_turn_with_every_hop_in_a_row_fits_into_one_datagram_and_says_only_what_is_unusual() {
+        let at = |index: usize| Duration::from_micros(87_654 * index as u64);
+        let hops = [
+            Hop::Capture,
+            Hop::Uplink,
+            Hop::RelayIn,
+            Hop::Jitter,
+            Hop::Decode,
+            Hop::Endpointing,
+            Hop::Stt,
+            Hop::Policy,
+            Hop::Model,
+            Hop::Aggregation,
+            Hop::Tts,
+            Hop::Encode,
+            Hop::RelayOut,
+            Hop::Downlink,
+            Hop::Playout,
+        ];
+        let works = hops.iter().enumerate().map(|(index, hop)| {
+            let is_between_clocks = matches!(hop, Hop::Uplink | Hop::Downlink);
+            let to = Moment::read(at(index + 1));
+            let from = Moment::read(at(index));
+            let derived = Moment::derived(at(index), Duration::from_micros(612));
+            Work { hop: *hop, from: if is_between_clocks { derived } else { from }, to }
+        });
+        let trace = TurnTrace::new(3, Moment::read(at(0)), Moment::read(at(hops.len())), works.collect());
+        let account = TurnAccount::from_trace(&trace).unwrap();
+        let text = turn_measured(&MeasuredTurn { account, breaches: Vec::new() });
+        // What SCTP puts into one datagram.
+        assert!(text.len() <= 1_150, "{} bytes: {text}", text.len());
+        let value: Value = serde_json::from_str(&text).unwrap();
+        let usual = json!({ "hop": "capture", "owner": "client", "duration_ms": 87.654 });
+        assert_eq!(value["hops"][0], usual);
+        let between = json!({ "hop": "uplink", "owner": "network", "duration_ms": 87.654,
+            "certainty": "estimated", "error_ms": 0.612 });
+        assert_eq!(value["hops"][1], between);
     }
 
     #[test]

@@ -329,6 +329,24 @@ fn a_second_of_a_message_client_tells_its_messages_and_nothing_of_loss() {
 }
 
 #[test]
+fn a_client_that_counts_its_packets_is_not_counted_again_by_rtcp_and_its_figures_hold_until_the_next() {
+    let mut stage = Stage::new(Kind::default());
+    let (packets, lost, jitter_buffer) = (Some(250), Some(1), Some(40 * MS));
+    let report = ClientReport { packets, lost, jitter_buffer, ..ClientReport::default() };
+    stage.dialogue.hear_client(stage.now, &report.into());
+    for reports in 1..=10 {
+        let (expected, lost) = (50 * reports, reports);
+        stage.dialogue.transported(Transported { reports, expected, lost, ..Transported::default() });
+        stage.pass(1_000 * MS);
+    }
+    let view = stage.view();
+    let downlinks: Vec<_> = view["network"].as_array().unwrap().iter().map(|row| &row["downlink"]).collect();
+    let all = |name: &str| -> Vec<_> { downlinks.iter().filter_map(|row| row[name].as_f64()).collect() };
+    assert_eq!((all("packets"), all("lost")), (vec![250.0], vec![1.0]));
+    assert_eq!(all("buffer_ms"), [40.0; 7], "the rest is too long ago");
+}
+
+#[test]
 fn levels_are_written_down_once_a_second_where_they_were_heard() {
     let mut stage = Stage::new(Kind::default());
     stage.pass(1_000 * MS);
@@ -536,7 +554,7 @@ fn of_a_session_that_is_not_measured_there_are_only_events_and_how_it_stands() {
     stage.hear(BridgeEvent::SpeechStarted { item_id: ItemId::from("item_2"), at });
     stage.item_is_done();
     stage.answer_is_done();
-    stage.dialogue.hear_client(stage.now, ClientMessage::Report(ClientReport::default()));
+    stage.dialogue.hear_client(stage.now, &ClientReport::default().into());
     stage.pass(3_000 * MS);
     let view = stage.view();
     assert_eq!((&view["measured"], &view["recording"]["words"]), (&false.into(), &false.into()));

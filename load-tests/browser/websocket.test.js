@@ -11,6 +11,7 @@ import { until } from "./patience.js";
 import { speech } from "./voice.js";
 
 const SDK_RATE = 24_000;
+const MOST_TIMES = 4;
 
 let gateway;
 before(async () => (gateway = await Gateway.start()));
@@ -41,9 +42,19 @@ test("an agent of @openai/agents-realtime hears a question, uses its tool and an
   const evidence = () => JSON.stringify({ asked, heardBytes, errors, history }, null, 1);
 
   const question = await speech([0.5, "what is the weather in paris", 2], SDK_RATE);
-  for (let at = 0; at < question.length; at += 480) session.sendAudio(question.slice(at, at + 480).buffer);
-
-  await until("the tool is called", () => asked.length > 0, evidence);
+  let times = 0;
+  const ask = () => {
+    times += 1;
+    for (let at = 0; at < question.length; at += 480) session.sendAudio(question.slice(at, at + 480).buffer);
+  };
+  ask();
+  // On a busy machine all recognisers may be at work; then the agent asks for the question again.
+  const refusals = () => history.filter((item) => line([item], "assistant", /say that again/i)).length;
+  const isCalled = () => {
+    if (asked.length === 0 && refusals() === times && times < MOST_TIMES) ask();
+    return asked.length > 0;
+  };
+  await until("the tool is called", isCalled, evidence);
   await until("the answer is in the history", () => line(history, "assistant", /sunny/i), evidence);
   await until("the question is in the history", () => line(history, "user", /weather/i), evidence);
   await until("a second of the answer is heard", () => heardBytes > 2 * SDK_RATE, evidence);

@@ -94,6 +94,7 @@ export function clientReport(measured, before = null) {
     jitter_buffer_ms: measured.jitterBufferMs,
     playout_ms: measured.playoutMs,
     capture_ms: measured.captureMs,
+    before_stamp_ms: measured.beforeStampMs,
     jitter_ms: measured.jitterMs,
   };
   if (before) {
@@ -342,14 +343,18 @@ class Measuring {
   }
 
   #microphone() {
-    if (this.#options.microphone) return this.#options.microphone;
+    return this.#options.microphone ?? this.#sent();
+  }
+
+  #sent() {
     return this.#connection.getSenders().find(({ track }) => track?.kind === "audio")?.track ?? null;
   }
 
   #measured(measured) {
     if (this.#connection.connectionState === "closed") return this.stop();
     const told = { ...measured, playoutMs: this.#playoutMs() };
-    if (this.#options.captureMs) told.captureMs = this.#options.captureMs();
+    told.beforeStampMs = beforeStamp(this.#sent());
+    if (this.#options.captureMs) told.captureMs = told.beforeStampMs = this.#options.captureMs();
     const report = clientReport(told, this.#reported);
     if (this.#send(report) || this.#post(report)) this.#reported = measured;
     this.#options.onMeasured?.(measured);
@@ -384,6 +389,14 @@ class Measuring {
  */
 export function trackLatency(track) {
   return track?.stats?.averageLatency || milliseconds(track?.getSettings?.().latency || undefined);
+}
+
+/**
+ * How long before a browser takes the capture times of a track the microphone heard it: of a device's track it tells what the device
+ * took, of a track that a page makes it takes the time when that is made. Only devices are in groups.
+ */
+export function beforeStamp(track) {
+  return track?.getSettings?.().groupId === undefined ? undefined : 0;
 }
 
 function meanDelay(now, before, delay, count) {

@@ -3,6 +3,7 @@ import { mock, test } from "node:test";
 import {
   askForCaptureTimes,
   baseline,
+  beforeStamp,
   clockAnswer,
   clientReport,
   concealedShare,
@@ -91,6 +92,13 @@ test("the device's latency is read in its own unit", () => {
   assert.equal(trackLatency({ getSettings: () => ({ latency: 0.01 }) }), 10);
   assert.equal(trackLatency({ getSettings: () => ({}) }), undefined);
   assert.equal(trackLatency(undefined), undefined);
+});
+
+test("a device's capture times need nothing taken off, and of a track that a page makes nobody knows what", () => {
+  assert.equal(beforeStamp({ getSettings: () => ({ deviceId: "default", groupId: "ef8e" }) }), 0);
+  assert.equal(beforeStamp({ getSettings: () => ({ deviceId: "WebAudio-d25f" }) }), undefined);
+  assert.equal(beforeStamp(null), undefined);
+  assert.deepEqual(clientReport({ beforeStampMs: 0 }), { type: "client.report", before_stamp_ms: 0 });
 });
 
 test("the silence between answers is not counted as concealed", () => {

@@ -144,9 +144,9 @@ export function played(source, sample, timeOrigin) {
   // Some browsers count from 1970, others from the beginning of the page.
   const at = source.timestamp > timeOrigin / 2 ? source.timestamp - timeOrigin : source.timestamp;
   const within = (sample.sample - sample.packet) | 0;
-  // Behind the beginning of an answer a browser stretches sound, and decodes packets a piece early.
-  const error = passed === 0 ? PIECE_MS : 2 * PIECE_MS;
-  return { at: at + (within - passed) / TICKS_PER_MS, error };
+  // Behind the beginning of an answer a browser decodes a packet while it still hands on a piece of the one before, and stretches sound.
+  const [early, error] = passed === 0 ? [0, PIECE_MS] : [PIECE_MS, 2 * PIECE_MS];
+  return { at: at + early + (within - passed) / TICKS_PER_MS, error };
 }
 
 /** Share of packets lost, 0 to 1, or undefined before the first packet. */

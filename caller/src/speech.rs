@@ -10,7 +10,7 @@ use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Fft, FixedSync, Resampler};
 use voxgate_protocol::audio::{Pcm, SampleCount, SampleRate};
 
-use crate::audible::last_audible;
+use crate::audible::word_end;
 
 /// The rate at which a caller encodes.
 pub const SPEECH_RATE: SampleRate = SampleRate::HZ_48000;
@@ -62,7 +62,7 @@ impl Speech {
     /// Speech from samples at [`SPEECH_RATE`].
     #[must_use]
     pub fn from_samples(samples: Vec<i16>) -> Self {
-        let last_word = last_audible(&samples, SPEECH_RATE);
+        let last_word = word_end(&samples, SPEECH_RATE).map(|end| end - 1);
         Self { samples: samples.into(), last_word }
     }
 

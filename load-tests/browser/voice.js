@@ -9,8 +9,8 @@ const run = promisify(execFile);
 export const MICROPHONE_RATE = 48_000;
 
 /**
- * Mono samples of `script`, in which a string is spoken and a number is a silence in seconds. Silence is exact
- * zeros.
+ * Mono samples of `script`, in which a string is spoken, a number is a silence in seconds and samples are taken as they are.
+ * Silence is exact zeros.
  */
 export async function speech(script, rate = MICROPHONE_RATE) {
   const folder = await mkdtemp(path.join(tmpdir(), "voxgate-voice-"));
@@ -18,6 +18,7 @@ export async function speech(script, rate = MICROPHONE_RATE) {
     const parts = [];
     for (const part of script) {
       if (typeof part === "number") parts.push(new Int16Array(Math.round(part * rate)));
+      else if (part instanceof Int16Array) parts.push(part);
       else parts.push(await sentence(part, rate, folder));
     }
     return joined(parts);

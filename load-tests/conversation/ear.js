@@ -5,7 +5,6 @@ import { OpenAIRealtimeWebRTC } from "../browser/node_modules/openai/realtime/we
 export const RATE = 48_000;
 /** -46 dBFS. */
 const AUDIBLE = 164;
-const WINDOW = RATE / 200;
 const QUIET_S = 0.2;
 const PATIENCE_MS = 15_000;
 
@@ -73,17 +72,7 @@ function audible(samples) {
   return samples.slice(from, to + 1);
 }
 
-/** The last audible sample by the rule of gateway and caller (protocol/src/audible.rs): loud for 5 ms, not just once. */
-function lastWord(samples) {
-  for (let from = Math.floor((samples.length - 1) / WINDOW) * WINDOW; from >= 0; from -= WINDOW) {
-    const part = samples.slice(from, from + WINDOW);
-    const energy = part.reduce((sum, sample) => sum + sample * sample, 0);
-    if (energy >= AUDIBLE * AUDIBLE * part.length) return from + part.findLastIndex((sample) => Math.abs(sample) >= AUDIBLE);
-  }
-  return samples.length - 1;
-}
-
-/** Plays a clip into a microphone. Gives when its first and its last audible sample were played, and its last word. */
+/** Plays a clip into a microphone. Gives when its first and its last audible sample were played. */
 export async function say(context, microphone, clip) {
   const samples = audible(clip);
   const buffer = context.createBuffer(1, samples.length, RATE);
@@ -94,20 +83,19 @@ export async function say(context, microphone, clip) {
   const began = context.currentTime + 0.05;
   source.start(began);
   await new Promise((resolve) => source.addEventListener("ended", resolve, { once: true }));
-  return { began, ended: began + samples.length / RATE, lastWord: began + lastWord(samples) / RATE };
+  return { began, ended: began + samples.length / RATE };
 }
 
-/** A call of the official SDK from this microphone to this ear. */
-export async function dial({ origin, key, model }, microphone, ear, prepare = () => {}) {
+/** A call of the official SDK with this track for a microphone. */
+export async function dial({ origin, key, model }, microphone, prepare = () => {}) {
   const call = new OpenAIRealtimeWebRTC();
-  call.peerConnection.addTrack(microphone.stream.getTracks()[0]);
+  call.peerConnection.addTrack(microphone);
   call.peerConnection.addEventListener("track", ({ streams: [stream] }) => {
     // Chromium decodes a remote track only for an element that plays it.
     const element = new Audio();
     element.srcObject = stream;
     element.muted = true;
     element.play();
-    ear.node.context.createMediaStreamSource(stream).connect(ear.node);
   });
   prepare(call);
   const exchangeSdp = async (offer, { signal }) => {

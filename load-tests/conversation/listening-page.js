@@ -13,13 +13,16 @@ async function measure(place, clips, interruptions) {
   const ear = await Ear.open(context);
   const cuts = [];
   const told = [];
-  const call = await dial(place, microphone, ear, (call) =>
+  const call = await dial(place, microphone.stream.getTracks()[0], (call) => {
+    call.peerConnection.addEventListener("track", ({ streams: [stream] }) => {
+      context.createMediaStreamSource(stream).connect(ear.node);
+    });
     call.onEvent((event) => {
       if (event.type === "conversation.item.truncated") cuts.push(event.audio_end_ms);
       if (event.type === "input_audio_buffer.speech_started") told.push(context.currentTime);
       if (event.type === "error") throw new Error(JSON.stringify(event.error));
-    }),
-  );
+    });
+  });
   const turn_detection = { type: "server_vad", silence_duration_ms: PAUSE_MS };
   call.send({ type: "session.update", session: { type: "realtime", audio: { input: { turn_detection } } } });
 

@@ -1,15 +1,17 @@
 // Runs in Chromium: what passes through a track, and when, by the time the browser itself writes on each piece of sound.
 
-/** -46 dBFS over 5 ms, the rule of gateway and caller (protocol/src/audible.rs). */
+/** The rules of gateway and caller (protocol/src/audible.rs): sound begins with 5 ms of -46 dBFS and ends with the last 20 ms of it. */
 const AUDIBLE = 164 / 32_768;
 const WINDOWS_PER_SECOND = 200;
+const ENDS_PER_SECOND = 50;
 /** Stretches that are closer than this are one. */
 const QUIET_S = 0.2;
 /** The pieces by which a moment is told: the second around it. */
 const AROUND_S = 0.5;
-const PATIENCE_MS = 15_000;
 /** Half a minute. */
 const MOST_PIECES = 3_000;
+/** Pieces that wait for a page that is kept from looking: a second. What comes then is lost, and samples are counted wrong. */
+const MOST_UNREAD = 100;
 
 /** Sound as it passes a track: when each of its stretches began and ended, in milliseconds of the clock of `performance.now()`. */
 export class TrackRecorder {
@@ -17,11 +19,15 @@ export class TrackRecorder {
   stretches = [];
   #pieces = [];
   #length = 0;
+  /** The last samples, in which a window may begin that goes on in the next piece. */
+  #before = new Float32Array();
   #rate = 0;
+  /** Where it was loud last. */
+  #loud = -Infinity;
   #waiting = new Set();
 
   constructor(track) {
-    this.#record(new MediaStreamTrackProcessor({ track }).readable.getReader());
+    this.#record(new MediaStreamTrackProcessor({ track, maxBufferSize: MOST_UNREAD }).readable.getReader());
   }
 
   async #record(reader) {
@@ -50,17 +56,32 @@ export class TrackRecorder {
     for (let from = 0; from < samples.length; from += window) {
       const part = samples.subarray(from, from + window);
       const energy = part.reduce((sum, sample) => sum + sample * sample, 0);
-      if (energy < AUDIBLE * AUDIBLE * part.length) continue;
-      const isLoud = (sample) => Math.abs(sample) >= AUDIBLE;
-      const [first, last] = [part.findIndex(isLoud), part.findLastIndex(isLoud)];
-      this.#extend(this.#length + from + first, this.#length + from + last);
+      if (energy >= AUDIBLE * AUDIBLE * part.length) {
+        this.#begin(this.#length + from + part.findIndex((sample) => Math.abs(sample) >= AUDIBLE));
+      }
     }
+    this.#end(samples);
   }
 
-  #extend(first, last) {
+  #begin(at) {
+    if (at - this.#loud >= QUIET_S * this.#rate) this.stretches.push({ first: at, last: at });
+    this.#loud = at;
+  }
+
+  /** Goes back from the end, which silence may follow, to the last sample with which a loud window begins. */
+  #end(samples) {
+    const window = Math.round(this.#rate / ENDS_PER_SECOND);
+    const known = new Float32Array(this.#before.length + samples.length);
+    known.set(this.#before);
+    known.set(samples, this.#before.length);
+    let [at, energy] = [known.length, 0];
+    do {
+      at -= 1;
+      energy += known[at] ** 2 - (known[at + window] ?? 0) ** 2;
+    } while (at > 0 && energy < AUDIBLE * AUDIBLE * window);
     const current = this.stretches.at(-1);
-    if (current && first - current.last < QUIET_S * this.#rate) current.last = last;
-    else this.stretches.push({ first, last });
+    if (current && at > 0) current.last = Math.max(current.last, this.#length + samples.length - known.length + at);
+    this.#before = known.slice(Math.max(0, known.length - window + 1));
   }
 
   /** When a sample passed: pieces are stamped as threads come to it, so the middle of what the pieces around it say. */
@@ -69,21 +90,6 @@ export class TrackRecorder {
     const moments = near.map(({ from, at }) => at + (1_000 * (sample - from)) / this.#rate);
     moments.sort((one, other) => one - other);
     return moments[Math.floor(moments.length / 2)];
-  }
-
-  /** The next stretch that begins. */
-  next() {
-    const number = this.stretches.length;
-    return new Promise((resolve, reject) => {
-      const look = () => {
-        if (this.stretches.length === number) return;
-        clearTimeout(deadline);
-        this.#waiting.delete(look);
-        resolve(this.stretches[number]);
-      };
-      const deadline = setTimeout(() => reject(new Error("nothing is heard")), PATIENCE_MS);
-      this.#waiting.add(look);
-    });
   }
 
   /** Until this much more has passed through the track. */

@@ -1,12 +1,15 @@
-// Runs in Chromium: a caller with the official SDK and the gateway's client script asks the same question again and again. Both of
-// its tracks are recorded, by one clock.
-import { dial, Ear, RATE, say } from "./ear.js";
+// Runs in Chromium: a caller with the official SDK and the gateway's client script, whose microphone asks a question again and again.
+// Both tracks are recorded, by one clock.
+import { dial } from "./ear.js";
 import { TrackRecorder } from "./track-recorder.js";
 
 const PAUSE_MS = 500;
-const PATIENCE_MS = 10_000;
+/** Without a turn. Several questions are asked in this time. */
+const PATIENCE_MS = 30_000;
+/** The end of an answer, and what passes after a sound tells better when that passed. */
+const AFTER_MS = 600;
 
-/** Turns as they are told on a channel, and a wait for the next one. */
+/** Turns as they are told on a channel, and a wait for one of them. */
 function follow(channel) {
   const turns = [];
   channel.addEventListener("message", ({ data }) => {
@@ -35,41 +38,32 @@ function overhear(channel) {
   return said;
 }
 
-async function measure(place, clip, count) {
+async function measure(place, audio, count) {
   // As a page of another site loads it.
   const script = await import(`${place.origin}/client/voxgate-client.js`);
-  const context = new AudioContext({ sampleRate: RATE });
-  const microphone = context.createMediaStreamDestination();
-  const mouth = new TrackRecorder(microphone.stream.getTracks()[0].clone());
-  const ear = await Ear.open(context);
-  let turn, said, measuring, loudspeaker;
-  const call = await dial(place, microphone, ear, ({ peerConnection }) => {
+  const stream = await navigator.mediaDevices.getUserMedia({ audio });
+  const [microphone] = stream.getAudioTracks();
+  const mouth = new TrackRecorder(microphone.clone());
+  let told, said, measuring, loudspeaker;
+  const call = await dial(place, microphone, ({ peerConnection }) => {
     peerConnection.addEventListener("track", ({ track }) => (loudspeaker = new TrackRecorder(track.clone())));
     const channel = peerConnection.createDataChannel("voxgate");
-    turn = follow(channel);
+    told = follow(channel);
     said = overhear(channel);
-    // Mouth and ear are at the tracks: there is no device in front of them.
-    const [captureMs, playoutMs] = [() => 0, () => 0];
-    measuring = script.measure(peerConnection, { channel, captureMs, playoutMs });
+    // The ear is at the track: there is no loudspeaker behind it. The mouth is where the browser says that sound came in.
+    measuring = script.measure(peerConnection, { channel, playoutMs: () => 0 });
   });
   const turn_detection = { type: "server_vad", silence_duration_ms: PAUSE_MS };
   call.send({ type: "session.update", session: { type: "realtime", audio: { input: { turn_detection } } } });
   const measured = [];
   for (let number = 1; number <= count; number++) {
-    const coming = loudspeaker?.next();
-    const { lastWord } = await say(context, microphone, clip);
-    const answer = await coming;
-    const question = mouth.stretches.at(-1);
-    const { mouth_to_ear_ms, error_ms, certainty, hops } = await turn(number);
-    // The end of an answer is no question's, and what passes now tells better when it passed.
-    await loudspeaker.more(600);
-    const { began } = await ear.after(lastWord);
-    const [spoken, heard] = [mouth.at(question.last), loudspeaker.at(answer.first)];
+    const { turn, mouth_to_ear_ms, error_ms, certainty, hops } = await told(number);
+    await loudspeaker.more(AFTER_MS);
+    const heard = loudspeaker.at(loudspeaker.stretches.at(-1).first);
+    const spoken = mouth.stretches.map(({ last }) => mouth.at(last)).findLast((at) => at < heard);
     measured.push({
       heard_ms: heard - spoken,
-      // As two places of one audio context see it, which takes the sound in its own steps.
-      mixed_ms: 1_000 * (began - lastWord),
-      ear_off_ms: heard - said.get(number)?.heard_at_ms,
+      ear_off_ms: heard - said.get(turn)?.heard_at_ms,
       mouth_to_ear_ms,
       error_ms,
       certainty,
@@ -78,6 +72,7 @@ async function measure(place, clip, count) {
   }
   measuring.stop();
   call.close();
+  microphone.stop();
   return measured;
 }
 

@@ -88,6 +88,9 @@ pub struct ClientReport {
     pub playout: Option<Duration>,
     /// Time from the microphone to the encoder; the wait for a packet to fill is measured by the gateway.
     pub capture: Option<Duration>,
+    /// Time from the microphone to where the capture times are taken that packets carry.
+    #[serde(default)]
+    pub before_stamp: Option<Duration>,
     /// Interarrival jitter of the answer's packets (RFC 3550 section 6.4.1).
     #[serde(default)]
     pub jitter: Option<Duration>,

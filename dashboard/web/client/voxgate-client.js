@@ -99,6 +99,7 @@ export function clientReport(measured, before = null) {
     jitter_buffer_ms: measured.jitterBufferMs,
     playout_ms: measured.playoutMs,
     capture_ms: measured.captureMs,
+    before_stamp_ms: measured.beforeStampMs,
     jitter_ms: measured.jitterMs,
   };
   if (before) {
@@ -156,9 +157,9 @@ export function played(source, sample, timeOrigin) {
   // Some browsers count from 1970, others from the beginning of the page.
   const at = source.timestamp > timeOrigin / 2 ? source.timestamp - timeOrigin : source.timestamp;
   const within = (sample.sample - sample.packet) | 0;
-  // Behind the beginning of an answer a browser stretches sound, and decodes packets a piece early.
-  const error = passed === 0 ? PIECE_MS : 2 * PIECE_MS;
-  return { at: at + (within - passed) / TICKS_PER_MS, error };
+  // Behind the beginning of an answer a browser decodes a packet while it still hands on a piece of the one before, and stretches sound.
+  const [early, error] = passed === 0 ? [0, PIECE_MS] : [PIECE_MS, 2 * PIECE_MS];
+  return { at: at + early + (within - passed) / TICKS_PER_MS, error };
 }
 
 /** Share of packets lost, 0 to 1, or undefined before the first packet. */
@@ -362,14 +363,18 @@ class Measuring {
   }
 
   #microphone() {
-    if (this.#options.microphone) return this.#options.microphone;
+    return this.#options.microphone ?? this.#sent();
+  }
+
+  #sent() {
     return this.#connection.getSenders().find(({ track }) => track?.kind === "audio")?.track ?? null;
   }
 
   #measured(measured) {
     if (this.#connection.connectionState === "closed") return this.stop();
     const told = { ...measured, playoutMs: this.#playoutMs() };
-    if (this.#options.captureMs) told.captureMs = this.#options.captureMs();
+    told.beforeStampMs = beforeStamp(this.#sent());
+    if (this.#options.captureMs) told.captureMs = told.beforeStampMs = this.#options.captureMs();
     this.#waiting = told;
     const report = clientReport(told, this.#told.measured);
     const isDue = performance.now() - this.#told.atMs >= LONGEST_SILENCE_MS || isNews(report, this.#told.report);
@@ -418,6 +423,14 @@ class Measuring {
  */
 export function trackLatency(track) {
   return track?.stats?.averageLatency || milliseconds(track?.getSettings?.().latency || undefined);
+}
+
+/**
+ * How long before a browser takes the capture times of a track the microphone heard it: of a device's track it tells what the device
+ * took, of a track that a page makes it takes the time when that is made. Only devices are in groups.
+ */
+export function beforeStamp(track) {
+  return track?.getSettings?.().groupId === undefined ? undefined : 0;
 }
 
 function meanDelay(now, before, delay, count) {

@@ -3,6 +3,7 @@ import { mock, test } from "node:test";
 import {
   askForCaptureTimes,
   baseline,
+  beforeStamp,
   clockAnswer,
   clientReport,
   concealedShare,
@@ -94,6 +95,13 @@ test("the device's latency is read in its own unit", () => {
   assert.equal(trackLatency(undefined), undefined);
 });
 
+test("a device's capture times need nothing taken off, and of a track that a page makes nobody knows what", () => {
+  assert.equal(beforeStamp({ getSettings: () => ({ deviceId: "default", groupId: "ef8e" }) }), 0);
+  assert.equal(beforeStamp({ getSettings: () => ({ deviceId: "WebAudio-d25f" }) }), undefined);
+  assert.equal(beforeStamp(null), undefined);
+  assert.deepEqual(clientReport({ beforeStampMs: 0 }), { type: "client.report", before_stamp_ms: 0 });
+});
+
 test("the silence between answers is not counted as concealed", () => {
   const inbound = { concealedSamples: 900, silentConcealedSamples: 880 };
   assert.equal(figures({ ...pickStats([]), inbound }).concealedSamples, 20);
@@ -123,7 +131,7 @@ test("a sample was played as long ago as samples were played since, wherever the
   const heard = { packet: 0xffff_fe00, sample: 0x40 };
   const at = (rtpTimestamp, timestamp = 5_000) => played({ rtpTimestamp, timestamp }, heard, 1.7e12);
   assert.deepEqual(at(0xffff_fe00), { at: 5_000 + (0x200 + 0x40) / 48, error: 10 });
-  assert.deepEqual(at(0x1c0), { at: 5_000 - (0x1c0 - 0x40) / 48, error: 20 }, "a packet behind it tells less");
+  assert.deepEqual(at(0x1c0), { at: 5_010 - (0x1c0 - 0x40) / 48, error: 20 }, "a packet behind it is decoded early");
   assert.equal(at(0xffff_fa40), null, "the packet before");
   assert.equal(at(0xffff_fe00, 1.7e12 + 5_000).at, 5_012, "a clock that counts from 1970");
   assert.equal(played(undefined, heard, 0), null);

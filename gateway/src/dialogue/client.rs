@@ -36,8 +36,8 @@ const MOST_WAITING: usize = 4;
 /// nearly the same as the one before, and the clock they stamp by is told to two more.
 const STAMP_ERROR: Duration = Duration::from_millis(4);
 
-/// How much earlier or later than its neighbours a piece of sound may be handed on and stamped: on a busy machine browsers
-/// hand several on at once, and a packet is stamped by the first of its pieces.
+/// How much earlier or later than its neighbours a piece of sound may be handed on and stamped: a device on a busy machine and a
+/// page that makes its track itself hand several on at once, and a packet is stamped by the first of its pieces.
 const UNEVEN_STAMPS: Duration = Duration::from_millis(10);
 
 /// The microphone of a client that does not say how long its sound takes to where it is stamped, which may be twice this or
@@ -123,7 +123,7 @@ pub(crate) struct ClientSide {
     stamping: Option<(Duration, Duration)>,
     captures: CaptureTimes,
     /// From its microphone to where its sound is stamped.
-    device: Option<Duration>,
+    before_stamp: Option<Duration>,
     /// Without an answer so far, the oldest first: on a long way several are under way at once.
     asked: VecDeque<Asked>,
     questions: u32,
@@ -140,7 +140,7 @@ impl ClientSide {
             clock: ClientClock::default(),
             stamping: None,
             captures: CaptureTimes::default(),
-            device: None,
+            before_stamp: None,
             asked: VecDeque::new(),
             questions: 0,
             next_question: None,
@@ -152,7 +152,7 @@ impl ClientSide {
     /// The client can be asked from now on, or no longer. One that listens anew may be another page with another clock.
     pub(super) fn listens(&mut self, now: Instant, is_listening: bool) {
         self.clock = ClientClock::default();
-        (self.stamping, self.device) = (None, None);
+        (self.stamping, self.before_stamp) = (None, None);
         self.asked.clear();
         self.questions = 0;
         self.next_question = is_listening.then_some(now);
@@ -183,7 +183,7 @@ impl ClientSide {
             self.told_time(now, *question, answer);
         }
         if let Some(report) = &message.report {
-            self.device = report.capture;
+            self.before_stamp = report.before_stamp;
         }
         if let Some((turn, moments)) = &message.turn {
             self.told_turn(now, *turn, moments);
@@ -261,11 +261,11 @@ impl ClientSide {
         if !(earliest..=latest).contains(&at) {
             return None;
         }
-        let (device, error) = match self.device {
-            Some(device) => (device, Duration::ZERO),
+        let (before, error) = match self.before_stamp {
+            Some(before) => (before, Duration::ZERO),
             None => (UNKNOWN_DEVICE, UNKNOWN_DEVICE),
         };
-        Some((stamped.checked_sub(device)?, STAMP_ERROR + UNEVEN_STAMPS + error))
+        Some((stamped.checked_sub(before)?, STAMP_ERROR + UNEVEN_STAMPS + error))
     }
 
     /// The next turn that waits for nothing any more.
@@ -432,7 +432,9 @@ mod tests {
         };
         // The sample of the last word is number 1,000: 20 ms behind this one.
         client.captured(40, at(3) + AHEAD);
-        client.told(sent, &ClientReport { capture: Some(8 * MS), ..ClientReport::default() }.into());
+        // What the device took is in the stamps, unless the client says that they are taken behind it.
+        let report = ClientReport { capture: Some(40 * MS), ..ClientReport::default() };
+        client.told(sent, &ClientReport { before_stamp: Some(8 * MS), ..report }.into());
         let account = turn(&mut client, 1);
         assert_eq!((account.whole.duration, account.whole.certainty), (771 * MS, Certainty::Measured));
         assert_eq!(account.whole.error, STAMP_ERROR + UNEVEN_STAMPS);

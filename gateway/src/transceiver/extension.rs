@@ -250,6 +250,7 @@ struct Report {
     jitter_buffer_ms: Option<f64>,
     playout_ms: Option<f64>,
     capture_ms: Option<f64>,
+    before_stamp_ms: Option<f64>,
     jitter_ms: Option<f64>,
     concealed_ms: Option<f64>,
     packets: Option<u32>,
@@ -324,6 +325,7 @@ fn figures(report: &Report) -> ClientReport {
         jitter_buffer: duration(report.jitter_buffer_ms),
         playout: duration(report.playout_ms),
         capture: duration(report.capture_ms),
+        before_stamp: duration(report.before_stamp_ms),
         jitter: duration(report.jitter_ms),
         concealed: duration(report.concealed_ms),
         packets: packets(report.packets),
@@ -354,8 +356,9 @@ mod tests {
     #[test]
     fn what_a_client_says_of_its_packets_its_clock_and_its_turns_is_read_within_limits() {
         let text = r#"{"type":"client.report","packets":48,"lost":4001,"concealed_ms":20,"jitter_ms":1.5,
-            "pair":"tcp/srflx","is_new":true}"#;
+            "pair":"tcp/srflx","before_stamp_ms":0,"is_new":true}"#;
         let Some(report) = client_message(text).unwrap().report else { panic!("no report") };
+        assert_eq!((report.capture, report.before_stamp), (None, Some(Duration::ZERO)));
         assert_eq!((report.packets, report.lost), (Some(48), None));
         assert_eq!((report.concealed, report.jitter), (Some(20 * MS), Some(Duration::from_micros(1_500))));
         assert_eq!(report.pair.map(CandidatePair::as_str), Some("tcp/srflx"));

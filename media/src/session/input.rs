@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use voxgate_protocol::audible::last_audible;
+use voxgate_protocol::audible::WordEnds;
 use voxgate_protocol::audio::{Pcm, SampleCount, SampleRate};
 use voxgate_protocol::bridge::{BridgeTraits, TurnOwner};
 use voxgate_protocol::settings::TurnDetection;
@@ -162,7 +162,8 @@ pub(super) struct Input {
     position: SampleCount,
     uncommitted: SampleCount,
     arrivals: VecDeque<Arrival>,
-    /// Where the last sound that can be heard ended.
+    words: WordEnds,
+    /// Where the last word ended.
     audible_until: SampleCount,
     events: VecDeque<InputEvent>,
     concealed: u64,
@@ -209,6 +210,7 @@ impl Input {
             position: SampleCount(0),
             uncommitted: SampleCount(0),
             arrivals: VecDeque::new(),
+            words: WordEnds::new(rate),
             audible_until: SampleCount(0),
             events: VecDeque::new(),
             concealed: 0,
@@ -448,9 +450,8 @@ impl Input {
     fn take(&mut self, now: Instant, provenance: Provenance, pcm: Pcm) {
         let Provenance { received, waited, timestamp, message } = provenance;
         self.position += pcm.len();
-        if let Some(last) = last_audible(&pcm.samples, self.rate) {
-            let behind = pcm.samples.len().saturating_sub(last + 1) as u64;
-            self.audible_until = SampleCount(self.position.0.saturating_sub(behind));
+        if let Some(behind) = self.words.hear(&pcm.samples) {
+            self.audible_until = SampleCount(self.position.0.saturating_sub(behind as u64));
         }
         let ticks = ticks_in(pcm.duration());
         self.remember(Arrival {

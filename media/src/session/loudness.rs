@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use voxgate_protocol::audible::sum_of_squares;
 use voxgate_protocol::audio::{Pcm, SampleRate};
 
 use super::observing::HeardSound;
@@ -35,15 +36,6 @@ impl Stretch {
         let decibels = 10.0 * power.log10();
         ((decibels + FLOOR) * 100.0 / FLOOR).clamp(0.0, 100.0).round() as u8
     }
-}
-
-/// The sum of the squares. Those of two samples fit 32 bits, and in pairs the processor adds up several at once: this is
-/// most of what it costs to watch a session.
-fn squares(samples: &[i16]) -> u64 {
-    let square = |sample: i16| i32::from(sample).pow(2).cast_unsigned();
-    let (pairs, rest) = samples.as_chunks::<2>();
-    let pairs: u64 = pairs.iter().map(|[one, other]| u64::from(square(*one) + square(*other))).sum();
-    pairs + rest.iter().map(|sample| u64::from(square(*sample))).sum::<u64>()
 }
 
 /// Levels of stretches that follow each other.
@@ -93,7 +85,7 @@ impl Loudness {
             let (now, later) = rest.split_at(fits.min(rest.len()));
             let Some(stretch) = self.stretch(number) else { return };
             stretch.samples += now.len() as u32;
-            stretch.squares += squares(now);
+            stretch.squares += sum_of_squares(now);
             (passed, rest) = (end, later);
         }
     }
@@ -148,17 +140,6 @@ mod tests {
 
     fn levels(loudness: &mut Loudness, until: Duration) -> Vec<u8> {
         loudness.take(until).map_or_else(Vec::new, |piece| piece.levels)
-    }
-
-    #[test]
-    fn squares_add_up_exactly_whatever_the_samples_and_however_many() {
-        assert_eq!(squares(&[i16::MIN; 3]), 3 << 30);
-        let samples: Vec<i16> =
-            (0..301).map(|number: i32| (number * 7_919 % 65_536 - 32_768) as i16).collect();
-        for length in [0, 1, 2, 300, 301] {
-            let wanted: i64 = samples[..length].iter().map(|sample| i64::from(*sample).pow(2)).sum();
-            assert_eq!(squares(&samples[..length]), wanted.cast_unsigned(), "{length}");
-        }
     }
 
     #[test]

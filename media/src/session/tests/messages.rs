@@ -1,6 +1,6 @@
 //! The turns of a client that sends its audio in messages.
 
-use voxgate_protocol::audible::last_audible;
+use voxgate_protocol::audible::word_end;
 use voxgate_protocol::audio::SampleCount;
 use voxgate_protocol::conversation::{Content, Item, ItemKind, ItemStatus, Position, Role};
 use voxgate_protocol::session::ClientReport;
@@ -21,8 +21,8 @@ fn silent(duration: Duration) -> Vec<i16> {
 /// A question with silence around it, and where in it the last word ends.
 fn question(pause: Duration) -> (Vec<i16>, Duration) {
     let samples = [silent(400 * MS), speech_at(RATE).samples, silent(pause)].concat();
-    let last = last_audible(&samples, RATE).unwrap() as u64;
-    (samples, SampleCount(last).duration_at(RATE))
+    let end = word_end(&samples, RATE).unwrap() as u64;
+    (samples, SampleCount(end).duration_at(RATE))
 }
 
 /// A live caller whose client bundles audio in pieces, and what passes on the way.

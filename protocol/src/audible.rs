@@ -89,10 +89,8 @@ impl fmt::Debug for WordEnds {
     }
 }
 
-/// The sum of the squares of samples. Those of two fit 32 bits, and in pairs the processor adds up several at once: this is most
-/// of what it costs to watch how loud a session is.
-#[must_use]
-pub fn sum_of_squares(samples: &[i16]) -> u64 {
+/// Those of two samples fit 32 bits, and in pairs the processor adds up several at once.
+fn sum_of_squares(samples: &[i16]) -> u64 {
     let square = |sample: i16| i32::from(sample).pow(2).cast_unsigned();
     let (pairs, rest) = samples.as_chunks::<2>();
     let pairs: u64 = pairs.iter().map(|[one, other]| u64::from(square(*one) + square(*other))).sum();

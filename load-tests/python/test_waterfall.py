@@ -18,7 +18,7 @@ from delayed_way import DelayedWay
 
 HERE = pathlib.Path(__file__).parent
 DELAY_MS = 150
-TOLERANCE_MS = 0.2 * DELAY_MS
+TOLERANCE_MS = 0.3 * DELAY_MS
 CALLS = 5
 LOCAL_CALLS = 3
 RELAY_CALLS = 3

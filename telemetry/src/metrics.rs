@@ -328,7 +328,7 @@ impl Metrics {
             )?,
             call_loss_ratio: shelf.histograms(
                 "voxgate_call_loss_ratio",
-                "Share of audio packets that did not arrive, once for each second of each call: up from the caller, down to the caller where the client says so.",
+                "Share of audio packets that did not arrive, up once for each second of each call, down once for each report of a client.",
                 SHARES,
                 &["direction"],
             )?,

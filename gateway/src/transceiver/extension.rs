@@ -212,10 +212,11 @@ pub(super) fn client_question(question: &ClientQuestion) -> String {
         ClientQuestion::Time(number) => json!({ "type": "clock.ask", "question": number }),
         ClientQuestion::Turn { turn, time, spoken, heard } => {
             let (spoken, heard) = (mark(spoken), mark(heard));
-            match time {
-                Some(time) => json!({ "type": "turn.ask", "turn": turn, "question": time, "spoken": spoken, "heard": heard }),
-                None => json!({ "type": "turn.ask", "turn": turn, "spoken": spoken, "heard": heard }),
+            let mut asked = json!({ "type": "turn.ask", "turn": turn, "spoken": spoken, "heard": heard });
+            if let Some(time) = time {
+                asked["question"] = json!(time);
             }
+            asked
         }
     }
     .to_string()

@@ -343,13 +343,14 @@ pub struct UplinkView {
 /// and losses are those since the report before, and `null` in a second without one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 pub struct DownlinkView {
-    /// That came in.
+    /// That came in since the client told last; `null` in a second in which it told nothing. Most tell every five seconds, or at once
+    /// when something is lost.
     pub packets: Option<u32>,
-    /// That did not.
+    /// That did not, likewise.
     pub lost: Option<u32>,
-    /// Audio that was made up.
+    /// Audio that was made up, likewise.
     pub concealed_ms: Option<f64>,
-    /// The interarrival jitter of RFC 3550.
+    /// The interarrival jitter of RFC 3550. This and what follows is what was told last.
     pub jitter_ms: Option<f64>,
     /// Mean wait in the jitter buffer; `null` if the client has no script.
     pub buffer_ms: Option<f64>,

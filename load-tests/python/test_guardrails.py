@@ -7,6 +7,7 @@ import hmac
 import http.server
 import json
 import os
+import re
 import statistics
 import threading
 import time
@@ -19,6 +20,7 @@ from conftest import gateway_config, running_gateway, start_simulator
 from webrtc_peer import call
 
 LIMIT = 30
+CARD = "4111 1111 1111 1111"
 FORBIDDEN = "lawsuit"
 SORRY = "I am sorry, that is a question for a lawyer."
 CONFIG = f"""
@@ -35,8 +37,14 @@ def guarded():
     with running_gateway(CONFIG) as running:
         yield running
         running.assert_nothing_is_left()
-        for word in (FORBIDDEN, "scoundrel", "4111"):
+        for word in (FORBIDDEN, "scoundrel"):
             assert word not in running.process.output()
+        assert not tells_number(running.process.output())
+
+
+def tells_number(text):
+    """Whether the card's number is in `text`: more than four of its digits, which may be a time's or an id's."""
+    return re.search(r"4111\W?1111", text) is not None
 
 
 class Client:
@@ -111,7 +119,7 @@ def test_a_note_changes_nothing_for_the_caller(guarded):
     before = matches(guarded, "cards", "caller", "note")
     with session(guarded) as socket:
         client = Client(socket)
-        client.write("My card is 4111 1111 1111 1111, thanks.")
+        client.write(f"My card is {CARD}, thanks.")
         client.send(type="response.create")
         assert client.wait_for("response.done")["response"]["status"] == "completed"
     assert matches(guarded, "cards", "caller", "note") == before + 1
@@ -278,7 +286,7 @@ replay: {{ dir: {tmp_path}/logs }}
         with connect(f"ws://{gateway.http}/v1/realtime?model=sim", proxy=None, open_timeout=LIMIT,
                      additional_headers=headers) as socket:
             client = Client(socket)
-            client.write("My card is 4111 1111 1111 1111, thanks.")
+            client.write(f"My card is {CARD}, thanks.")
             seen = client.wait_for("conversation.item.done")["item"]["content"][0]["text"]
             assert "4111" in seen, "the client's own words stay the client's"
             if way == "told again":
@@ -292,7 +300,7 @@ replay: {{ dir: {tmp_path}/logs }}
         gateway.assert_nothing_is_left()
     simulator.stop()
     logs = [path.read_text() for path in (tmp_path / "logs").iterdir()]
-    assert logs and not any("4111" in log or "card" in log.replace('"cards"', "") for log in logs)
+    assert logs and not any(tells_number(log) or re.search(r"\bcard\b", log) for log in logs)
 
 
 def test_what_a_judge_hides_is_not_told_again_nor_in_a_log(tmp_path):

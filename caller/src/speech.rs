@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hound::{SampleFormat, WavReader};
-use rubato::audioadapter_buffers::direct::InterleavedSlice;
-use rubato::{Fft, FixedSync, Resampler};
+use voxgate_fourier::recording::{self, RecordingError};
 use voxgate_protocol::audio::{Pcm, SampleCount, SampleRate};
 
 use crate::audible::word_end;
@@ -47,7 +46,8 @@ pub enum SpeechError {
         /// Samples per second of the file.
         rate: u32,
         /// What the resampler says.
-        reason: String,
+        #[source]
+        reason: RecordingError,
     },
 }
 
@@ -106,7 +106,9 @@ impl Speech {
         if mono.is_empty() {
             return Err(SpeechError::Empty);
         }
-        let samples = resample(&mono, spec.sample_rate)?;
+        let rate = spec.sample_rate;
+        let samples = recording::convert(&mono, rate, SPEECH_RATE)
+            .map_err(|reason| SpeechError::Resample { rate, reason })?;
         Ok(Self::from_samples(samples.into_iter().map(to_i16).collect()))
     }
 
@@ -140,19 +142,6 @@ impl std::fmt::Debug for Speech {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Speech({:?})", self.duration())
     }
-}
-
-fn resample(mono: &[f32], rate: u32) -> Result<Vec<f32>, SpeechError> {
-    if rate == SPEECH_RATE.hz() {
-        return Ok(mono.to_vec());
-    }
-    let refused = |reason: String| SpeechError::Resample { rate, reason };
-    let mut resampler = Fft::<f32>::new(rate as usize, SPEECH_RATE.hz() as usize, 1_024, 1, FixedSync::Input)
-        .map_err(|error| refused(error.to_string()))?;
-    let input = InterleavedSlice::new(mono, 1, mono.len()).map_err(|error| refused(error.to_string()))?;
-    let output =
-        resampler.process_all(&input, mono.len(), None).map_err(|error| refused(error.to_string()))?;
-    Ok(output.take_data())
 }
 
 /// Clips; a float file may exceed full scale, and not-a-number becomes silence.

@@ -4,7 +4,6 @@ pub mod encode;
 pub mod fuzz;
 pub mod jitter;
 pub mod playout;
-pub mod resample;
 pub mod session;
 #[cfg(test)]
 mod speech_fixture;
@@ -13,3 +12,5 @@ pub mod transport;
 pub mod turn;
 pub mod uplink;
 pub mod voice;
+
+pub use voxgate_fourier::resample;

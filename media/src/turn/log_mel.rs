@@ -8,8 +8,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use realfft::num_complex::Complex;
-use realfft::{RealFftPlanner, RealToComplex};
+use voxgate_fourier::spectrum::{self, Complex, RealToComplex};
 use voxgate_protocol::audio::SampleRate;
 
 /// The rate of the samples.
@@ -36,7 +35,7 @@ const RANGE: f64 = 8.0;
 /// Computes the spectrogram of the end of what was said.
 pub struct LogMel {
     frames: usize,
-    transform: Arc<dyn RealToComplex<f64>>,
+    transform: Arc<dyn RealToComplex<f32>>,
     window: Vec<f64>,
     bands: Vec<Band>,
 }
@@ -60,7 +59,7 @@ impl LogMel {
         let hann = |n: usize| 0.5 - 0.5 * (std::f64::consts::TAU * n as f64 / WINDOW as f64).cos();
         Self {
             frames: frames.max(3),
-            transform: RealFftPlanner::new().plan_fft_forward(WINDOW),
+            transform: spectrum::forward(WINDOW),
             window: (0..WINDOW).map(hann).collect(),
             bands: bands(),
         }
@@ -84,7 +83,7 @@ impl LogMel {
         for index in 0..self.frames {
             let heard = &samples[index * LOG_MEL_HOP..][..WINDOW];
             for ((slot, sample), weight) in frame.iter_mut().zip(heard).zip(&self.window) {
-                *slot = sample * weight;
+                *slot = (sample * weight) as f32;
             }
             // All three have the lengths the transform asked for, which is all it checks.
             let _ = self.transform.process_with_scratch(&mut frame, &mut spectrum, &mut scratch);
@@ -98,8 +97,12 @@ impl LogMel {
 }
 
 impl Band {
-    fn power(&self, spectrum: &[Complex<f64>]) -> f64 {
-        self.weights.iter().zip(&spectrum[self.first..]).map(|(weight, bin)| weight * bin.norm_sqr()).sum()
+    fn power(&self, spectrum: &[Complex<f32>]) -> f64 {
+        self.weights
+            .iter()
+            .zip(&spectrum[self.first..])
+            .map(|(weight, bin)| weight * f64::from(bin.norm_sqr()))
+            .sum()
     }
 }
 

@@ -13,7 +13,7 @@ export function drawSpenders(root, overview, { words }) {
   const rows = spenderRows(overview);
   if (rows.length === 0) {
     const text = overview.turns
-      ? `None of the ${plural(overview.turns, "turn")} of the last ${words} was over its budget.`
+      ? `None of the ${plural(overview.turns, "turn")} of the last ${words} was over the budget of the whole.`
       : `No turn was measured in the last ${words}.`;
     root.replaceChildren(element("p", { class: "quiet-note", text }));
     return;

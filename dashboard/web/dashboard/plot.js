@@ -72,7 +72,8 @@ function configure({ width, height, series, options }) {
     width,
     height,
     legend: { show: false },
-    padding: [8, 0, 0, 0],
+    // Half a label of the last tick hangs over on the right.
+    padding: [8, 26, 0, 0],
     ...rest,
     axes: axes.map((own, index) => axis(index === 1 ? { size: GUTTER, ...own } : own)),
     series: [{}, ...series.map((one, index) => line(one, index, found))],

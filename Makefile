@@ -15,7 +15,7 @@ run: ## Install what is missing, build the release binary, start everything in o
 
 .PHONY: test
 test: ## Everything the project promises: format, lints, unit, simulation, corpora, SDKs, browser
-	@scripts/install test
+	@scripts/install compile
 	@scripts/test
 
 .PHONY: bench

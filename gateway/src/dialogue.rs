@@ -254,16 +254,16 @@ impl Dialogue {
     fn settle(&mut self, now: Instant) -> bool {
         let act = self.account.as_mut().and_then(Account::poll_act);
         let Some(act) = act.filter(|_| self.ended().is_none()) else { return false };
-        self.chronicle.pen().event(now, sentences::budget(act));
+        self.chronicle.pen().event(now, sentences::budget(&act));
         match act {
-            Act::Warn => {}
-            Act::Cancel => {
+            Act::Warn(_) => {}
+            Act::Cancel(_) => {
                 self.take(now, CoreInput::Command(SessionCommand::CancelResponse { response_id: None }));
                 if self.leg == Leg::Rtp {
                     self.take(now, CoreInput::Command(SessionCommand::ClearOutput));
                 }
             }
-            Act::Close => self.take(now, CoreInput::End(EndReason::BudgetExhausted)),
+            Act::Close(_) => self.take(now, CoreInput::End(EndReason::BudgetExhausted)),
         }
         true
     }

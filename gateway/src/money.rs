@@ -113,6 +113,11 @@ impl Money {
         Ok(())
     }
 
+    /// A budget above a session of this tenant has passed its soft limit.
+    fn warned(&self, tenant: &TenantPath, budget: &Budget) {
+        tell_soft_limit(&self.metrics, tenant, budget);
+    }
+
     fn draw(&self, now: Duration, tenant: &TenantPath, demand: Demand) -> Draw {
         self.budgets.with(|budgets| budgets.draw(now, tenant, demand))
     }
@@ -152,6 +157,13 @@ impl Money {
     pub(crate) async fn finish(&self) {
         self.posting.finish().await;
     }
+}
+
+/// Counts and logs that a budget above a session of this tenant has passed its soft limit.
+fn tell_soft_limit(metrics: &Metrics, tenant: &TenantPath, Budget { scope, window, .. }: &Budget) {
+    metrics.budget_actions.with_label_values(&["warn"]).inc();
+    let window = window.as_str();
+    tracing::warn!(%tenant, budget = %scope, window, "a budget has passed its soft limit");
 }
 
 impl Treasury for Money {

@@ -3,7 +3,7 @@ import { onMessage, wire } from "./wire-tap.js";
 import { parseRealtimeEvent } from "./node_modules/@openai/agents-realtime/dist/openaiRealtimeEvents.mjs";
 import { RATE, clients } from "./conversation-clients.js";
 
-const LIMIT_MS = 60_000;
+const LIMIT_MS = 120_000;
 const TOOL = {
   type: "function",
   name: "get_weather",
@@ -119,13 +119,13 @@ class Script {
   }
 
   async configures() {
-    const detection = { type: "server_vad", threshold: 0.5, prefix_padding_ms: 200, silence_duration_ms: 400 };
+    const detection = { type: "server_vad", threshold: 0.5, prefix_padding_ms: 200, silence_duration_ms: 900 };
     const input = { transcription: { model: "whisper-1" }, turn_detection: detection };
     const audio = { input, output: { voice: "cedar" } };
     const change = { instructions: "Be brief.", tools: [TOOL], tool_choice: "auto", audio };
     const session = await this.update(change, ({ tools }) => tools.length === 1);
     check(session.audio.output.voice === "cedar", "the voice is taken", session);
-    check(session.audio.input.turn_detection.silence_duration_ms === 400, "so is the turn detection", session);
+    check(session.audio.input.turn_detection.silence_duration_ms === 900, "so is the turn detection", session);
   }
 
   async asksInWriting() {

@@ -21,7 +21,7 @@ let gateway;
 let browser;
 before(async () => {
   gateway = await Gateway.start(tightAndRecorded);
-  browser = await launch([3, "what time is it", 7, "what is the latency", 60]);
+  browser = await launch([3, "what time is it", 7, "what is the latency", 12]);
 });
 after(async () => {
   await browser.close();
@@ -96,15 +96,12 @@ test("a call is listed while it runs, its turns appear by themselves, the figure
   );
   console.log(`turn 1 was on the page ${arrivedAt - hadIt} ms after the API was seen to have it`);
 
-  const breached = await list.until("the breach is in the list of live sessions", async () => {
+  const breached = await list.until("the breach and its hop are in the list of live sessions", async () => {
     const [live] = await list.rows();
-    return /▲ 1/.test(live?.breaches ?? "") && live;
+    const { session } = await ask(`/admin/v1/sessions/${row.id}/record`);
+    const breaches = live?.breaches ?? "";
+    return /▲ [1-9]/.test(breaches) && breaches.includes(hopLabel(session.worst_hop)) && live;
   });
-  const record = await ask(`/admin/v1/sessions/${row.id}/record`);
-  assert.ok(
-    breached.breaches.includes(hopLabel(record.session.worst_hop)),
-    `${breached.breaches} of ${record.session.worst_hop}`,
-  );
   assert.match(breached.age, /Live/);
 
   await turnInApi(row.id, 2);
@@ -182,10 +179,10 @@ async function hear(dashboard, id) {
     });
     await dashboard.until(`${what}, and goes on`, async () => (await sound(dashboard)).atMs > atMs + 250);
   };
-  const stands = (what, ms) =>
+  const stands = (what, ms, near = NEAR_MS) =>
     dashboard.until(what, async () => {
       const now = await sound(dashboard);
-      return now.paused && Math.abs(now.atMs - ms) < NEAR_MS;
+      return now.paused && Math.abs(now.atMs - ms) < near;
     });
   /** What of the whole call is left of the playhead. */
   const played = () => page.locator(".playhead").evaluate(({ style }) => parseFloat(style.left) / 100);
@@ -206,20 +203,23 @@ async function hear(dashboard, id) {
     async () => Math.abs((await played()) * lengthMs - paused.atMs) < NEAR_MS,
   );
 
-  const [, second] = turns;
+  // A call may begin so late in its first question that less than that is before it.
+  const [first, second] = turns.map(({ at_ms }) => Math.max(0, at_ms - 2000));
   await page.locator('.turns tr[data-turn="2"] button').click();
-  await stands("a turn is heard from the caller's last words", second.at_ms - 2000);
+  await stands("a turn is heard from the caller's last words", second);
   await page.keyboard.press("k");
-  await stands("a key goes to the turn before", turns[0].at_ms - 2000);
+  await stands("a key goes to the turn before", first);
   await page.keyboard.press(".");
-  await stands("a key goes on by five seconds", turns[0].at_ms + 3000);
+  await stands("a key goes on by five seconds", Math.min(first + 5000, lengthMs));
   const lanes = page.locator(".tracks");
   const { width } = await lanes.boundingBox();
+  // The place of a click is that of its pixel.
+  const pixelMs = lengthMs / (width - 56);
   await lanes.click({ position: { x: 56 + 0.25 * (width - 56), y: 70 } });
-  await stands("a click into the lanes goes there", 0.25 * lengthMs);
+  await stands("a click into the lanes goes there", 0.25 * lengthMs, Math.max(NEAR_MS, 2 * pixelMs));
   await space();
   await plays("it plays from there", 0.25 * lengthMs);
-  assert.ok((await played()) >= 0.25);
+  await dashboard.until("so does the playhead", async () => (await played()) >= 0.25);
 }
 
 /** The list of what has ended shows what the list of the API says. */

@@ -130,11 +130,12 @@ test("filters and search stand in the address, and the address is a filter", () 
     );
     await page.keyboard.press("/");
     await page.keyboard.type("acme sales");
+    const address = "?state=all&provider=local&search=acme+sales";
+    await dashboard.until("the search stands in the address", () => new URL(page.url()).search === address);
     await shows(
       "local of acme sales",
       wanted((one) => one.provider === "local" && one.organisation === "acme" && one.team === "sales"),
     );
-    assert.equal(new URL(page.url()).search, "?state=all&provider=local&search=acme+sales");
     await page.getByLabel("Provider").selectOption("");
     await page.keyboard.press("Escape");
     await page.locator("label", { hasText: "Ended" }).click();
@@ -394,6 +395,11 @@ test("where playing leaves what is looked at, the view goes on with it", () =>
     const range = () => dashboard.part("range").innerText();
     // Closer until half a second is seen.
     for (let step = 0; step < 30; step++) await page.keyboard.press("+");
+    await dashboard.until("the closest is shown", async () => {
+      const shown = await range();
+      await page.keyboard.press("+");
+      return shown === (await range());
+    });
     const before = await range();
     const box = await page.locator(".tracks").boundingBox();
     await page.mouse.click(box.x + box.width - 4, box.y + 70);

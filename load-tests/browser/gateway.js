@@ -1,5 +1,6 @@
 // A gateway and a provider simulator of their own for every test file, on ports the system chooses.
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createSocket } from "node:dgram";
 import { createServer } from "node:net";
@@ -96,20 +97,39 @@ routes:
   - { model: "*", provider: remote }
 `;
 
+/** Ports that the system gives to nobody by itself: one that is free when it is picked is not taken before it is used. */
+const PICKED = { from: 20_000, count: 12_000 };
+
+/** A port at which `open` succeeds; it resolves with what closes it again. */
+async function closedPort(open) {
+  for (let left = 50; ; left--) {
+    const port = PICKED.from + Math.floor(Math.random() * PICKED.count);
+    try {
+      const opened = await open(port);
+      await new Promise((resolve) => opened.close(resolve));
+      return port;
+    } catch (failure) {
+      if (left === 0) throw failure;
+    }
+  }
+}
+
 /** An address at which nobody listens. */
 export async function closedAddress() {
-  const server = createServer();
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
+  const port = await closedPort(async (port) => {
+    const server = createServer().listen(port, "127.0.0.1");
+    await once(server, "listening");
+    return server;
+  });
   return `127.0.0.1:${port}`;
 }
 
 /** The same for UDP. */
 async function closedUdpAddress() {
-  const socket = createSocket("udp4");
-  await new Promise((resolve) => socket.bind(0, "127.0.0.1", resolve));
-  const { port } = socket.address();
-  await new Promise((resolve) => socket.close(resolve));
+  const port = await closedPort(async (port) => {
+    const socket = createSocket("udp4").bind(port, "127.0.0.1");
+    await once(socket, "listening");
+    return socket;
+  });
   return `127.0.0.1:${port}`;
 }

@@ -1,7 +1,7 @@
 // Waiting for a condition: long for a busy machine, not a moment longer than needed.
 import { setTimeout as pause } from "node:timers/promises";
 
-const LIMIT_MS = 60_000;
+const LIMIT_MS = 120_000;
 const BETWEEN_MS = 50;
 
 /** The first truthy result of `probe`. If there is none, the error tells `what` and `evidence()`. */

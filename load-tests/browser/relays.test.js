@@ -9,7 +9,7 @@ import { until } from "./patience.js";
 import { ChildProcess } from "./process.js";
 import { rotateKeys } from "./relay.js";
 
-const RECOVERY_LIMIT_MS = 30_000;
+const RECOVERY_LIMIT_MS = 90_000;
 const MOST_CALLS = 3;
 // A melody longer than any call here.
 const ANSWER = ["--answer-ms", "180000", "--speed", "2"];

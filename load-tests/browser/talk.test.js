@@ -49,10 +49,11 @@ test("a spoken question is transcribed, answered aloud and measured hop by hop",
     const difference = sum(measured.hops.map((hop) => hop.duration_ms)) - measured.mouth_to_ear_ms;
     assert.ok(Math.abs(difference) < 0.01 * measured.hops.length, `the hops miss the total by ${difference} ms`);
 
-    const shown = await talk.page.locator("#waterfall .fall").evaluateAll((rows) =>
-      rows.map((row) => row.dataset.hop),
-    );
-    assert.deepEqual(shown, (await talk.view()).turns.at(-1).hops.map((hop) => hop.hop));
+    const { shown, told } = await talk.page.evaluate(() => ({
+      shown: [...document.querySelectorAll("#waterfall .fall")].map((row) => row.dataset.hop),
+      told: window.voxgateTalk.turns.at(-1).hops.map(({ hop }) => hop),
+    }));
+    assert.deepEqual(shown, told);
     assert.match(await talk.part("turn-total").innerText(), /^[\d\s]+ms$/);
     assert.equal(await talk.page.locator("#waterfall .contradiction").count(), 0);
     assert.ok(await talk.page.locator("#waterfall .falls").isVisible());
@@ -68,11 +69,11 @@ test("a caller who talks over an answer stops it and is answered", () =>
       view.transcript.some((entry) => entry.id === cut.id && entry.heardMs > 0),
     );
     const { events } = await talk.view();
-    const truncated = events.find((event) => event.type === "conversation.item.truncated");
-    assert.equal(truncated.item_id, cut.id);
+    assert.ok(events.some((event) => event.type === "conversation.item.truncated" && event.item_id === cut.id));
     assert.ok(events.some((event) => event.type === "output_audio_buffer.cleared"));
-    const note = talk.page.locator('[data-interrupted="speech"] .cut-note');
-    assert.match(await note.innerText(), /^Interrupted after [\d.]+ s$/);
+    // On a busy machine the question may have a hole and cut its own first answer as well.
+    const notes = await talk.page.locator('[data-interrupted="speech"] .cut-note').allInnerTexts();
+    assert.ok(notes.some((note) => /^Interrupted after [\d.]+ s$/.test(note)), notes.join("\n"));
 
     await talk.until("the interruption is answered", (view) => {
       const at = view.transcript.findIndex((entry) => entry.id === cut.id);
@@ -81,7 +82,7 @@ test("a caller who talks over an answer stops it and is answered", () =>
   }));
 
 test("a muted microphone is not heard, typed text is answered and the stop button stops", () =>
-  inCall([6, "what time is it", 0.5], async (talk) => {
+  inCall([12, "what time is it", 0.5], async (talk) => {
     await talk.part("mute").click();
     assert.equal(await talk.part("user-doing").innerText(), "Muted");
     assert.equal(await talk.part("mute").getAttribute("aria-pressed"), "true");
@@ -89,7 +90,7 @@ test("a muted microphone is not heard, typed text is answered and the stop butto
     await talk.part("text-input").fill("what is seven plus five");
     await talk.part("send").click();
     await talk.until("the sum is answered", (view) =>
-      said(view, "agent").some((entry) => /12|twelve/.test(entry.text)),
+      said(view, "agent").some((entry) => /\b(12|twelve)\b(?!:)/.test(entry.text)),
     );
     await talk.until("the answer has been played", (view) => arrived(view, "output_audio_buffer.stopped"));
 
@@ -97,14 +98,14 @@ test("a muted microphone is not heard, typed text is answered and the stop butto
     await talk.part("text-input").press("Enter");
     const { remoteAudio, events } = await talk.until("the story is heard", (view) => view.agentSpeaking && view);
     // Longer than the microphone's script, which is spoken in vain.
-    await talk.until("it goes on", (view) => view.remoteAudio.seconds > remoteAudio.seconds + 8);
+    await talk.until("it goes on", (view) => view.remoteAudio.seconds > remoteAudio.seconds + 14);
     await talk.part("stop").click();
     const stopped = await talk.until("it stops and how much was heard is told", (view) =>
       said(view, "agent").find((entry) => entry.interrupted === "stop" && entry.heardMs > 0),
     );
     assert.ok(stopped.final);
     const quiet = await talk.until("the agent listens", (view) => !view.agentSpeaking && view);
-    assert.ok(await talk.part("stop").isDisabled());
+    await talk.until("nothing is left to stop", () => talk.part("stop").isDisabled());
     assert.ok(arrived(quiet, "output_audio_buffer.cleared"));
     assert.ok(!quiet.events.slice(events.length).some((event) => event.type.startsWith("input_audio_buffer")));
 

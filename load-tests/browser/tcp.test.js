@@ -64,12 +64,14 @@ async function inCall(script, ports, scene) {
   }
 }
 
+const played = ({ events }) => events.some(({ type }) => type === "output_audio_buffer.stopped");
 const transcribed = (view) => said(view, "user").filter((entry) => /time/i.test(entry.text)).length;
 
 test("a call without UDP goes over TCP and is heard and answered", () =>
   inCall([3, "what time is it", 20], { udp: NOBODY }, async (talk) => {
     await talk.until("the question is transcribed", (view) => transcribed(view) > 0);
     await talk.until("the answer is heard", (view) => view.remoteAudio.energy > 0);
+    await talk.until("the answer has been played", (view) => played(view));
     const { local, remote, lost, received } = await until("packets flow both ways", async () => {
       const state = await talk.page.evaluate(report);
       return state.sent > 100 && state.received > 20 && state;
@@ -83,8 +85,11 @@ test("a call without UDP goes over TCP and is heard and answered", () =>
 test("a call that can have UDP does not go over TCP", () =>
   inCall([3, "what time is it", 20], {}, async (talk) => {
     await talk.until("the answer is heard", (view) => view.remoteAudio.energy > 0);
-    const { local, remote } = await talk.page.evaluate(report);
-    assert.deepEqual([local, remote.protocol], ["udp", "udp"]);
+    const { remote } = await until("the call goes over UDP", async () => {
+      const state = await talk.page.evaluate(report);
+      return state.local === "udp" && state;
+    });
+    assert.equal(remote.protocol, "udp");
   }));
 
 /** Something between the caller and the relay that cuts connections. */
@@ -146,6 +151,7 @@ for (const transport of ["tcp", "tls"]) {
     const { turns, heard_seconds, packets_lost } = await callFromTerminal(transport);
     assert.equal(turns.length, 1);
     assert.ok(heard_seconds > 1, `${heard_seconds} s heard`);
-    assert.ok(packets_lost < 10, `${packets_lost} packets lost`);
+    // Fifty a second; as above.
+    assert.ok(packets_lost * 10 < heard_seconds * 50, `${packets_lost} packets lost in ${heard_seconds} s`);
   });
 }

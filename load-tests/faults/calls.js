@@ -3,7 +3,7 @@ import { TalkPage } from "../browser/talk.js";
 import { until } from "../browser/patience.js";
 import { probe, readConnection } from "./probe.js";
 
-const TONE_LIMIT_MS = 20_000;
+const TONE_LIMIT_MS = 60_000;
 /** Of 32,768; the microphone's speech has several thousand, silence some ten. */
 const AUDIBLE = 500;
 

@@ -24,7 +24,7 @@ from stores import Postgresql, Sqlite
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
 KEY = "vg_test_key_of_the_python_tests"
-START_LIMIT_SECONDS = 60
+START_LIMIT_SECONDS = 120
 
 # Loopback is reached directly, whatever proxy the environment names.
 HTTP = requests.Session()

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 
-LIMIT = 60
+LIMIT = 120
 # PostgreSQL refuses to run as root; this user owns nothing.
 NOBODY = 65_534
 

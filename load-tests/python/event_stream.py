@@ -3,7 +3,7 @@
 import asyncio
 import json
 
-LIMIT = 60
+LIMIT = 120
 
 
 class EventStream:

@@ -6,7 +6,7 @@ import time
 
 import requests
 
-LIMIT = 60
+LIMIT = 120
 
 
 class LiveFeed:

@@ -11,7 +11,7 @@ from websockets.sync.client import connect
 from conftest import HTTP, KEY, ROOT, running_gateway, start_simulator
 from test_lifecycle import run
 
-LIMIT = 30
+LIMIT = 120
 OFFER = ROOT / "media" / "corpus" / "sdp" / "chrome-audio-data.sdp"
 # By organisation, team and role; the secret of each says where it belongs.
 PLACES = [("acme", "red"), ("acme", "blue"), ("other", "red")]

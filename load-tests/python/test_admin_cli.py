@@ -12,7 +12,7 @@ from websockets.sync.client import connect
 import test_tools
 from conftest import KEY, TARGET, running_gateway, start_simulator
 
-LIMIT = 30
+LIMIT = 120
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import asyncio
 from agents import function_tool
 from agents.realtime import RealtimeAgent, RealtimeRunner
 
-LIMIT = 60
+LIMIT = 120
 
 
 def test_an_agent_with_a_tool_holds_a_conversation(gateway):

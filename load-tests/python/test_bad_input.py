@@ -13,7 +13,7 @@ from websockets.sync.client import connect
 from conftest import HTTP, running_gateway, start_simulator
 from webrtc_peer import Peer, call
 
-LIMIT = 30
+LIMIT = 120
 OFFER = {"Content-Type": "application/sdp"}
 CALLS = "/v1/realtime/calls"
 SECRETS = "/v1/realtime/client_secrets"

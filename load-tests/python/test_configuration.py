@@ -11,7 +11,7 @@ from websockets.sync.client import connect
 
 from conftest import KEY, TARGET, Process, running_gateway, start_gateway, start_simulator
 
-LIMIT = 30
+LIMIT = 120
 EXIT_CONFIG = 78
 RED = "vg_red_key_of_a_configuration_test"
 SECRET = "sk-secret-of-a-configuration-test"
@@ -31,7 +31,7 @@ def voxgate(gateway, command, *arguments, env=None):
     """A command for a running gateway: exit code and output."""
     environment = {**os.environ, "VOXGATE_URL": gateway.base, "VOXGATE_KEY": gateway.key, **(env or {})}
     done = subprocess.run([str(part) for part in (TARGET / "voxgate", command, *arguments)], env=environment,
-                          capture_output=True, text=True, timeout=60)
+                          capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout + done.stderr
 
 

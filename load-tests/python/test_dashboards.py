@@ -72,7 +72,7 @@ def names_in(text):
 
 
 def promtool(*arguments, **options):
-    done = subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, timeout=60, **options)
+    done = subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, timeout=300, **options)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -223,7 +223,7 @@ def scraped(speak, tmp_path_factory):
 def test_what_a_gateway_shows_is_in_the_catalogue_and_without_fault(scraped):
     gateway, _ = scraped
     text = HTTP.get(f"http://{gateway.http}/metrics", timeout=30).text
-    told = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=60)
+    told = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=300)
     assert told.returncode == 0, told.stdout + told.stderr
     kinds = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE))
     assert len(kinds) > 50

@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 import log_mel_reference
 from conftest import ROOT, TARGET, gateway_config, read_wav, running_gateway, start_simulator
 
-LIMIT = 60
+LIMIT = 120
 RATE = 24_000
 VERDICTS = "voxgate_end_of_turn_verdicts_total"
 

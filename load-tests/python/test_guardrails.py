@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 from conftest import gateway_config, running_gateway, start_simulator
 from webrtc_peer import call
 
-LIMIT = 30
+LIMIT = 120
 CARD = "4111 1111 1111 1111"
 FORBIDDEN = "lawsuit"
 SORRY = "I am sorry, that is a question for a lawyer."

@@ -11,7 +11,7 @@ from websockets.sync.client import connect
 
 from conftest import HTTP, TARGET, Process, running_gateway, start_simulator
 
-LIMIT = 30
+LIMIT = 120
 RED, BLUE, SECRETS_ONLY = "vg_red_key_of_a_test", "vg_blue_key_of_a_test", "vg_secrets_only_key_of_a_test"
 
 

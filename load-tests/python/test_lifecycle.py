@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 from conftest import HTTP, KEY, TARGET, Process, read_wav, running_gateway, start_gateway, start_simulator
 from webrtc_peer import call
 
-LIMIT = 30
+LIMIT = 120
 EXIT_CONFIG = 78
 
 # A provider that needs no models, so that a gateway starts at once.

@@ -14,7 +14,7 @@ from conftest import gateway_config, running_gateway, start_simulator
 from database_servers import Redis
 from webrtc_peer import Peer, call
 
-LIMIT = 30
+LIMIT = 120
 RATE = 24_000
 
 

@@ -13,7 +13,7 @@ from conftest import read_wav
 
 RATE = 24_000
 FRAME = RATE // 50
-LIMIT = 60
+LIMIT = 120
 
 
 class Microphone(io.AudioInput):

@@ -21,7 +21,7 @@ from database_servers import Postgres
 from stores import Sqlite
 from webrtc_peer import call
 
-LIMIT = 30
+LIMIT = 120
 # One dollar for a minute of generated audio, so that an amount is a length of audio.
 PRICES = """
 - vendor: openai
@@ -147,9 +147,9 @@ def test_a_budget_that_runs_out_in_the_middle_of_an_answer_ends_the_call_with_th
         for action in ("warn", "cancel", "close"):
             assert gateway.metric("voxgate_budget_actions_total", action=action) == 1
         assert [(event["severity"], event["text"]) for event in gateway.events("budget", "error", "ended")] == [
-            ("warning", "A budget the session draws on has passed its soft limit."),
-            ("warning", "A budget is used up: the answer in progress is cancelled."),
-            ("error", "A budget is used up: the session ends."),
+            ("warning", "The total budget of organisation default has passed its soft limit."),
+            ("warning", "The total budget of organisation default is used up: the answer in progress is cancelled."),
+            ("error", "The total budget of organisation default is used up: the session ends."),
             ("warning", "The session is over: its budget is used up."),
         ]
 

@@ -11,7 +11,7 @@ from openai import AsyncOpenAI, OpenAI
 
 from conftest import read_wav
 
-LIMIT = 60
+LIMIT = 120
 
 
 def client(gateway, **options):

@@ -13,7 +13,7 @@ from database_servers import Postgres
 from test_limits import Session
 from webrtc_peer import call
 
-LIMIT = 60
+LIMIT = 120
 
 
 def configuration(address, when_away="refuse"):

@@ -25,7 +25,7 @@ from conftest import read_wav
 
 RATE = 24_000
 FRAME = RATE // 50
-LIMIT = 60
+LIMIT = 120
 WEATHER = FunctionSchema(name="get_weather", description="Tells the weather of a city",
                          properties={"city": {"type": "string"}}, required=[])
 

@@ -11,7 +11,7 @@ from websockets.sync.client import connect
 from conftest import running_gateway, start_simulator
 from webrtc_peer import call
 
-LIMIT = 30
+LIMIT = 120
 VENDOR_KEY = "sk-vendor-0123456789abcdef"
 
 # Model name: the simulator's fault, the code of the error, how the session goes on.

@@ -13,7 +13,7 @@ from websockets.sync.client import connect
 from conftest import gateway_config, running_gateway, start_simulator
 from webrtc_peer import call
 
-LIMIT = 30
+LIMIT = 120
 RATE = 24_000
 TEAMS = ("red", "black", "blue")
 WRITTEN, ANSWERED = "marmalade", "tangerine"

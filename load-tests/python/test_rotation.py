@@ -14,7 +14,7 @@ from websockets.sync.client import connect
 from conftest import gateway_config, running_gateway, start_simulator
 from webrtc_peer import call
 
-LIMIT = 30
+LIMIT = 120
 SECRET_WORD = "marmalade"
 # The simulator answers with everything its session knows.
 TELLS_ALL = ["--answer-text", "session {session} knows {context}", "--model-delay-ms", "20"]

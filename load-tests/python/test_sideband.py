@@ -14,7 +14,7 @@ from websockets.asyncio.client import connect as connect_socket
 from conftest import gateway_config, running_gateway, start_simulator
 from webrtc_peer import call
 
-LIMIT = 60
+LIMIT = 120
 NOT_FOUND = {"error": {"message": "No session found for the provided call_id", "type": "invalid_request_error",
                        "code": "call_id_not_found", "param": ""}}
 TOOL = {"type": "function", "name": "get_weather", "description": "Tells the weather of a city",

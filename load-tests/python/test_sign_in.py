@@ -20,7 +20,7 @@ from websockets.sync.client import connect
 
 from conftest import HTTP, KEY, running_gateway
 
-LIMIT = 30
+LIMIT = 120
 
 
 def base64url(data):

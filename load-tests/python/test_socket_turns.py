@@ -23,7 +23,7 @@ USUAL_MS, DELAY_MS = 200, 300
 TURNS = 3
 # The gateway's detector and converter blur the last word by that much.
 BLUR_MS = 10
-LIMIT = 60
+LIMIT = 120
 
 
 def audible(samples):

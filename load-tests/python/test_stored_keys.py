@@ -12,7 +12,7 @@ import test_lifecycle
 from conftest import gateway_config, running_gateway, start_simulator
 from webrtc_peer import call
 
-LIMIT = 30
+LIMIT = 120
 
 
 @pytest.fixture(scope="module")

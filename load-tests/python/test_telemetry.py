@@ -12,7 +12,7 @@ from conftest import HTTP, TARGET, Process, gateway_config, running_gateway, sta
 from otlp_collector import attributes, collecting
 from webrtc_peer import call
 
-LIMIT = 30
+LIMIT = 120
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAID = "what time is it"
 HEADERS = "x-collector-key=secret%20of%20the%20collector"

@@ -11,7 +11,7 @@ from websockets.sync.client import connect
 from conftest import HTTP, gateway_config, running_gateway, start_simulator
 from webrtc_peer import call
 
-LIMIT = 30
+LIMIT = 120
 RED, BLUE = "vg_red_operator_of_a_test", "vg_blue_operator_of_a_test"
 MOMENT = "One moment please."
 

@@ -9,7 +9,7 @@ from openai import AsyncOpenAI, OpenAI
 from conftest import read_wav
 from webrtc_peer import call
 
-LIMIT = 60
+LIMIT = 120
 
 
 def transcription(gateway, model=None):

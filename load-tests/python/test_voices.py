@@ -14,7 +14,7 @@ from test_session_records import bearer, look
 from webrtc_peer import call
 from websocket_peer import SocketPeer
 
-LIMIT = 60
+LIMIT = 120
 RATE = 16_000
 
 STRANGER = "vg_owner_of_another_organisation"

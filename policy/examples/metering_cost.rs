@@ -66,7 +66,7 @@ impl Run {
                     let draw = self.budgets.draw(now, &self.tenant, demand);
                     self.spending.drew(now, draw);
                 }
-                SpendingOutput::Warn | SpendingOutput::Cancel | SpendingOutput::Close => {}
+                SpendingOutput::Warn(_) | SpendingOutput::Cancel(_) | SpendingOutput::Close(_) => {}
             }
         }
     }

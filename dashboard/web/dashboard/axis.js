@@ -29,6 +29,12 @@ export function zoomed(view, atMs, factor, extentMs) {
 export const panned = (view, byMs, extentMs) =>
   inside({ fromMs: view.fromMs + byMs, toMs: view.toMs + byMs }, extentMs);
 
+/** `view` moved on by as many of its lengths as bring what is at `atMs`, behind it, into it. */
+export function onward(view, atMs, extentMs) {
+  const length = view.toMs - view.fromMs;
+  return panned(view, length * Math.ceil((atMs - view.toMs) / length), extentMs);
+}
+
 /** The stretch between two moments, in whatever order; at least the closest. */
 export function between(aMs, bMs, extentMs) {
   const middle = (aMs + bMs) / 2;

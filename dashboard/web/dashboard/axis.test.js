@@ -5,6 +5,7 @@ import {
   between,
   followedView,
   momentAt,
+  onward,
   panned,
   peaks,
   placeOf,
@@ -34,6 +35,12 @@ test("nobody gets closer than the closest, further than the whole, or beside the
   assert.deepEqual(panned(view(10, 1010), -500, EXTENT), view(0, 1000));
   assert.deepEqual(panned(view(98_000, 99_000), 5000, EXTENT), view(99_000, 100_000));
   assert.deepEqual(between(50_000, 40_000, EXTENT), view(40_000, 50_000));
+});
+
+test("what plays is in view however far it went since it was last looked at", () => {
+  assert.deepEqual(onward(view(1000, 1250), 1260, EXTENT), view(1250, 1500));
+  assert.deepEqual(onward(view(1000, 1250), 1900, EXTENT), view(1750, 2000));
+  assert.deepEqual(onward(view(99_000, 99_750), 99_900, EXTENT), view(99_250, 100_000));
 });
 
 test("following shows the newest, also of a session shorter than that", () => {

@@ -4,6 +4,7 @@ import {
   between,
   followedView,
   momentAt,
+  onward,
   panned,
   placeOf,
   shareOf,
@@ -106,7 +107,7 @@ export class Timeline {
     const { fromMs, toMs } = this.view;
     const wasSeen = this.playedMs !== null && this.playedMs >= fromMs && this.playedMs <= toMs;
     this.playedMs = atMs;
-    if (isPlaying && wasSeen && atMs > toMs && !this.#drag) this.look(panned(this.view, toMs - fromMs, this.#extent));
+    if (isPlaying && wasSeen && atMs > toMs && !this.#drag) this.look(onward(this.view, atMs, this.#extent));
     this.schedule();
   }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use voxgate_policy::money::budget::Budget;
 use voxgate_policy::money::spending::{Spending, SpendingOutput};
 use voxgate_policy::routing::Target;
 use voxgate_protocol::bridge::{BridgeCommand, BridgeEvent, OutputPart};
@@ -15,14 +16,14 @@ use voxgate_protocol::tenant::TenantPath;
 use super::{Billing, Money, Pricing};
 
 /// What the session has to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
-    /// Nothing; a budget has passed its soft limit.
-    Warn,
-    /// Cancel the answer in progress and play no more of it.
-    Cancel,
-    /// End the session; its budget is used up.
-    Close,
+    /// Nothing; this budget has passed its soft limit.
+    Warn(Box<Budget>),
+    /// Cancel the answer in progress and play no more of it: this budget is used up.
+    Cancel(Option<Box<Budget>>),
+    /// End the session: this budget is used up.
+    Close(Option<Box<Budget>>),
 }
 
 /// One session's account.
@@ -184,18 +185,17 @@ impl Account {
                 }
                 // What the session still owed was booked at its end.
                 SpendingOutput::Draw(_) => {}
-                SpendingOutput::Warn => {
-                    self.money.acted("warn");
-                    self.acts.push_back(Act::Warn);
-                    tracing::warn!(tenant = %self.tenant, "a budget has passed its soft limit");
+                SpendingOutput::Warn(budget) => {
+                    self.money.warned(&self.tenant, &budget);
+                    self.acts.push_back(Act::Warn(budget));
                 }
-                SpendingOutput::Cancel => {
+                SpendingOutput::Cancel(budget) => {
                     self.money.acted("cancel");
-                    self.acts.push_back(Act::Cancel);
+                    self.acts.push_back(Act::Cancel(budget));
                 }
-                SpendingOutput::Close => {
+                SpendingOutput::Close(budget) => {
                     self.money.acted("close");
-                    self.acts.push_back(Act::Close);
+                    self.acts.push_back(Act::Close(budget));
                 }
             }
         }

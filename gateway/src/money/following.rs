@@ -9,6 +9,7 @@ use voxgate_signaling::store::{Store, StoreError};
 use voxgate_telemetry::metrics::Metrics;
 
 use super::budgets::Budgets;
+use super::tell_soft_limit;
 use crate::host::since_unix_epoch;
 
 /// Between two looks at the store, and after one that did not answer.
@@ -122,9 +123,8 @@ impl Follower {
             let now = since_unix_epoch();
             self.budgets.with(|budgets| {
                 for entry in spent {
-                    if budgets.note_elsewhere(now, &entry.tenant, entry.at, entry.amount) {
-                        self.metrics.budget_actions.with_label_values(&["warn"]).inc();
-                        tracing::warn!(tenant = %entry.tenant, "a budget has passed its soft limit");
+                    for budget in budgets.note_elsewhere(now, &entry.tenant, entry.at, entry.amount) {
+                        tell_soft_limit(&self.metrics, &entry.tenant, &budget);
                     }
                 }
             });

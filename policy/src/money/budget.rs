@@ -8,6 +8,7 @@
 mod history;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,19 @@ impl Scope {
         let key = Self { key: Some(path.key.clone()), ..team.clone() };
         let agent = path.agent.clone().map(|agent| Self { agent: Some(agent), ..key.clone() });
         [organisation, team, key].into_iter().chain(agent)
+    }
+}
+
+/// The narrowest name and whose it is: `team support of acme`.
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { organisation, team, key, agent } = self;
+        match (team, key, agent) {
+            (Some(team), Some(key), Some(agent)) => write!(f, "agent {agent} of {organisation}/{team}/{key}"),
+            (Some(team), Some(key), None) => write!(f, "key {key} of {organisation}/{team}"),
+            (Some(team), None, _) => write!(f, "team {team} of {organisation}"),
+            (None, ..) => write!(f, "organisation {organisation}"),
+        }
     }
 }
 
@@ -150,6 +164,11 @@ impl Account {
         self.has_warned |= is_over;
         is_news
     }
+
+    /// The budget, if its soft limit is passed and nobody knows.
+    fn news(&mut self) -> Option<Budget> {
+        self.warns().then(|| self.budget.clone())
+    }
 }
 
 /// What a session wants of its budgets.
@@ -164,12 +183,14 @@ pub struct Demand {
 }
 
 /// What a session got.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Draw {
     /// How much it may spend in addition.
     pub granted: NanoDollars,
-    /// A soft limit was passed, for the first time in its window.
-    pub warns: bool,
+    /// The budgets whose soft limits were passed, for the first time in their windows.
+    pub warns: Vec<Budget>,
+    /// The budget with the least left, if that is less than was wanted.
+    pub short: Option<Budget>,
 }
 
 /// Every budget of an installation. Where nobody has set one, nothing limits.
@@ -245,20 +266,20 @@ impl BudgetTree {
         is_present
     }
 
-    /// Counts what somebody else spent at `at`, another gateway or a person, in the windows that last at both times. True if a
-    /// soft limit was passed by it, for the first time in its window.
+    /// Counts what somebody else spent at `at`, another gateway or a person, in the windows that last at both times. Gives
+    /// the budgets whose soft limits were passed by it, for the first time in their windows.
     pub fn note_elsewhere(
         &mut self,
         now: Duration,
         tenant: &TenantPath,
         at: Duration,
         spent: NanoDollars,
-    ) -> bool {
-        let mut warns = false;
+    ) -> Vec<Budget> {
+        let mut warns = Vec::new();
         self.on_each(now, tenant, |account| {
             if account.budget.window.index(at) == account.window {
                 account.elsewhere = account.elsewhere.saturating_add(spent);
-                warns |= account.warns();
+                warns.extend(account.news());
             }
         });
         warns
@@ -277,6 +298,19 @@ impl BudgetTree {
         left
     }
 
+    /// The budget above a session that has the least left, the highest of several.
+    #[must_use]
+    pub fn tightest(&mut self, now: Duration, tenant: &TenantPath) -> Option<Budget> {
+        let mut tightest: Option<(NanoDollars, Budget)> = None;
+        self.on_each(now, tenant, |account| {
+            let left = account.left();
+            if tightest.as_ref().is_none_or(|(least, _)| left < *least) {
+                tightest = Some((left, account.budget.clone()));
+            }
+        });
+        tightest.map(|(_, budget)| budget)
+    }
+
     /// Books what was spent and grants as much of what is wanted as every budget above has left.
     pub fn draw(&mut self, now: Duration, tenant: &TenantPath, demand: Demand) -> Draw {
         self.on_each(now, tenant, |account| {
@@ -286,14 +320,15 @@ impl BudgetTree {
         // What is given back needs nobody's leave.
         let left = self.left(now, tenant).max(NanoDollars::ZERO);
         let granted = demand.want.min(left);
-        let mut warns = false;
+        let short = if granted < demand.want { self.tightest(now, tenant) } else { None };
+        let mut warns = Vec::new();
         self.on_each(now, tenant, |account| {
             account.leased = account.leased.saturating_add(granted);
-            warns |= account.warns();
+            warns.extend(account.news());
         });
         let leased = granted.saturating_sub(demand.from_lease);
         self.history.note(now, tenant, demand.spent, leased);
-        Draw { granted, warns }
+        Draw { granted, warns, short }
     }
 
     /// Spent in the present window and drawn, of every budget of a node.
@@ -390,11 +425,11 @@ impl Lease {
         Demand { spent: cost.saturating_sub(self.booked), from_lease: self.drawn, want: self.size }
     }
 
-    /// The answer to a demand at this cost.
-    pub fn drew(&mut self, cost: NanoDollars, demand: Demand, draw: Draw) {
-        self.drawn = self.drawn.saturating_sub(demand.from_lease).saturating_add(draw.granted);
+    /// The answer to a demand at this cost: so much was granted.
+    pub fn drew(&mut self, cost: NanoDollars, demand: Demand, granted: NanoDollars) {
+        self.drawn = self.drawn.saturating_sub(demand.from_lease).saturating_add(granted);
         self.booked = cost;
-        self.is_last = draw.granted < demand.want;
+        self.is_last = granted < demand.want;
     }
 
     /// The session is over and cost this: the rest goes back.

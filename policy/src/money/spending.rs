@@ -7,7 +7,7 @@ use voxgate_protocol::id::{ItemId, ResponseId};
 use voxgate_protocol::money::NanoDollars;
 use voxgate_protocol::usage::{TokenUsage, TranscriptionUsage};
 
-use super::budget::{Demand, Draw, Lease};
+use super::budget::{Budget, Demand, Draw, Lease};
 use super::ledger::Entry;
 use super::meter::{Meter, MeterConfig, Recogniser, Service};
 
@@ -22,12 +22,12 @@ pub enum SpendingOutput {
     Entry(Box<Entry>),
     /// Ask the budgets, then [`Spending::drew`]. Nothing else comes until then.
     Draw(Demand),
-    /// A soft limit was passed.
-    Warn,
-    /// Cancel the answer in progress and play no more of it.
-    Cancel,
-    /// End the session with `insufficient_quota`.
-    Close,
+    /// The soft limit of this budget was passed.
+    Warn(Box<Budget>),
+    /// Cancel the answer in progress and play no more of it: this budget is used up.
+    Cancel(Option<Box<Budget>>),
+    /// End the session with `insufficient_quota`: this budget is used up.
+    Close(Option<Box<Budget>>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub struct Spending {
     stage: Stage,
     /// The demand that was handed out and the cost it was reckoned at.
     asked: Option<(NanoDollars, Demand)>,
+    /// The budget that granted less than was asked the last time.
+    short: Option<Box<Budget>>,
     outputs: VecDeque<SpendingOutput>,
 }
 
@@ -63,6 +65,7 @@ impl Spending {
             lease: Lease::new(lease),
             stage: Stage::Funded,
             asked: None,
+            short: None,
             outputs: VecDeque::new(),
         };
         spending.settle(now);
@@ -164,10 +167,10 @@ impl Spending {
     /// The budgets' answer to [`SpendingOutput::Draw`].
     pub fn drew(&mut self, now: Duration, draw: Draw) {
         let Some((cost, demand)) = self.asked.take() else { return };
-        self.lease.drew(cost, demand, draw);
-        if draw.warns {
-            self.outputs.push_back(SpendingOutput::Warn);
-        }
+        self.lease.drew(cost, demand, draw.granted);
+        self.short = draw.short.map(Box::new);
+        let warnings = draw.warns.into_iter().map(|budget| SpendingOutput::Warn(Box::new(budget)));
+        self.outputs.extend(warnings);
         self.judge(now);
     }
 
@@ -227,7 +230,7 @@ impl Spending {
             self.close();
             return;
         }
-        self.outputs.push_back(SpendingOutput::Cancel);
+        self.outputs.push_back(SpendingOutput::Cancel(self.short.clone()));
         if !matches!(self.stage, Stage::Cancelled(_)) {
             self.stage = Stage::Cancelled(now + CANCEL_PATIENCE);
         }
@@ -235,7 +238,7 @@ impl Spending {
 
     fn close(&mut self) {
         self.stage = Stage::Closed;
-        self.outputs.push_back(SpendingOutput::Close);
+        self.outputs.push_back(SpendingOutput::Close(self.short.clone()));
     }
 }
 

@@ -9,9 +9,12 @@ use serde_json::{Value, json};
 use voxgate_policy::approval::ApprovalState;
 use voxgate_policy::decision::{Decision, Risk};
 use voxgate_policy::limits::rules::Resource;
+use voxgate_policy::money::budget::Budget;
+use voxgate_policy::money::day::Window;
 use voxgate_policy::permission::HeldCall;
 use voxgate_policy::routing::Target;
 use voxgate_protocol::bridge::{BridgeEvent, Fault, FaultOwner, ResponseStatus};
+use voxgate_protocol::money::NanoDollars;
 use voxgate_protocol::session::EndReason;
 use voxgate_realtime::ApiError;
 use voxgate_telemetry::latency::budget::{Breach, Subject};
@@ -94,16 +97,48 @@ pub(super) fn interrupted(stop: Duration) -> EventNote {
 }
 
 /// What an account has its session do.
-pub(in crate::dialogue) fn budget(act: money::Act) -> EventNote {
-    match act {
-        money::Act::Warn => {
-            EventNote::warning(EventKind::Budget, "A budget the session draws on has passed its soft limit.")
+pub(in crate::dialogue) fn budget(act: &money::Act) -> EventNote {
+    let kind = EventKind::Budget;
+    let (note, budget) = match act {
+        money::Act::Warn(budget) => {
+            let text = format!("{} has passed its soft limit.", budget_named(Some(budget)));
+            (EventNote::warning(kind, text), Some(budget))
         }
-        money::Act::Cancel => {
-            EventNote::warning(EventKind::Budget, "A budget is used up: the answer in progress is cancelled.")
+        money::Act::Cancel(budget) => {
+            let named = budget_named(budget.as_deref());
+            let text = format!("{named} is used up: the answer in progress is cancelled.");
+            (EventNote::warning(kind, text), budget.as_ref())
         }
-        money::Act::Close => EventNote::error(EventKind::Budget, "A budget is used up: the session ends."),
+        money::Act::Close(budget) => {
+            let text = format!("{} is used up: the session ends.", budget_named(budget.as_deref()));
+            (EventNote::error(kind, text), budget.as_ref())
+        }
+    };
+    match budget {
+        Some(budget) => note.with(limits_of(budget)),
+        None => note,
     }
+}
+
+fn budget_named(budget: Option<&Budget>) -> String {
+    let Some(Budget { scope, window, .. }) = budget else { return "A budget".to_owned() };
+    let window = match window {
+        Window::Hour => "hourly",
+        Window::Day => "daily",
+        Window::Month => "monthly",
+        Window::Total => "total",
+    };
+    format!("The {window} budget of {scope}")
+}
+
+fn limits_of(Budget { scope, window, soft, hard }: &Budget) -> Value {
+    let nano = |limit: Option<NanoDollars>| limit.map(NanoDollars::get);
+    json!({
+        "budget": scope.to_string(),
+        "window": window,
+        "soft_nano_dollars": nano(*soft),
+        "hard_nano_dollars": nano(*hard),
+    })
 }
 
 /// An answer may not begin.

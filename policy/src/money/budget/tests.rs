@@ -28,13 +28,18 @@ const fn want(amount: i64) -> Demand {
 
 #[test]
 fn the_smallest_budget_above_a_session_decides() {
-    let budgets = [budget(organisation(), Window::Month, 90, 100), budget(team(), Window::Day, 40, 50)];
-    let mut tree = BudgetTree::new(budgets);
-    assert_eq!(tree.draw(NOON, &path(), want(30)).granted, nano(30));
-    assert_eq!(tree.draw(NOON, &path(), want(30)), Draw { granted: nano(20), warns: true });
+    let (monthly, daily) =
+        (budget(organisation(), Window::Month, 90, 100), budget(team(), Window::Day, 40, 50));
+    let mut tree = BudgetTree::new([monthly.clone(), daily.clone()]);
+    assert_eq!(tree.draw(NOON, &path(), want(30)), Draw { granted: nano(30), ..Draw::default() });
+    assert_eq!(
+        tree.draw(NOON, &path(), want(30)),
+        Draw { granted: nano(20), warns: vec![daily.clone()], short: Some(daily) }
+    );
     assert_eq!(tree.draw(NOON, &path(), want(30)).granted, nano(0));
     let other_team = TenantPath { team: TeamId::new("sales").unwrap(), ..path() };
-    assert_eq!(tree.draw(NOON, &other_team, want(100)).granted, nano(50));
+    let drawn = tree.draw(NOON, &other_team, want(100));
+    assert_eq!(drawn, Draw { granted: nano(50), warns: vec![monthly.clone()], short: Some(monthly) });
     let other = TenantPath { organisation: OrganisationId::new("other").unwrap(), ..path() };
     assert_eq!(tree.draw(NOON, &other, want(1_000)).granted, nano(1_000));
 }
@@ -42,7 +47,7 @@ fn the_smallest_budget_above_a_session_decides() {
 #[test]
 fn a_soft_limit_warns_once_in_each_window() {
     let mut tree = BudgetTree::new([budget(team(), Window::Hour, 10, 1_000)]);
-    let warned = |tree: &mut BudgetTree, at| tree.draw(at, &path(), want(20)).warns;
+    let warned = |tree: &mut BudgetTree, at| !tree.draw(at, &path(), want(20)).warns.is_empty();
     assert!(warned(&mut tree, NOON));
     assert!(!warned(&mut tree, NOON + Duration::from_secs(3_599)));
     assert!(warned(&mut tree, NOON + Duration::from_secs(3_600)));
@@ -65,11 +70,11 @@ fn a_lease_that_ends_gives_back_what_it_did_not_use() {
     let mut tree = BudgetTree::new([budget(team(), Window::Total, 0, 100)]);
     let mut lease = Lease::new(nano(40));
     let demand = lease.demand(nano(0)).unwrap();
-    lease.drew(nano(0), demand, tree.draw(NOON, &path(), demand));
+    lease.drew(nano(0), demand, tree.draw(NOON, &path(), demand).granted);
     assert_eq!(lease.demand(nano(20)), None);
     let demand = lease.demand(nano(30)).unwrap();
     assert_eq!(demand, Demand { spent: nano(30), from_lease: nano(30), want: nano(30) });
-    lease.drew(nano(30), demand, tree.draw(NOON, &path(), demand));
+    lease.drew(nano(30), demand, tree.draw(NOON, &path(), demand).granted);
     tree.draw(NOON, &path(), lease.give_back(nano(33)));
     assert_eq!(tree.standing(NOON, &team()), [(budget(team(), Window::Total, 0, 100), nano(33), nano(0))]);
 }
@@ -79,9 +84,9 @@ fn an_overspent_lease_is_booked_in_full() {
     let mut tree = BudgetTree::new([budget(team(), Window::Total, 0, 10)]);
     let mut lease = Lease::new(nano(10));
     let demand = lease.demand(nano(0)).unwrap();
-    lease.drew(nano(0), demand, tree.draw(NOON, &path(), demand));
+    lease.drew(nano(0), demand, tree.draw(NOON, &path(), demand).granted);
     let demand = lease.demand(nano(25)).unwrap();
-    lease.drew(nano(25), demand, tree.draw(NOON, &path(), demand));
+    lease.drew(nano(25), demand, tree.draw(NOON, &path(), demand).granted);
     assert!(lease.is_last() && lease.left(nano(25)).is_spent());
     tree.draw(NOON, &path(), lease.give_back(nano(25)));
     let standing = tree.standing(NOON, &team());
@@ -94,7 +99,7 @@ fn a_session_that_ends_with_its_lease_overspent_leaves_nothing_drawn() {
     let mut tree = BudgetTree::new([budget(team(), Window::Total, 0, 100)]);
     let mut lease = Lease::new(nano(40));
     let demand = lease.demand(nano(0)).unwrap();
-    lease.drew(nano(0), demand, tree.draw(NOON, &path(), demand));
+    lease.drew(nano(0), demand, tree.draw(NOON, &path(), demand).granted);
     tree.draw(NOON, &path(), lease.give_back(nano(55)));
     let standing = tree.standing(NOON, &team());
     assert_eq!((standing[0].1, standing[0].2), (nano(55), nano(0)));
@@ -110,7 +115,9 @@ fn a_restart_counts_what_the_present_windows_have_seen() {
     let spent = |tree: &mut BudgetTree, scope| tree.standing(NOON, &scope)[0].1;
     assert_eq!(spent(&mut tree, team()), nano(30));
     assert_eq!(spent(&mut tree, organisation()), nano(90));
-    assert_eq!(tree.draw(NOON, &path(), want(30)), Draw { granted: nano(10), warns: false });
+    let drawn = tree.draw(NOON, &path(), want(30));
+    let monthly = budget(organisation(), Window::Month, 0, 100);
+    assert_eq!(drawn, Draw { granted: nano(10), warns: Vec::new(), short: Some(monthly) });
 }
 
 #[test]
@@ -118,11 +125,13 @@ fn what_another_gateway_spent_counts_in_the_windows_it_was_spent_in() {
     let budgets = [budget(team(), Window::Hour, 0, 100), budget(organisation(), Window::Day, 50, 100)];
     let mut tree = BudgetTree::new(budgets);
     let before = NOON - Duration::from_secs(1);
-    assert!(!tree.note_elsewhere(NOON, &path(), before, nano(40)));
+    assert_eq!(tree.note_elsewhere(NOON, &path(), before, nano(40)), []);
     let spent = |tree: &mut BudgetTree, scope| tree.standing(NOON, &scope)[0].1;
     assert_eq!((spent(&mut tree, team()), spent(&mut tree, organisation())), (nano(0), nano(40)));
-    assert!(tree.note_elsewhere(NOON, &path(), NOON, nano(30)), "the soft limit of both");
-    assert!(!tree.note_elsewhere(NOON, &path(), NOON, nano(-20)), "an estimate was too high");
+    let told = tree.note_elsewhere(NOON, &path(), NOON, nano(30));
+    let windows: Vec<Window> = told.iter().map(|budget| budget.window).collect();
+    assert_eq!(windows, [Window::Day, Window::Hour], "the soft limit of both");
+    assert_eq!(tree.note_elsewhere(NOON, &path(), NOON, nano(-20)), [], "an estimate was too high");
     assert_eq!((spent(&mut tree, team()), spent(&mut tree, organisation())), (nano(10), nano(50)));
     let other = TenantPath { organisation: OrganisationId::new("other").unwrap(), ..path() };
     tree.note_elsewhere(NOON, &other, NOON, nano(1_000));
@@ -153,7 +162,7 @@ fn two_gateways_stop_within_what_they_spend_until_they_hear_of_each_other() {
             }
             if let Some(demand) = leases[of].demand(nano(costs[of])) {
                 let draw = gateways[of].draw(now, &path(), demand);
-                leases[of].drew(nano(costs[of]), demand, draw);
+                leases[of].drew(nano(costs[of]), demand, draw.granted);
             }
             runs[of] = !(leases[of].is_last() && leases[of].left(nano(costs[of])).is_spent());
             if runs[of] {
@@ -179,7 +188,7 @@ fn a_name_without_the_one_above_it_is_no_place() {
 fn session(tree: &mut BudgetTree, size: i64) -> Lease {
     let mut lease = Lease::new(nano(size));
     let demand = lease.demand(nano(0)).unwrap();
-    lease.drew(nano(0), demand, tree.draw(NOON, &path(), demand));
+    lease.drew(nano(0), demand, tree.draw(NOON, &path(), demand).granted);
     lease
 }
 
@@ -192,7 +201,7 @@ fn a_lowered_limit_takes_back_what_is_drawn_and_not_spent() {
     assert_eq!(tree.draw(NOON, &path(), want(10)).granted, nano(0));
     for (lease, cost) in [(&mut first, 15), (&mut second, 5)] {
         let demand = lease.renew(nano(cost));
-        lease.drew(nano(cost), demand, tree.draw(NOON, &path(), demand));
+        lease.drew(nano(cost), demand, tree.draw(NOON, &path(), demand).granted);
     }
     assert!(first.is_last() && first.left(nano(15)).is_spent(), "the other's lease was out still");
     assert!(second.is_last());
@@ -243,12 +252,12 @@ fn a_budget_that_goes_limits_nobody_and_one_that_stays_keeps_what_was_spent() {
 #[test]
 fn a_soft_limit_that_rises_warns_again() {
     let mut tree = BudgetTree::new([budget(team(), Window::Day, 10, 1_000)]);
-    assert!(tree.draw(NOON, &path(), want(20)).warns);
+    assert!(!tree.draw(NOON, &path(), want(20)).warns.is_empty());
     tree.change(NOON, [budget(team(), Window::Day, 5, 1_000)]);
-    assert!(!tree.draw(NOON, &path(), want(1)).warns);
+    assert!(tree.draw(NOON, &path(), want(1)).warns.is_empty());
     tree.change(NOON, [budget(team(), Window::Day, 50, 1_000)]);
-    assert!(!tree.draw(NOON, &path(), want(1)).warns);
-    assert!(tree.draw(NOON, &path(), want(40)).warns);
+    assert!(tree.draw(NOON, &path(), want(1)).warns.is_empty());
+    assert!(!tree.draw(NOON, &path(), want(40)).warns.is_empty());
 }
 
 #[test]
@@ -258,7 +267,7 @@ fn a_budget_made_while_sessions_run_counts_what_they_spent_in_its_window_before(
     let mut lease = session(&mut tree, 40);
     for (at, cost) in [(NOON, 30), (later, 70)] {
         let demand = lease.demand(nano(cost)).unwrap();
-        lease.drew(nano(cost), demand, tree.draw(at, &path(), demand));
+        lease.drew(nano(cost), demand, tree.draw(at, &path(), demand).granted);
     }
     let made = [budget(team(), Window::Day, 0, 500), budget(team(), Window::Hour, 0, 500)];
     assert_eq!(tree.change(later, made).len(), 2);
@@ -314,4 +323,13 @@ fn a_key_for_each_end_user_does_not_fill_the_memory_and_what_its_team_spent_is_n
         [spent(0), spent(1)],
         [(i64::try_from(users).unwrap() - 1_001, 7), (i64::try_from(users).unwrap() - 1, 7)]
     );
+}
+
+#[test]
+fn a_node_is_named_by_its_narrowest_part_and_whose_that_is() {
+    let scope = Scope::of(&TenantPath { agent: Some(AgentId::new("greeter").unwrap()), ..path() });
+    assert_eq!(scope.to_string(), "agent greeter of acme/default/default");
+    assert_eq!(Scope { agent: None, ..scope }.to_string(), "key default of acme/default");
+    assert_eq!(team().to_string(), "team default of acme");
+    assert_eq!(organisation().to_string(), "organisation acme");
 }

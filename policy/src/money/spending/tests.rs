@@ -26,10 +26,26 @@ fn config(book: &PriceBook, session: usize) -> MeterConfig {
     }
 }
 
-fn tree(hard: NanoDollars) -> BudgetTree {
+fn budget(hard: NanoDollars) -> Budget {
     let scope = Scope { organisation: OrganisationId::default(), team: None, key: None, agent: None };
     let soft = Some(NanoDollars::new(hard.get() / 2));
-    BudgetTree::new([Budget { scope, window: Window::Month, soft, hard: Some(hard) }])
+    Budget { scope, window: Window::Month, soft, hard: Some(hard) }
+}
+
+fn tree(hard: NanoDollars) -> BudgetTree {
+    BudgetTree::new([budget(hard)])
+}
+
+fn warned(hard: NanoDollars) -> SpendingOutput {
+    SpendingOutput::Warn(Box::new(budget(hard)))
+}
+
+fn cancelled(hard: NanoDollars) -> SpendingOutput {
+    SpendingOutput::Cancel(Some(Box::new(budget(hard))))
+}
+
+fn closed(hard: NanoDollars) -> SpendingOutput {
+    SpendingOutput::Close(Some(Box::new(budget(hard))))
 }
 
 /// What came out, but for entries, with every draw answered.
@@ -51,24 +67,25 @@ fn run(spending: &mut Spending, now: Duration, tree: &mut BudgetTree) -> Vec<Spe
 #[test]
 fn a_budget_that_runs_out_warns_then_cancels_then_closes() {
     let book = PriceBook::built_in().unwrap();
-    let mut tree = tree(NanoDollars::new(40_000_000));
+    let hard = NanoDollars::new(40_000_000);
+    let mut tree = tree(hard);
     let mut spending = Spending::new(START, config(&book, 0), LEASE);
     let (response, item) = (ResponseId::from("resp_1"), ItemId::from("item_1"));
     assert!(run(&mut spending, START, &mut tree).is_empty());
     spending.answer_started(START, &response);
     let mut seen = Vec::new();
     let mut seconds = 0;
-    while !seen.contains(&SpendingOutput::Cancel) {
+    while !seen.contains(&cancelled(hard)) {
         spending.spoke(START, &response, &item, Duration::from_secs(1), 0);
         seen.extend(run(&mut spending, START, &mut tree));
         seconds += 1;
         assert!(seconds < 60, "nothing stops this answer");
     }
-    assert_eq!(seen, [SpendingOutput::Warn, SpendingOutput::Cancel]);
+    assert_eq!(seen, [warned(hard), cancelled(hard)]);
     // 40,000,000 ÷ 1,280,000 a second is 31 seconds, of which the marks are up to two ahead.
     assert!((28..=32).contains(&seconds), "{seconds}");
     spending.answer_done(START, &response, None);
-    assert_eq!(run(&mut spending, START, &mut tree), [SpendingOutput::Close]);
+    assert_eq!(run(&mut spending, START, &mut tree), [closed(hard)]);
     spending.tick(START + CANCEL_PATIENCE);
     assert!(run(&mut spending, START, &mut tree).is_empty(), "a session is closed once");
 }
@@ -76,39 +93,42 @@ fn a_budget_that_runs_out_warns_then_cancels_then_closes() {
 #[test]
 fn an_answer_that_does_not_end_is_waited_for_only_so_long() {
     let book = PriceBook::built_in().unwrap();
-    let mut tree = tree(NanoDollars::new(1_000_000));
+    let hard = NanoDollars::new(1_000_000);
+    let mut tree = tree(hard);
     let mut spending = Spending::new(START, config(&book, 0), LEASE);
     run(&mut spending, START, &mut tree);
     spending.answer_started(START, &"resp_1".into());
-    assert_eq!(run(&mut spending, START, &mut tree), [SpendingOutput::Cancel]);
+    assert_eq!(run(&mut spending, START, &mut tree), [cancelled(hard)]);
     assert_eq!(spending.poll_timeout(), Some(START + CANCEL_PATIENCE));
     let later = START + CANCEL_PATIENCE;
     spending.tick(later);
-    assert_eq!(run(&mut spending, later, &mut tree), [SpendingOutput::Close]);
+    assert_eq!(run(&mut spending, later, &mut tree), [closed(hard)]);
 }
 
 #[test]
 fn no_answer_begins_on_the_last_lease_but_the_one_in_progress_goes_on() {
     let book = PriceBook::built_in().unwrap();
-    let mut tree = tree(NanoDollars::new(22_000_000));
+    let hard = NanoDollars::new(22_000_000);
+    let mut tree = tree(hard);
     let mut spending = Spending::new(START, config(&book, 0), LEASE);
     run(&mut spending, START, &mut tree);
     let first = ResponseId::from("resp_1");
     spending.answer_started(START, &first);
     for _ in 0..8 {
         spending.spoke(START, &first, &"item_1".into(), Duration::from_secs(1), 0);
-        assert!(!run(&mut spending, START, &mut tree).contains(&SpendingOutput::Cancel));
+        assert!(!run(&mut spending, START, &mut tree).contains(&cancelled(hard)));
     }
     spending.answer_done(START, &first, None);
     assert!(run(&mut spending, START, &mut tree).is_empty());
     spending.answer_started(START, &"resp_2".into());
-    assert_eq!(run(&mut spending, START, &mut tree), [SpendingOutput::Cancel]);
+    assert_eq!(run(&mut spending, START, &mut tree), [cancelled(hard)]);
 }
 
 #[test]
 fn what_another_session_gives_back_lets_answers_begin_again() {
     let book = PriceBook::built_in().unwrap();
-    let mut tree = tree(NanoDollars::new(2 * LEASE.get()));
+    let hard = NanoDollars::new(2 * LEASE.get());
+    let mut tree = tree(hard);
     let mut spending = Spending::new(START, config(&book, 0), LEASE);
     run(&mut spending, START, &mut tree);
     let of_another = Demand { want: LEASE, ..Demand::default() };
@@ -117,7 +137,7 @@ fn what_another_session_gives_back_lets_answers_begin_again() {
     spending.answer_started(START, &first);
     for _ in 0..8 {
         spending.spoke(START, &first, &"item_1".into(), Duration::from_secs(1), 0);
-        assert!(!run(&mut spending, START, &mut tree).contains(&SpendingOutput::Cancel));
+        assert!(!run(&mut spending, START, &mut tree).contains(&cancelled(hard)));
     }
     spending.answer_done(START, &first, None);
     run(&mut spending, START, &mut tree);
@@ -238,20 +258,20 @@ impl Call {
                     let draw = tree.draw(now, &TenantPath::default(), demand);
                     self.spending.drew(now, draw);
                 }
-                SpendingOutput::Cancel => {
+                SpendingOutput::Cancel(_) => {
                     let delay = random.next_seed() % u64::try_from(LONGEST_CANCEL.as_millis()).unwrap();
                     let at = now + Duration::from_millis(delay);
                     if let Some(answer) = &mut self.answer {
                         answer.cancelled_at.get_or_insert(at);
                     }
                 }
-                SpendingOutput::Close => {
+                SpendingOutput::Close(_) => {
                     self.is_over = true;
                     self.finish();
                     let rest = self.spending.end(now);
                     tree.draw(now, &TenantPath::default(), rest);
                 }
-                SpendingOutput::Warn => {}
+                SpendingOutput::Warn(_) => {}
             }
         }
     }
@@ -318,11 +338,12 @@ fn a_limit_that_is_lowered_during_an_answer_cancels_it_without_waiting_for_the_l
     tree.change(START, [lower(NanoDollars::new(200_000_000))]);
     spending.budgets_changed();
     assert!(run(&mut spending, START, &mut tree).is_empty(), "there is enough left");
+    let lowest = Some(Box::new(lower(NanoDollars::new(1))));
     tree.change(START, [lower(NanoDollars::new(1))]);
     spending.budgets_changed();
-    assert_eq!(run(&mut spending, START, &mut tree), [SpendingOutput::Cancel]);
+    assert_eq!(run(&mut spending, START, &mut tree), [SpendingOutput::Cancel(lowest.clone())]);
     spending.answer_done(START, &response, None);
-    assert_eq!(run(&mut spending, START, &mut tree), [SpendingOutput::Close]);
+    assert_eq!(run(&mut spending, START, &mut tree), [SpendingOutput::Close(lowest)]);
     let rest = spending.end(START);
     tree.draw(START, &TenantPath::default(), rest);
     let standing = tree.standing(START, &scope);

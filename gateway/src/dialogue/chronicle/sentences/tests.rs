@@ -1,3 +1,5 @@
+use voxgate_policy::money::budget::Scope;
+use voxgate_protocol::tenant::{OrganisationId, TeamId};
 use voxgate_protocol::timeline::Hop;
 use voxgate_telemetry::latency::burn::Spending;
 use voxgate_telemetry::session::view::Severity;
@@ -25,6 +27,24 @@ fn told(owner: FaultOwner, code: &str, is_final: bool) -> Fault {
 fn slow_model() -> Grounds {
     let spending = Spending { turns: 12, breaches: 7 };
     Grounds { subject: Subject::Hop(Hop::Model), budget: Some(Duration::from_secs(3)), spending }
+}
+
+fn monthly() -> Budget {
+    let (organisation, team) = (OrganisationId::new("acme").unwrap(), Some(TeamId::new("support").unwrap()));
+    let scope = Scope { organisation, team, key: None, agent: None };
+    Budget { scope, window: Window::Month, soft: None, hard: Some(NanoDollars::new(2_000_000_000)) }
+}
+
+#[test]
+fn what_a_budget_does_says_whose_it_is_and_its_limits() {
+    let note = budget(&money::Act::Close(Some(Box::new(monthly()))));
+    let expected = "The monthly budget of team support of acme is used up: the session ends.";
+    assert_eq!((note.text.as_str(), note.severity), (expected, Severity::Error));
+    let limits = json!({ "budget": "team support of acme", "window": "month", "soft_nano_dollars": null,
+        "hard_nano_dollars": 2_000_000_000_i64 });
+    assert_eq!(note.detail, limits);
+    let note = budget(&money::Act::Warn(Box::new(monthly())));
+    assert_eq!(note.text, "The monthly budget of team support of acme has passed its soft limit.");
 }
 
 #[test]
@@ -143,9 +163,9 @@ fn everything() -> Vec<EventNote> {
         carried_by(None, "1"),
         carried_by(Some("1"), "2"),
         interrupted(Duration::from_millis(90)),
-        budget(money::Act::Warn),
-        budget(money::Act::Cancel),
-        budget(money::Act::Close),
+        budget(&money::Act::Warn(Box::new(monthly()))),
+        budget(&money::Act::Cancel(Some(Box::new(monthly())))),
+        budget(&money::Act::Close(None)),
         answer_refused(&refusal),
         answer_taken_back(&refusal),
         audio_over_limit(),

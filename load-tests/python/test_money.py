@@ -480,10 +480,10 @@ RATE = 1
 
 
 async def one_of_many(gateway):
-    """One call until it is ended. Gives the bytes heard, when a budget's worth was heard, and the code of the close."""
+    """One call until it is ended. Gives the bytes heard, how long it took from the begin of the answer to the close, and its code."""
     headers = {"Authorization": f"Bearer {gateway.key}"}
     url = f"ws://{gateway.http}/v1/realtime?model=sim"
-    heard, code, last_audio = 0, None, None
+    heard, code, begun_at = 0, None, None
     async with websockets.connect(
         url, proxy=None, open_timeout=2 * LIMIT, additional_headers=headers, max_queue=None, ping_interval=None
     ) as socket:
@@ -491,13 +491,14 @@ async def one_of_many(gateway):
             await socket.send('{"type": "response.create"}')
             while True:
                 text = await socket.recv()
+                if '"response.created"' in text:
+                    begun_at = time.monotonic()
                 # 200 streams in one interpreter: only what has to be is parsed.
                 if '"response.output_audio.delta"' in text:
                     heard += len(json.loads(text)["delta"]) * 3 // 4
-                    last_audio = time.monotonic()
         except ConnectionClosed as closed:
             code = closed.rcvd.code if closed.rcvd.code == 1008 else str(closed.rcvd)
-    return heard, last_audio, time.monotonic(), code
+    return heard, time.monotonic() - begun_at if begun_at else 0, code
 
 
 def test_two_hundred_calls_overspend_a_small_budget_by_no_more_than_is_promised(tmp_path, record_property):
@@ -515,11 +516,12 @@ def test_two_hundred_calls_overspend_a_small_budget_by_no_more_than_is_promised(
         wait_for("the end of the outbox", lambda: not waiting_in_the_outbox(gateway))
         entries = ledger_of(gateway)
         billed, heard = spent(entries) / 1e9, sum(call[0] for call in calls) / BYTES_PER_SECOND
-        # From the last sound of a call to its close: the way of the cancel and back lies within it.
-        latency = max(closed - last for _, last, closed, _ in calls if last)
-        promised = CALLS * (LEASE_SECONDS + RATE * latency)
+        # The provider speaks no faster than it is heard. What a call lasted beyond what was heard of it is the time its sound took,
+        # on a busy machine that of a queue of seconds, and the way of the cancel and back.
+        lags = [lasted - call_heard / BYTES_PER_SECOND for call_heard, lasted, _ in calls]
+        promised = sum(LEASE_SECONDS + RATE * lag for lag in lags)
         figures = {"budget": hard, "billed": billed, "heard": heard, "overspent": billed - hard,
-                   "promised": promised, "slowest_cancel_s": latency, "entries": len(entries)}
+                   "promised": promised, "longest_lag_s": max(lags), "entries": len(entries)}
         print(figures)
         record_property("figures", figures)
         assert billed - hard <= promised

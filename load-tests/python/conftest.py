@@ -5,8 +5,10 @@ import contextlib
 import itertools
 import os
 import pathlib
+import random
 import re
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -24,11 +26,24 @@ from stores import Postgresql, Sqlite
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
 KEY = "vg_test_key_of_the_python_tests"
-START_LIMIT_SECONDS = 120
+LIMIT_SECONDS = 120
 
 # Loopback is reached directly, whatever proxy the environment names.
 HTTP = requests.Session()
 HTTP.trust_env = False
+
+
+def picked_port(kind):
+    """A port of this kind of socket that is free, from those the system gives to nobody by itself: it is not taken before it is used."""
+    for left in reversed(range(50)):
+        port = random.randrange(20_000, 32_000)
+        with socket.socket(socket.AF_INET, kind) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                if not left:
+                    raise
 
 
 class Process:
@@ -57,7 +72,7 @@ class Process:
             self.lines.append(None)
             self._changed.notify_all()
 
-    def wait_for(self, pattern, limit=START_LIMIT_SECONDS):
+    def wait_for(self, pattern, limit=LIMIT_SECONDS):
         """The match of a pattern in the output; fails with the whole output if it never comes."""
         expression = re.compile(pattern)
 
@@ -74,7 +89,7 @@ class Process:
         assert match, f"{pattern!r} never appeared in:\n{self.output()}"
         return match
 
-    def wait_for_end(self, limit=START_LIMIT_SECONDS):
+    def wait_for_end(self, limit=LIMIT_SECONDS):
         """Waits until all output is read."""
         with self._changed:
             assert self._changed.wait_for(lambda: None in self.lines, timeout=limit)
@@ -82,7 +97,7 @@ class Process:
     def output(self):
         return "\n".join(line for line in self.lines if line is not None)
 
-    def stop(self, how=signal.SIGTERM, limit=30):
+    def stop(self, how=signal.SIGTERM, limit=LIMIT_SECONDS):
         if self.child.poll() is None:
             self.child.send_signal(how)
         return self.child.wait(limit)
@@ -111,25 +126,30 @@ class Gateway:
         """An HTTP request with the key of these tests."""
         headers = {"Authorization": f"Bearer {self.key}", **options.pop("headers", {})}
         headers = {name: value for name, value in headers.items() if value is not None}
-        return HTTP.request(method, f"http://{self.http}{path}", headers=headers, timeout=30, **options)
+        return HTTP.request(method, f"http://{self.http}{path}", headers=headers, timeout=LIMIT_SECONDS, **options)
 
     def metric(self, name, **labels):
         """The value of a metric, zero if it never moved."""
         suffix = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
         line = f"{name}{{{suffix}}}" if labels else name
-        for found in HTTP.get(f"http://{self.http}/metrics", timeout=30).text.splitlines():
+        for found in HTTP.get(f"http://{self.http}/metrics", timeout=LIMIT_SECONDS).text.splitlines():
             if found.startswith(f"{line} "):
                 return float(found.rsplit(" ", 1)[1])
         return 0.0
 
-    def wait_for_metric(self, expected, name, limit=30, **labels):
+    def total(self, name):
+        """The sum of a metric over all its labels."""
+        lines = HTTP.get(f"http://{self.http}/metrics", timeout=LIMIT_SECONDS).text.splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if re.match(rf"{name}[{{ ]", line))
+
+    def wait_for_metric(self, expected, name, limit=LIMIT_SECONDS, **labels):
         """Asks until the metric has the value."""
         until = time.monotonic() + limit
         while (value := self.metric(name, **labels)) != expected:
             assert time.monotonic() < until, f"{name} {labels} stayed at {value}, expected {expected}"
             time.sleep(0.05)
 
-    def wait_for_metric_above(self, least, name, limit=30, **labels):
+    def wait_for_metric_above(self, least, name, limit=LIMIT_SECONDS, **labels):
         """Asks until the metric has more than this."""
         until = time.monotonic() + limit
         while (value := self.metric(name, **labels)) <= least:

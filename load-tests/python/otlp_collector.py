@@ -22,9 +22,10 @@ MESSAGES = {
 
 
 class Collector:
-    """What came so far, and what it is answered with. `status` other than 200 refuses everything."""
+    """What came so far, and what it is answered with. `status` other than 200 refuses everything. Listens at a port of its own, or
+    with a socket that is bound."""
 
-    def __init__(self, port=0):
+    def __init__(self, taken=None):
         self.requests = []
         self.status = 200
         self.retry_after = None
@@ -49,7 +50,12 @@ class Collector:
             def log_message(self, *_):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=taken is None)
+        if taken:
+            self.server.socket.close()
+            self.server.socket = taken
+            self.server.server_address = taken.getsockname()
+            self.server.server_activate()
         self.server.daemon_threads = True
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -104,8 +110,8 @@ class Collector:
 
 
 @contextlib.contextmanager
-def collecting(port=0):
-    collector = Collector(port)
+def collecting(taken=None):
+    collector = Collector(taken)
     try:
         yield collector
     finally:

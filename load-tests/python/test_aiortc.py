@@ -2,26 +2,31 @@
 
 import asyncio
 import contextlib
+import time
 
 import pytest
 
 from conftest import gateway_config, running_gateway, start_simulator
+from event_stream import LIMIT
 from webrtc_peer import call
 
 
 @pytest.fixture(scope="module")
-def strict():
-    """A gateway whose sessions are short and whose patience is shorter."""
+def gateway_with():
+    """Gives a context of a gateway with these limits."""
     simulator, address = start_simulator()
-    limits = "limits: { session_duration: 10s, setup_timeout: 5s, silence_timeout: 3s }\n"
-    with running_gateway(limits + gateway_config(address)) as running:
-        yield running
+    yield lambda limits: running_gateway(f"limits: {limits}\n{gateway_config(address)}")
     simulator.stop()
 
 
 @contextlib.contextmanager
 def one_more_ended(gateway, reason):
     """One session ends for this reason, and none is left."""
+    # Those of before have been counted.
+    until = time.monotonic() + LIMIT
+    while gateway.total("voxgate_sessions_started_total") != gateway.total("voxgate_sessions_ended_total"):
+        assert time.monotonic() < until, "a session of before does not end"
+        time.sleep(0.05)
     before = gateway.metric("voxgate_sessions_ended_total", reason=reason)
     yield
     gateway.wait_for_metric(before + 1, "voxgate_sessions_ended_total", reason=reason)
@@ -124,33 +129,39 @@ def test_a_hang_up_by_http_ends_the_connection(gateway):
         call(scenario)
 
 
-def test_a_client_that_vanishes_is_lost(strict):
+def test_a_client_that_vanishes_is_lost(gateway_with):
     async def scenario(peer):
         await peer.connect(strict, model="sim-realtime")
         peer.vanish()
         await asyncio.to_thread(strict.wait_for_metric, 0, "voxgate_sessions")
 
-    with one_more_ended(strict, "client_lost"):
+    with gateway_with("{ silence_timeout: 3s }") as strict, one_more_ended(strict, "client_lost"):
         call(scenario)
 
 
-def test_an_offer_that_nobody_follows_up_gives_its_place_back(strict):
-    with one_more_ended(strict, "setup_timeout"):
+def test_an_offer_that_nobody_follows_up_gives_its_place_back(gateway_with):
+    with gateway_with("{ setup_timeout: 5s }") as strict, one_more_ended(strict, "setup_timeout"):
         call(lambda peer: peer.place(strict, model="sim-realtime"))
 
 
-def test_a_session_ends_at_its_maximum_duration_and_says_so(strict):
+@pytest.fixture
+def brief(gateway_with):
+    with gateway_with("{ session_duration: 10s, setup_timeout: 1m, silence_timeout: 1m }") as running:
+        yield running
+
+
+def test_a_session_ends_at_its_maximum_duration_and_says_so(brief):
     # As short-lived as the session, so that it has expired when the session has ended.
-    secret = client_secret(strict, seconds=10, model="sim-realtime")
+    secret = client_secret(brief, seconds=10, model="sim-realtime")
 
     async def scenario(peer):
-        await peer.connect(strict, token=secret)
+        await peer.connect(brief, token=secret)
         error = (await peer.event("error"))["error"]
         assert (error["type"], error["code"]) == ("invalid_request_error", "session_expired")
         await peer.ended()
 
-    with one_more_ended(strict, "maximum_duration"):
+    with one_more_ended(brief, "maximum_duration"):
         call(scenario)
-    late = strict.ask("POST", "/v1/realtime/calls", data="v=0", headers={"Authorization": f"Bearer {secret}"})
+    late = brief.ask("POST", "/v1/realtime/calls", data="v=0", headers={"Authorization": f"Bearer {secret}"})
     assert late.status_code == 401
     assert late.json()["error"]["code"] == "invalid_api_key" and "expired" in late.json()["error"]["message"]

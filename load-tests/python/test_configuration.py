@@ -9,7 +9,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from conftest import KEY, TARGET, Process, running_gateway, start_gateway, start_simulator
+from conftest import TARGET, Process, running_gateway, start_gateway, start_simulator
 
 LIMIT = 120
 EXIT_CONFIG = 78

@@ -188,7 +188,7 @@ def scraped(speak, tmp_path_factory):
         prometheus.wait_for("Server is ready to receive web requests")
 
         def ask(path, **parameters):
-            reply = HTTP.get(f"http://{listening}/api/v1/{path}", params=parameters, timeout=30)
+            reply = HTTP.get(f"http://{listening}/api/v1/{path}", params=parameters, timeout=LIMIT)
             body = reply.json()
             assert body["status"] == "success", (parameters, body)
             return body["data"]
@@ -222,7 +222,7 @@ def scraped(speak, tmp_path_factory):
 
 def test_what_a_gateway_shows_is_in_the_catalogue_and_without_fault(scraped):
     gateway, _ = scraped
-    text = HTTP.get(f"http://{gateway.http}/metrics", timeout=30).text
+    text = HTTP.get(f"http://{gateway.http}/metrics", timeout=LIMIT).text
     told = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=300)
     assert told.returncode == 0, told.stdout + told.stderr
     kinds = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE))

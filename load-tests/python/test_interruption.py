@@ -1,7 +1,6 @@
 """What is said over an answer, with `conversation.interruption` configured: noises leave it whole, speech cuts it."""
 
 import asyncio
-import time
 import wave
 
 import numpy
@@ -46,7 +45,8 @@ class Listener(Peer):
             self.heard.append(samples)
             if numpy.sqrt(numpy.mean(samples ** 2)) > AUDIBLE_RMS:
                 self.audible_frames += 1
-                now = time.monotonic()
+                # By the clock of the sound: a busy machine may be late to look at it.
+                now = frame.pts / frame.sample_rate
                 self.resumed += self._audible_at is not None and now - self._audible_at > HELD_SECONDS
                 self._audible_at = now
             await self._notify()

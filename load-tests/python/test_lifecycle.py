@@ -27,7 +27,7 @@ routes: [{ model: "*", provider: sim }]
 """
 
 
-def run(*arguments, env=None, limit=60):
+def run(*arguments, env=None, limit=LIMIT):
     """Runs voxgate to its end."""
     process = Process(TARGET / "voxgate", *arguments, env=env)
     code = process.child.wait(limit)
@@ -165,9 +165,11 @@ def listening(pid):
     """Local addresses, as /proc writes them, of a process's listening TCP and bound UDP sockets."""
     inodes = set()
     for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir():
-        match = re.fullmatch(r"socket:\[(\d+)\]", str(entry.readlink()))
-        if match:
-            inodes.add(match.group(1))
+        # It may be closed meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            match = re.fullmatch(r"socket:\[(\d+)\]", str(entry.readlink()))
+            if match:
+                inodes.add(match.group(1))
     found = []
     for table, state in [("tcp", "0A"), ("tcp6", "0A"), ("udp", None), ("udp6", None)]:
         path = pathlib.Path(f"/proc/{pid}/net/{table}")

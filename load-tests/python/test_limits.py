@@ -12,7 +12,7 @@ from websockets.sync.client import connect
 
 from conftest import gateway_config, running_gateway, start_simulator
 from database_servers import Redis
-from webrtc_peer import Peer, call
+from webrtc_peer import call
 
 LIMIT = 120
 RATE = 24_000
@@ -233,11 +233,13 @@ def test_gateways_share_their_limits_in_redis_and_outlive_it():
         other = stack.enter_context(limited(*rules, redis=shared, env=env))
         first, second = Session(one), Session(other)
         assert refusal(one).status_code == 429
-        statuses = []
+        statuses, began = [], time.monotonic()
         # Each session may have taken one answer ahead, and one may be on its way while the counters are asked.
         for _ in range(6):
             statuses += [first.answer()["type"], second.answer()["type"]]
-        assert 2 <= statuses.count("response.done") <= 5 and "error" in statuses, statuses
+        refilled = int((time.monotonic() - began) * 3 / 60)
+        assert 2 <= statuses.count("response.done") <= 5 + refilled, statuses
+        assert "error" in statuses or refilled, statuses
 
         redis.stop()
         began = time.monotonic()

@@ -1,5 +1,6 @@
 """PostgreSQL as the store, and what calls notice when it is away: nothing, unless they want to begin."""
 
+import asyncio
 import contextlib
 import re
 import sqlite3
@@ -69,15 +70,16 @@ def test_while_postgresql_is_away_running_calls_go_on_and_new_ones_wait(world):
 
         async def scenario(peer):
             await peer.connect(gateway, token=key, model="sim")
-            postgres.stop()
-            when(lambda: status_of_a_new_session(gateway) == 503, "new sessions are refused")
+            # In a thread: a caller whose loop stands still is silent, and a silent one is lost.
+            await asyncio.to_thread(postgres.stop)
+            await asyncio.to_thread(when, lambda: status_of_a_new_session(gateway) == 503, "new sessions are refused")
             for _ in range(3):
-                note(running.answer())
+                note(await asyncio.to_thread(running.answer))
             peer.ask_in_writing("are you still there")
             note(await peer.event("response.done"))
-            assert stored() == 200, "what was known is known on"
-            postgres.start()
-            when(lambda: status_of_a_new_session(gateway) == 101, "sessions begin again")
+            assert await asyncio.to_thread(stored) == 200, "what was known is known on"
+            await asyncio.to_thread(postgres.start)
+            await asyncio.to_thread(when, lambda: status_of_a_new_session(gateway) == 101, "sessions begin again")
             peer.ask_in_writing("and now")
             note(await peer.event("response.done"))
 

@@ -32,6 +32,11 @@ class Gate(Microphone):
         return await super().recv()
 
 
+# Long: there is more to say when a busy machine has noticed that somebody speaks.
+REQUEST = ("I would like to book a table for two people tomorrow evening at eight and I would like it to be at a window because my "
+           "mother comes to visit and she likes to look at the boats in the harbour")
+
+
 @pytest.fixture(scope="module")
 def quiet_gateway():
     """A gateway that finds the turns itself."""
@@ -50,7 +55,7 @@ def spoken_until_closed(gateway, speak, close):
         sender.replaceTrack(gate)
         peer.microphone = gate
         await peer.connect(gateway, model="sim-voice")
-        peer.say(speak("I would like to book a table for two people tomorrow evening at eight"))
+        peer.say(speak(REQUEST))
         await peer.event("input_audio_buffer.speech_started")
         assert len(gate.waiting) > 10 * FRAME, "there is more to say"
         await close(peer, gate)
@@ -79,7 +84,7 @@ def test_dtx_ends_the_turn(quiet_gateway, speak):
 def test_a_replaced_track_ends_the_turn_and_its_own_turns_are_heard(quiet_gateway, speak):
     async def scenario(peer):
         await peer.connect(quiet_gateway, model="sim-voice")
-        peer.say(speak("I would like to book a table for two people tomorrow evening at eight"))
+        peer.say(speak(REQUEST))
         await peer.event("input_audio_buffer.speech_started")
         sender, = peer.connection.getSenders()
         peer.microphone = Microphone()

@@ -93,7 +93,7 @@ def wait_for_moves(gateway, reason, number):
 
 
 def test_a_session_goes_on_over_three_provider_sessions_and_the_model_forgets_nothing():
-    with gateway_at("--session-limit-s", "5", "--answer-ms", "200") as gateway, session(gateway) as client:
+    with gateway_at("--session-limit-s", "12", "--answer-ms", "200") as gateway, session(gateway) as client:
         chosen = client.write(f"the word is {SECRET_WORD}", id="item_chosen_here")
         told, response = client.answer()
         assert told.startswith("session 1 ") and response["status"] == "completed"
@@ -286,7 +286,7 @@ def test_silence_after_the_answer_is_answered_by_the_gateways_clock():
 
 def test_a_provider_that_stalls_is_replaced_and_the_next_question_answered():
     stalls = ["--stall-after-ms", "100", "--fault-at", "2", "--answer-ms", "400"]
-    with gateway_at(*stalls, stall_timeout="1s") as gateway, session(gateway) as client:
+    with gateway_at(*stalls, stall_timeout="6s") as gateway, session(gateway) as client:
         client.write(f"the word is {SECRET_WORD}")
         assert client.answer()[1]["status"] == "completed"
         stalled = client.answer()[1]
@@ -297,7 +297,7 @@ def test_a_provider_that_stalls_is_replaced_and_the_next_question_answered():
 
 
 def test_an_answer_made_of_named_turns_is_made_of_them_before_and_after_a_move():
-    with gateway_at("--answer-ms", "200", "--session-limit-s", "5", turn_detection="gateway") as gateway, \
+    with gateway_at("--answer-ms", "200", "--session-limit-s", "12", turn_detection="gateway") as gateway, \
             session(gateway) as client:
         client.send("session.update", session={"type": "realtime", "audio": {"input": {
             "turn_detection": None, "transcription": {"model": "scribe"}}}})

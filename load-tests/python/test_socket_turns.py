@@ -42,7 +42,7 @@ class LiveClient:
         self.piece, self.by_hand = RATE * piece_ms // 1_000, by_hand
         self.lags, self.turns, self.answers = [0.0], [], 0
         self.heard_at = self.name = None
-        self.changed = threading.Condition()
+        self.changed, self.over = threading.Condition(), threading.Event()
         self.socket = connect(
             f"ws://{gateway.http}/v1/realtime?model={model}", additional_headers={"Authorization": f"Bearer {KEY}"},
             proxy=None, max_size=None)
@@ -113,8 +113,16 @@ class LiveClient:
         self.turns.append((self.heard_at - spoke) * 1_000)
         self.lags.append(self.ping())
 
+    def keep_time(self):
+        """Notes what a thread of this client is late by when nothing but the machine holds it up."""
+        while not self.over.wait(0.005):
+            due = time.monotonic() + 0.005
+            time.sleep(0.005)
+            self.lags.append(time.monotonic() - due)
+
     def call(self, question):
         self.until(lambda: self.name)
+        threading.Thread(target=self.keep_time, daemon=True).start()
         detection = None if self.by_hand else {"type": "server_vad", "silence_duration_ms": 500}
         self.send("session.update", session={"type": "realtime", "audio": {"input": {"turn_detection": detection}}})
         self.began, self.sent = time.monotonic(), 0
@@ -122,6 +130,7 @@ class LiveClient:
             self.turn(question)
         # Of the last turn the next second tells what the network was like.
         time.sleep(1.2)
+        self.over.set()
         self.socket.close()
         self.ear.join(LIMIT)
         return self
@@ -163,8 +172,12 @@ routes: [{{ model: usual, provider: usual }}, {{ model: slow, provider: slow }}]
         process.stop()
 
 
+def of_hop(record, hop):
+    return [next(one["duration_ms"] for one in turn["hops"] if one["hop"] == hop) for turn in record["turns"]]
+
+
 def middle(record, hop):
-    return statistics.median(next(one["duration_ms"] for one in turn["hops"] if one["hop"] == hop) for turn in record["turns"])
+    return statistics.median(of_hop(record, hop))
 
 
 def test_every_turn_over_a_websocket_is_in_the_record_and_its_hops_sum_to_the_whole(called):
@@ -206,8 +219,8 @@ def test_longer_pieces_are_the_clients_and_a_longer_model_is_the_models(called):
     lag = {kind: max(client.lags) * 1_000 for kind, (client, _) in found.items()}
     assert middle(records["short"], "capture") <= 20 + BLUR_MS
     assert middle(records["long"], "capture") <= 100
-    grown = middle(records["slow"], "model") - middle(records["short"], "model")
-    # In the middle of the turns; half of the delay tells it from anything else.
+    # The quickest turns: nothing makes a model quicker than it is. Half of the delay tells it from anything else.
+    grown = min(of_hop(records["slow"], "model")) - min(of_hop(records["short"], "model"))
     assert abs(grown - DELAY_MS) < DELAY_MS / 2, grown
     for hop in ("capture", "uplink", "encode", "downlink"):
         by = middle(records["slow"], hop) - middle(records["short"], hop)

@@ -1,5 +1,6 @@
 """Tools an agent may call, may not call, and may call once a person says so: over the API, in whole conversations."""
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -191,7 +192,7 @@ def test_a_held_call_that_is_denied_is_told_to_the_model(gateway):
 
 
 def test_a_held_call_nobody_decides_about_expires_and_the_model_goes_on():
-    with gateway_at(window="1s") as gateway, session(gateway) as client:
+    with gateway_at(window="5s") as gateway, session(gateway) as client:
         assert client.ask_for("refund") == []
         client.wait_for("response.done")
         said = client.wait_for("response.done")["response"]
@@ -238,9 +239,10 @@ def test_a_caller_on_webrtc_hears_the_moment_and_runs_the_call(gateway):
         peer.ask_in_writing("Please refund.")
         await peer.event("output_audio_buffer.started")
         # These calls belong to the first key, which owns another organisation.
-        held = administer(gateway, "GET", "/approvals", gateway.key).json()["items"]
+        held = (await asyncio.to_thread(administer, gateway, "GET", "/approvals", gateway.key)).json()["items"]
         assert [entry["tool"] for entry in held] == ["refund"]
-        answer = administer(gateway, "POST", f"/approvals/{held[0]['id']}/approve", gateway.key)
+        approve = f"/approvals/{held[0]['id']}/approve"
+        answer = await asyncio.to_thread(administer, gateway, "POST", approve, gateway.key)
         assert answer.status_code == 200, answer.text
         await peer.event("response.function_call_arguments.done")
         return peer

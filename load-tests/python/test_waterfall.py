@@ -13,7 +13,7 @@ import wave
 
 import pytest
 
-from conftest import KEY, TARGET, Process, running_gateway, start_simulator
+from conftest import KEY, TARGET, Process, picked_port, running_gateway, start_simulator
 from delayed_way import DelayedWay
 
 HERE = pathlib.Path(__file__).parent
@@ -163,13 +163,6 @@ routes: [{{ model: usual, provider: usual }}, {{ model: slow, provider: slow }}]
             process.stop()
 
 
-def free_port():
-    """One the system would choose for UDP."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as chosen:
-        chosen.bind(("127.0.0.1", 0))
-        return chosen.getsockname()[1]
-
-
 @contextlib.contextmanager
 def relay_beside(gateway, token, way, folder):
     """A relay in a process of its own, which callers reach by the way."""
@@ -190,7 +183,7 @@ def delays_at_relay(speak, folder):
     sim, address = start_simulator("--answer-ms", "300", "--model-delay-ms", "200")
     way = DelayedWay()
     tunnel = DelayedWay(SILENCE_SECONDS - 0.1, follows=way)
-    tunnel.relay = ("127.0.0.1", free_port())
+    tunnel.relay = ("127.0.0.1", picked_port(socket.SOCK_DGRAM))
     token = secrets.token_hex(16)
     config = f"""
 control: {{ listen: "127.0.0.1:0" }}

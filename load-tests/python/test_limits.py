@@ -179,7 +179,8 @@ def test_an_answer_the_provider_begins_by_itself_is_cancelled_over_the_limit():
 
 
 def test_a_tool_call_over_the_limit_cancels_its_answer():
-    with limited("{ tool_calls_per_minute: 1 }") as gateway:
+    # So slow that a call is not complete before it can be taken back: a provider that is done by then has completed its answer.
+    with limited("{ tool_calls_per_minute: 1 }", simulator=("--speed", "0.1")) as gateway:
         session = Session(gateway)
         tool = {"type": "function", "name": "look_up", "parameters": {"type": "object", "properties": {}}}
         session.update(tools=[tool])

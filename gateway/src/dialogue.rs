@@ -52,6 +52,7 @@ use self::provider::Provider;
 
 pub(crate) use self::chronicle::{Pen, Transported, sentences};
 pub(crate) use self::client::{ClientMessage, ClientQuestion, ClientSide, TimeAnswer};
+pub(crate) use self::ending::told_of_mistake;
 pub(crate) use self::measuring::MeasuredTurn;
 pub(crate) use self::opening::DialogueConfig;
 

@@ -3,6 +3,7 @@
 mod relief;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -94,25 +95,25 @@ pub(crate) struct LatencyDesk {
     began: Instant,
     metrics: Arc<Metrics>,
     watches: Mutex<Watches>,
-    measures: bool,
+    measures: AtomicBool,
 }
 
 impl LatencyDesk {
     pub(crate) fn new(budgets: RouteBudgets, metrics: Arc<Metrics>) -> Self {
-        let desk = Self { began: Instant::now(), metrics, watches: Mutex::default(), measures: true };
+        let (watches, measures) = (Mutex::default(), AtomicBool::new(true));
+        let desk = Self { began: Instant::now(), metrics, watches, measures };
         desk.configure(budgets);
         desk
     }
 
-    /// The same for a gateway in which no session is measured, so that no turn ever comes.
-    #[must_use]
-    pub(crate) fn without_measuring(self) -> Self {
-        Self { measures: false, ..self }
+    /// Whether sessions that begin from now on are measured. Of others no turn comes; those that run go on as they began.
+    pub(crate) fn measure(&self, measures: bool) {
+        self.measures.store(measures, Ordering::Relaxed);
     }
 
-    /// Whether sessions are measured.
-    pub(crate) const fn measures(&self) -> bool {
-        self.measures
+    /// Whether sessions that begin now are measured.
+    pub(crate) fn measures(&self) -> bool {
+        self.measures.load(Ordering::Relaxed)
     }
 
     /// Judges and acts by this from the next turn on. What was counted of routes and targets that stay is kept.
@@ -343,8 +344,9 @@ impl LatencyDesk {
 
     /// One of a gateway that does not measure.
     pub(crate) fn unmeasuring() -> Arc<Self> {
-        let metrics = Arc::new(Metrics::new().unwrap());
-        Arc::new(Self::new(RouteBudgets::default(), metrics).without_measuring())
+        let desk = Self::idle();
+        desk.measure(false);
+        desk
     }
 
     /// One that leaves out the optional work of this route.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use futures_util::stream::{SplitSink, Stream};
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 use voxgate_media::session::{Leg, NetworkTimes};
 use voxgate_protocol::session::EndReason;
@@ -18,7 +19,7 @@ use voxgate_signaling::host::SessionRequest;
 use voxgate_telemetry::metrics::Metrics;
 
 use crate::bridges::Connected;
-use crate::dialogue::{Dialogue, DialogueConfig, DialogueOutput, Transported};
+use crate::dialogue::{Dialogue, DialogueConfig, DialogueOutput, Transported, told_of_mistake};
 use crate::money::Money;
 use crate::replay::ReplayLog;
 use crate::revision::Revision;
@@ -54,21 +55,34 @@ pub(crate) struct SocketConfig {
     pub(crate) revoked: watch::Receiver<Revoked>,
 }
 
+/// The half of a socket that a session writes to.
+type ToClient<'a> = SplitSink<&'a mut WebSocket, Message>;
+
 /// Tells a client why its session cannot start, and closes.
-pub(crate) async fn refuse(mut socket: WebSocket, error: &ApiError) {
-    let event = serde_json::json!({
-        "type": "error",
-        "event_id": "event_refused",
-        "error": error.to_json()["error"],
-    });
-    // A client that is gone needs no reason.
-    let _ = socket.send(Message::Text(event.to_string().into())).await;
+pub(crate) async fn refuse(socket: WebSocket, error: &ApiError) {
     let reason = match error.kind {
         ErrorKind::InsufficientQuota => EndReason::BudgetExhausted,
         _ => EndReason::ProviderFailed,
     };
+    let error = &error.to_json()["error"];
+    part(socket, json!({ "type": "error", "event_id": "event_refused", "error": error }), reason).await;
+}
+
+/// The last that a client hears: an event with the error, and the close.
+async fn part(mut socket: WebSocket, event: Value, reason: EndReason) {
+    // A client that is gone needs no reason.
+    let _ = socket.send(Message::Text(event.to_string().into())).await;
     let _ = socket.send(close_frame(reason, Duration::ZERO)).await;
     hear_out(&mut socket).await;
+}
+
+/// Runs a session on its socket. One whose state machine panics ends alone, and its client is told.
+async fn run_to_end(mut socket: WebSocket, metrics: &Metrics, session: impl AsyncFnOnce(&mut WebSocket)) {
+    if AssertUnwindSafe(session(&mut socket)).catch_unwind().await.is_err() {
+        metrics.session_panics.inc();
+        tracing::error!("a WebSocket session ended because its state machine panicked; please report this");
+        part(socket, told_of_mistake(), EndReason::InternalError).await;
+    }
 }
 
 /// Waits for the client's half of the close (RFC 6455 section 7.1.1). A connection closed at once may be reset, and some
@@ -125,12 +139,8 @@ pub(crate) async fn serve(
                 drain: config.drain,
                 revoked: config.revoked,
             };
-            if AssertUnwindSafe(Box::pin(session.run(socket, ringing))).catch_unwind().await.is_err() {
-                metrics.session_panics.inc();
-                tracing::error!(
-                    "a WebSocket session ended because its state machine panicked; please report this"
-                );
-            }
+            let run = async |socket: &mut WebSocket| Box::pin(session.run(socket, ringing)).await;
+            Box::pin(run_to_end(socket, &metrics, run)).await;
         }
         Err(error) => refuse(socket, &ApiError::server_error(error.to_string())).await,
     }
@@ -157,7 +167,7 @@ enum Told {
 }
 
 impl SocketSession {
-    async fn run(mut self, socket: WebSocket, ringing: &Notify) {
+    async fn run(mut self, socket: &mut WebSocket, ringing: &Notify) {
         let (mut to_client, mut from_client) = socket.split();
         self.dialogue.open(Instant::now());
         // The key may have gone between the request and now.
@@ -203,7 +213,7 @@ impl SocketSession {
     }
 
     /// Sends what the session has to say.
-    async fn tell(&mut self, to_client: &mut SplitSink<WebSocket, Message>) -> Told {
+    async fn tell(&mut self, to_client: &mut ToClient<'_>) -> Told {
         let mut outputs = std::mem::take(&mut self.outputs);
         let mut has_more = true;
         while std::mem::take(&mut has_more) {
@@ -295,7 +305,7 @@ impl SocketSession {
 }
 
 /// False if the client does not take it, or takes too long.
-async fn send(to_client: &mut SplitSink<WebSocket, Message>, message: Message) -> bool {
+async fn send(to_client: &mut ToClient<'_>, message: Message) -> bool {
     matches!(tokio::time::timeout(SEND_TIMEOUT, to_client.send(message)).await, Ok(Ok(())))
 }
 
@@ -327,4 +337,39 @@ fn close_frame(reason: EndReason, max_session: Duration) -> Message {
         EndReason::Guardrail => (close_code::POLICY, "Something was said that this gateway does not allow."),
     };
     Message::Close(Some(CloseFrame { code, reason: text.into() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::extract::WebSocketUpgrade;
+    use axum::routing::any;
+    use tokio_tungstenite::connect_async;
+    use tokio_tungstenite::tungstenite::Message as Received;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_client_of_a_session_that_a_mistake_of_ours_ends_is_told_and_the_mistake_is_counted() {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let counted = Arc::clone(&metrics);
+        let serve = async move |upgrade: WebSocketUpgrade| {
+            upgrade.on_upgrade(async move |socket| {
+                run_to_end(socket, &counted, async |_| std::panic::resume_unwind(Box::new("a mistake")))
+                    .await;
+            })
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server =
+            tokio::spawn(async move { axum::serve(listener, Router::new().route("/", any(serve))).await });
+        let (mut client, _) = connect_async(format!("ws://{address}/")).await.unwrap();
+        let Some(Ok(Received::Text(event))) = client.next().await else { panic!("no event") };
+        let event: Value = serde_json::from_str(&event).unwrap();
+        assert_eq!((&event["type"], &event["error"]["type"]), (&"error".into(), &"server_error".into()));
+        let Some(Ok(Received::Close(Some(close)))) = client.next().await else { panic!("no close") };
+        assert_eq!((u16::from(close.code), close.reason.as_str()), (1011, "The gateway made a mistake."));
+        assert_eq!(metrics.session_panics.get(), 1);
+        server.abort();
+    }
 }

@@ -145,8 +145,8 @@ impl Parts<'_> {
         let metrics = &ground.metrics;
         let held = HeldCalls::new(Arc::clone(metrics), getrandom::u64().map_err(StartError::internal)?);
         let held = held.told_to(ground.audit.clone());
-        let latency = LatencyDesk::new(config.latency.clone(), Arc::clone(metrics));
-        let latency = Arc::new(if config.measuring { latency } else { latency.without_measuring() });
+        let latency = Arc::new(LatencyDesk::new(config.latency.clone(), Arc::clone(metrics)));
+        latency.measure(config.measuring);
         let routing = Routing::new(config.breaker, Arc::clone(&latency), Arc::clone(metrics));
         let routing = Arc::new(routing);
         let shared = Shared { held, webhooks: Webhooks::start(Arc::clone(metrics)), latency };

@@ -13,6 +13,7 @@ import pytest
 from conftest import HTTP, gateway_config, running_gateway, start_simulator
 from live_feed import LiveFeed
 from test_admin_api import configuration, secret, session, wait_until
+from test_keys import reload
 from test_lifecycle import run
 from webrtc_peer import call
 from websocket_peer import SocketPeer
@@ -265,7 +266,7 @@ def test_a_server_of_the_operator_is_told_of_the_end_of_a_session_until_it_takes
     simulator.stop()
 
 
-def test_a_gateway_that_measures_nothing_serves_calls_and_says_that_it_does_not(speak):
+def test_a_gateway_that_measures_nothing_serves_calls_and_says_that_it_does_not_until_it_is_to_measure(speak):
     question = speak("what time is it")
 
     async def scenario(peer):
@@ -275,14 +276,22 @@ def test_a_gateway_that_measures_nothing_serves_calls_and_says_that_it_does_not(
         await peer.event("output_audio_buffer.stopped")
         return peer
 
-    with running_gateway("telemetry: { measuring: false }\nproviders: { local: { kind: local, decoders: 1 } }\n"
-                         'routes: [{ model: "*", provider: local }]\n') as unmeasured:
+    config = 'providers: { local: { kind: local, decoders: 1 } }\nroutes: [{ model: "*", provider: local }]\n'
+    with running_gateway("telemetry: { measuring: false }\n" + config) as unmeasured:
         peer = call(scenario)
         listed, = look(unmeasured, "/sessions?state=all")["items"]
         wait_until(lambda: look(unmeasured, f"/sessions/{listed['id']}")["state"] == "ended", "the session did not end")
         record = look(unmeasured, f"/sessions/{listed['id']}/record")
         overview, latency = look(unmeasured, "/overview"), look(unmeasured, "/latency")
         page = HTTP.get(f"http://{unmeasured.http}/metrics", timeout=LIMIT).text
+        reload(unmeasured, "telemetry: { measuring: true }\n" + config)
+        wait_until(lambda: look(unmeasured, "/overview")["measuring"], "the new configuration is not in force")
+        assert unmeasured.metric("voxgate_config_settings_awaiting_restart") == 0
+        call(scenario)
+        after, = (item for item in look(unmeasured, "/sessions?state=all")["items"] if item["id"] != listed["id"])
+        wait_until(lambda: look(unmeasured, f"/sessions/{after['id']}")["state"] == "ended", "the session did not end")
+        measured = look(unmeasured, f"/sessions/{after['id']}/record")
+    assert measured["measured"] and len(measured["turns"]) == 1
     assert peer.measured == []
     # A metric with labels is on the page once it has a sample.
     assert "voxgate_turn_seconds_count" not in page and "voxgate_interruptions_total" in page

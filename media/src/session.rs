@@ -23,6 +23,7 @@ mod recent;
 mod responses;
 #[cfg(test)]
 mod tests;
+mod turn_ends;
 mod waiting;
 mod withdrawing;
 mod words;
@@ -37,7 +38,7 @@ use voxgate_protocol::session::{EndReason, SessionCommand, SessionEvent};
 use voxgate_protocol::settings::{ResponseOptions, SessionSettings};
 
 use crate::encode::EncoderConfig;
-use crate::turn::{EndOfTurn, ListeningRule, Question, TranscriptShape, TurnSoFar};
+use crate::turn::{EndOfTurn, ListeningRule, Question, TranscriptShape};
 use crate::uplink::{RtpAudio, UplinkStats};
 
 use answer::{Answer, Packet, Spoken};
@@ -476,71 +477,6 @@ impl Session {
         }
         self.judge_held(now);
         self.drain_playout(now);
-    }
-
-    /// New words: the pause that ends the turn depends on whether they sound complete.
-    fn estimate_end_of_turn(&mut self) {
-        let transcription = self.settings.input.transcription.as_ref();
-        let language = transcription.and_then(|transcription| transcription.language.as_deref());
-        let turn = TurnSoFar { words: self.words.so_far(), language };
-        self.input.estimate_complete(self.end_of_turn.estimate(turn));
-    }
-
-    fn gateway_heard_the_end(&mut self, at: Duration) {
-        let item_id = match self.user_item.take() {
-            Some(item_id) => item_id,
-            None => self.mint_item(),
-        };
-        self.words.committed(&item_id);
-        self.event(SessionEvent::SpeechStopped { item_id: item_id.clone(), at });
-        self.bridge(BridgeCommand::CommitInput { item_id: item_id.clone(), is_silence: false });
-        self.event(SessionEvent::InputCommitted { item_id });
-        let creates = self.settings.input.turn_detection.as_ref().is_some_and(|turn| turn.creates_response());
-        if creates {
-            self.create_when_done = true;
-            self.create_what_waited();
-        }
-    }
-
-    fn provider_heard_the_end(&mut self, arrived: Instant, item_id: ItemId, position: Duration) {
-        let pause = input::configured_pause(self.settings.input.turn_detection.as_ref());
-        let arrival = self.input.arrival_at(position.saturating_sub(pause));
-        self.turn_ended(arrival, arrived);
-        self.event(SessionEvent::SpeechStopped { item_id, at: position });
-    }
-
-    fn provider_committed(&mut self, item_id: ItemId) {
-        self.words.committed(&item_id);
-        // With the gateway as owner of turns the client was told when the gateway decided.
-        if self.traits.turn_owner == TurnOwner::Provider {
-            self.user_item = None;
-            self.event(SessionEvent::InputCommitted { item_id });
-        }
-    }
-
-    fn commit_by_hand(&mut self, now: Instant) {
-        // The end of a turn that was kept back is not told any more: the turn is the client's.
-        let kept = self.held.as_mut().and_then(|held| held.end.take());
-        let arrival = match (self.input.take_uncommitted(), kept.and_then(|end| end.arrival)) {
-            (Some(arrival), _) => arrival,
-            (None, Some(arrival)) => {
-                self.input.clear();
-                arrival
-            }
-            (None, None) => return self.event(SessionEvent::InputEmpty),
-        };
-        self.idle.stop();
-        self.confirm_held(now);
-        self.turn_ended(Some(arrival), now);
-        let item_id = match self.user_item.take() {
-            Some(item_id) => item_id,
-            None => self.mint_item(),
-        };
-        self.words.committed(&item_id);
-        self.bridge(BridgeCommand::CommitInput { item_id: item_id.clone(), is_silence: false });
-        if self.traits.turn_owner == TurnOwner::Gateway {
-            self.event(SessionEvent::InputCommitted { item_id });
-        }
     }
 
     fn fault(&mut self, fault: Fault) {

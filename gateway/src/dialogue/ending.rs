@@ -2,12 +2,20 @@
 
 use std::time::Instant;
 
+use serde_json::{Value, json};
 use voxgate_protocol::session::{EndReason, SessionCommand};
+use voxgate_realtime::ApiError;
 
 use super::Dialogue;
 use super::chronicle::sentences;
 use super::core::CoreInput;
 use crate::logging;
+
+/// The last event for a client whose session a mistake of ours ended.
+pub(crate) fn told_of_mistake() -> Value {
+    let error = ApiError::server_error("The gateway made a mistake: the session is over. Connect anew.");
+    json!({ "type": "error", "event_id": "event_internal_error", "error": error.to_json()["error"] })
+}
 
 impl Dialogue {
     /// Ends the session. What a lost client cannot have heard is cut from its conversation first.

@@ -52,10 +52,19 @@ impl Dialogue {
                 account.heard(now, &event);
             }
             self.allowance.heard(now, &event);
-            self.gate.hear(now, event);
-            self.pass_gate(now, at);
+            self.pass(now, at, event);
         }
         self.has_more_events = true;
+    }
+
+    /// Passes an event on. What is over a limit is stopped at once, however much of it comes in one burst: a tool call before
+    /// anybody sees it, an answer as soon as it has begun.
+    fn pass(&mut self, now: Instant, at: Instant, event: BridgeEvent) {
+        let begins = matches!(event, BridgeEvent::ResponseStarted { .. });
+        while !begins && self.keep_limits(now) {}
+        self.gate.hear(now, event);
+        self.pass_gate(now, at);
+        while self.keep_limits(now) {}
     }
 
     /// Counts an answer that is over, for whom it is not a turn.

@@ -40,6 +40,7 @@ const NEW_SESSIONS: &[&str] = &[
     "policies",
     "agents",
     "money",
+    "telemetry.measuring",
 ];
 
 /// Digits of a hash that tell two texts apart for people.

@@ -307,6 +307,7 @@ impl Keeper {
         let known = terms.now();
         let is_new = |target: &&Target| !known.routes.targets().any(|other| other == *target);
         shared.latency.configure(config.latency.clone());
+        shared.latency.measure(config.measuring);
         host.routing.show(config.routes.targets().filter(is_new));
         let next = super::terms(config, host.with(revision));
         terms.replace(next, || keys.set_configured(self.keys_of(config)).map(drop))?;

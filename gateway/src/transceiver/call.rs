@@ -18,7 +18,7 @@ use voxgate_protocol::path::ClientTransport;
 use voxgate_protocol::session::{ClientReport, EndReason};
 use voxgate_realtime::{ApiError, SidebandId};
 
-use crate::dialogue::{Dialogue, DialogueOutput, Transported, sentences};
+use crate::dialogue::{Dialogue, DialogueOutput, Transported, sentences, told_of_mistake};
 use crate::sideband::{SidebandQueue, Sidebands};
 
 use super::extension::{self, RelayNotice};
@@ -237,6 +237,17 @@ impl Call {
     /// Its state machine made a mistake; it is not to be used any more.
     pub(super) const fn fail(&mut self) {
         self.dialogue.fail();
+    }
+
+    /// The last that a client hears of a call that failed: what happened, and the close. Nothing but the transport works for it.
+    pub(super) fn part(&mut self, now: Instant, sink: &mut Vec<CallOutput>) {
+        self.send(now, self.events, &told_of_mistake().to_string());
+        self.transport.close(now);
+        while let Some(output) = self.transport.poll_output() {
+            if let Output::Transmit { path, datagram } = output {
+                sink.push(CallOutput::Transmit(path, datagram));
+            }
+        }
     }
 
     /// Answers an offer that restarts ICE; from now on the call has one more name.

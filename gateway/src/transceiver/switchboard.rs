@@ -163,8 +163,15 @@ impl Switchboard {
             self.config.metrics.session_panics.inc();
             tracing::error!(call_id = %call.call_id, "a call ended because its state machine panicked; please report this");
             call.fail();
+            sink.clear();
+            // What panicked may do so again; then the client finds out by itself.
+            if catch_unwind(AssertUnwindSafe(|| call.part(now, sink))).is_err() {
+                sink.clear();
+            }
             drop(in_session);
-            self.sink.clear();
+            for output in std::mem::take(&mut self.sink) {
+                self.carry_out(now, slot, output);
+            }
             self.forget(now, slot);
             return;
         }

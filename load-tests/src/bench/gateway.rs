@@ -11,6 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -20,8 +22,17 @@ pub const KEY: &str = "vg_key_of_the_benchmark";
 /// How long the gateway may take to say where it listens; the longest starts are those under callgrind.
 const START_LIMIT: Duration = Duration::from_mins(2);
 
+/// How long the gateway may take to take another configuration.
+const CHANGE_LIMIT: Duration = Duration::from_secs(30);
+
+/// How often is looked whether it has.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
 /// Gateways this process has started: each has a folder of its own.
 static STARTED: AtomicU32 = AtomicU32::new(0);
+
+/// The name of its configuration in that folder.
+const CONFIGURATION: &str = "voxgate.yaml";
 
 /// `USER_HZ`, the unit of CPU times in `/proc`: 100 on every Linux platform that is in use (proc(5)).
 const CPU_TICK: Duration = Duration::from_millis(10);
@@ -62,7 +73,7 @@ impl Gateway {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("voxgate-bench-{}-{number}", std::process::id()));
         fs::create_dir_all(&folder).context("cannot make a folder for the gateway")?;
-        let config = folder.join("voxgate.yaml");
+        let config = folder.join(CONFIGURATION);
         fs::write(&config, configuration)?;
         let log = File::create(folder.join("log"))?;
         let mut process = command
@@ -128,6 +139,34 @@ impl Gateway {
             head.lines().next().unwrap_or_default()
         );
         Ok(body.to_owned())
+    }
+
+    /// Has it go on with another configuration, which must differ from the one it has.
+    ///
+    /// # Errors
+    /// It does not take it in time; then its log is part of the error.
+    pub async fn reconfigure(&self, configuration: &str) -> anyhow::Result<()> {
+        let before = self.revision().await?;
+        fs::write(self.folder.join(CONFIGURATION), configuration)?;
+        let process = Pid::from_raw(self.process.id().try_into().context("its number is too large")?);
+        kill(process, Signal::SIGHUP).context("it cannot be told")?;
+        let deadline = Instant::now() + CHANGE_LIMIT;
+        while self.revision().await? == before {
+            ensure!(
+                Instant::now() < deadline,
+                "the gateway did not take its new configuration:\n{}",
+                self.log()
+            );
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
+    /// Names the configuration that is in force.
+    async fn revision(&self) -> anyhow::Result<String> {
+        let metrics = self.metrics().await?;
+        let line = metrics.lines().find(|line| line.starts_with("voxgate_config_revision_info{"));
+        Ok(line.context("it does not tell which configuration is in force")?.to_owned())
     }
 
     /// CPU time of all its threads so far.

@@ -27,7 +27,7 @@ struct Arguments {
     /// Count instructions under callgrind instead of processor time: free of the noise of other programs. One call, three rounds.
     #[arg(long)]
     instructions: bool,
-    /// Two short rounds: a minute instead of eight.
+    /// Two short rounds: a minute and a half instead of eighteen.
     #[arg(long)]
     quick: bool,
     /// Rounds.
@@ -36,7 +36,7 @@ struct Arguments {
     /// Calls of each gateway.
     #[arg(long)]
     calls: Option<usize>,
-    /// Seconds that are counted in a round.
+    /// Seconds that are counted of a side in a row.
     #[arg(long)]
     seconds: Option<u64>,
     /// Keep a record in this folder: record.md, rounds.json.

@@ -36,7 +36,7 @@ pub struct Watched {
     gateway: Gateway,
     meter: Meter,
     /// Ends with it.
-    _provider: SimHandle,
+    provider: SimHandle,
 }
 
 impl Watched {
@@ -48,9 +48,6 @@ impl Watched {
         let answer = AnswerAudio::Tones { length: ANSWER, marked: false };
         let provider = ProviderSim::spawn(SimConfig { answer, ..SimConfig::default() }).await?;
         let relay = free_udp_address()?;
-        let measuring = side == Side::On;
-        let configuration =
-            format!("{}telemetry: {{ measuring: {measuring} }}\n", configuration(provider.addr()));
         let dumps = folder.join(format!("callgrind-{}", provider.addr().port()));
         let command = match unit {
             Unit::ProcessorTime => Command::new(binary),
@@ -61,12 +58,20 @@ impl Watched {
                 command
             }
         };
-        let gateway = Gateway::start_by(command, &configuration, relay, relay)?;
+        let gateway = Gateway::start_by(command, &configuration_of(side, &provider), relay, relay)?;
         let meter = match unit {
             Unit::ProcessorTime => Meter::Clock(ProcessorClock::of(gateway.process_id())?, Duration::ZERO),
             Unit::Instructions => Meter::Callgrind { process: gateway.process_id().to_string(), dumps },
         };
-        Ok(Self { gateway, meter, _provider: provider })
+        Ok(Self { gateway, meter, provider })
+    }
+
+    /// Its next sessions are those of this side, which it was not of before.
+    ///
+    /// # Errors
+    /// The gateway does not take the configuration.
+    pub async fn join(&self, side: Side) -> anyhow::Result<()> {
+        self.gateway.reconfigure(&configuration_of(side, &self.provider)).await
     }
 
     /// The base of its API.
@@ -112,6 +117,11 @@ impl Watched {
             }
         }
     }
+}
+
+fn configuration_of(side: Side, provider: &SimHandle) -> String {
+    let measuring = side == Side::On;
+    format!("{}telemetry: {{ measuring: {measuring} }}\n", configuration(provider.addr()))
 }
 
 fn control(arguments: &[&str]) -> anyhow::Result<()> {

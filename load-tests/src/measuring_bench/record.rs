@@ -106,18 +106,18 @@ fn page(command: &str, outcome: &Outcome) -> String {
     let Machine { processor, processors, memory_gib, system, load_before, compiler, commit, .. } =
         &outcome.machine;
     let Plan { rounds, calls, length, unit, .. } = &outcome.plan;
-    let how = match unit {
-        Unit::ProcessorTime => "both gateways at the same time",
-        Unit::Instructions => "one gateway after the other under callgrind",
+    let (parts, how) = match unit {
+        Unit::ProcessorTime => (2, "both gateways at the same time, sides changed half way"),
+        Unit::Instructions => (1, "one gateway after the other under callgrind"),
     };
     format!(
         "# What it costs to measure a call\n\n```sh\n{command}\n```\n\n\
          - Gateway: commit {commit}, {compiler}, release build\n\
          - Machine: {processors} × {processor}, {memory_gib} GiB, {system}\n\
          - Load averages before the start: {load_before}; behind the end: {}\n\
-         - {rounds} rounds of {} s with {calls} call(s) a side, a question every {} s; {how}\n\n{}\n{}",
+         - {rounds} rounds of {} s a side with {calls} call(s) a side, a question every {} s; {how}\n\n{}\n{}",
         outcome.load_after,
-        length.as_secs(),
+        length.as_secs() * parts,
         PERIOD.as_secs(),
         markdown(outcome),
         include_str!("method.md"),

@@ -35,6 +35,15 @@ impl Side {
             Self::Off => "off",
         }
     }
+
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::On => Self::Off,
+            Self::Off => Self::On,
+        }
+    }
 }
 
 /// How much is measured.
@@ -50,7 +59,7 @@ pub struct Plan {
     pub rounds: usize,
     /// Calls of each side in a round.
     pub calls: usize,
-    /// How long is counted in a round.
+    /// How long is counted of a side in a row: in a round twice, once of each gateway.
     pub length: Duration,
 }
 
@@ -71,6 +80,16 @@ impl Used {
     pub fn rate(&self, calls: usize) -> f64 {
         self.amount as f64 / self.length.as_secs_f64() / calls as f64
     }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            amount: self.amount + other.amount,
+            length: self.length + other.length,
+            told: self.told.and(other.told),
+        }
+    }
 }
 
 /// One round.
@@ -80,6 +99,21 @@ pub struct Round {
     pub on: Used,
     /// Without.
     pub off: Used,
+}
+
+impl Round {
+    /// Of what a gateway of this side used, and of what one of the other side did.
+    const fn of(side: Side, used: Used, other: Used) -> Self {
+        match side {
+            Side::On => Self { on: used, off: other },
+            Side::Off => Self { on: other, off: used },
+        }
+    }
+
+    /// Both together.
+    fn and(self, other: Self) -> Self {
+        Self { on: self.on.and(other.on), off: self.off.and(other.off) }
+    }
 }
 
 /// Runs a plan; says on standard error how far it is.
@@ -122,36 +156,42 @@ fn check(round: &Round) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Both at the same time: what else the machine does hits both. Each has a new process in each round, since where a
-/// process happens to lie in memory makes it a little faster or slower for as long as it lives.
+/// Both at the same time, and then once more with their sides changed. What else the machine does at a time hits both sides;
+/// and where a process happens to lie in memory, which makes it a little faster or slower for as long as it lives, does too.
 async fn beside(plan: &Plan, folder: &Path, first: Side) -> anyhow::Result<Round> {
-    let second = if first == Side::On { Side::Off } else { Side::On };
     let mut one = Stand::open(plan, first, folder).await?;
-    let mut other = Stand::open(plan, second, folder).await?;
+    let mut other = Stand::open(plan, first.other(), folder).await?;
+    let before = Box::pin(both(plan, &mut one, &mut other)).await?;
+    one.change_sides().await?;
+    other.change_sides().await?;
+    let after = Box::pin(both(plan, &mut one, &mut other)).await?;
+    Ok(before.and(after))
+}
+
+/// The same calls at the same time at both.
+async fn both(plan: &Plan, one: &mut Stand, other: &mut Stand) -> anyhow::Result<Round> {
+    one.dial(plan).await?;
+    other.dial(plan).await?;
     let begin = Instant::now() + Duration::from_millis(200);
-    let (used_one, used_other) = tokio::join!(one.talk(plan, begin), other.talk(plan, begin));
-    let (used_one, used_other) = (used_one?, used_other?);
-    Ok(if first == Side::On {
-        Round { on: used_one, off: used_other }
-    } else {
-        Round { on: used_other, off: used_one }
-    })
+    let (used, used_other) = tokio::join!(one.talk(plan, begin), other.talk(plan, begin));
+    Ok(Round::of(one.side, used?, used_other?))
 }
 
 /// One after the other: callgrind leaves no time for two.
 async fn in_turn(plan: &Plan, folder: &Path, first: Side) -> anyhow::Result<Round> {
-    let second = if first == Side::On { Side::Off } else { Side::On };
     let mut used = Vec::new();
-    for side in [first, second] {
+    for side in [first, first.other()] {
         let mut stand = Stand::open(plan, side, folder).await?;
+        stand.dial(plan).await?;
         used.push(stand.talk(plan, Instant::now() + Duration::from_millis(200)).await?);
     }
     let [one, other] = used[..] else { anyhow::bail!("two sides were measured") };
-    Ok(if first == Side::On { Round { on: one, off: other } } else { Round { on: other, off: one } })
+    Ok(Round::of(first, one, other))
 }
 
 /// A gateway and its callers.
 struct Stand {
+    side: Side,
     gateway: Option<Watched>,
     callers: Vec<Caller>,
 }
@@ -159,19 +199,35 @@ struct Stand {
 impl Stand {
     async fn open(plan: &Plan, side: Side, folder: &Path) -> anyhow::Result<Self> {
         let gateway = Watched::start(&plan.gateway, side, plan.unit, folder).await?;
-        let base_url = gateway.base_url();
+        Ok(Self { side, gateway: Some(gateway), callers: Vec::new() })
+    }
+
+    /// The same process goes on as one of the other side.
+    async fn change_sides(&mut self) -> anyhow::Result<()> {
+        self.side = self.side.other();
+        self.watched()?.join(self.side).await
+    }
+
+    fn watched(&self) -> anyhow::Result<&Watched> {
+        self.gateway.as_ref().context("a gateway that could not be counted was lost")
+    }
+
+    async fn dial(&mut self, plan: &Plan) -> anyhow::Result<()> {
+        let gateway = self.watched()?;
+        let (base_url, reports) = (gateway.base_url(), self.side == Side::On);
         let mut callers = Vec::new();
         while callers.len() < plan.calls {
             let mut dialling = JoinSet::new();
             for _ in 0..DIALLING.min(plan.calls - callers.len()) {
                 let base_url = base_url.clone();
-                dialling.spawn(async move { Box::pin(Caller::connect(&base_url, side == Side::On)).await });
+                dialling.spawn(async move { Box::pin(Caller::connect(&base_url, reports)).await });
             }
             while let Some(caller) = dialling.join_next().await {
                 callers.push(caller?.with_context(|| gateway.log())?);
             }
         }
-        Ok(Self { gateway: Some(gateway), callers })
+        self.callers = callers;
+        Ok(())
     }
 
     /// Lets all talk from `begin` on, each at another time within a period, and counts once they have settled.
@@ -199,7 +255,7 @@ impl Stand {
     }
 
     async fn count(&mut self, from: Instant, until: Instant) -> anyhow::Result<(u64, Duration)> {
-        let mut gateway = self.gateway.take().context("a gateway is counted once")?;
+        let mut gateway = self.gateway.take().context("a gateway that could not be counted was lost")?;
         tokio::time::sleep_until(from.into()).await;
         // Callgrind is told by a program of its own: nobody's sound may wait for that.
         let (mut gateway, began) = spawn_blocking(move || {
@@ -236,6 +292,17 @@ mod tests {
     #[test]
     fn a_rate_is_of_one_call_and_second() {
         assert!((used(1, 1).rate(3) - 500.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_round_of_gateways_that_changed_sides_has_what_both_used_on_each() {
+        let spent = |amount| Used { amount, ..used(4, 0) };
+        // One of them is slower, and so was everything in the second half.
+        let first = Round::of(Side::On, spent(1_010), spent(1_100));
+        let second = Round::of(Side::On.other(), spent(2_000), spent(2_222));
+        let round = first.and(second);
+        assert_eq!((round.on.amount, round.off.amount), (1_010 + 2_222, 1_100 + 2_000));
+        assert_eq!((round.on.length, round.on.told.answers), (Duration::from_secs(4), 8));
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl Session {
     }
 
     pub(super) fn output(&mut self, at: Instant, response_id: ResponseId, item_id: ItemId, part: OutputPart) {
-        if !self.responses.wants(&response_id) {
+        if self.responses.drops(&response_id) {
             return;
         }
         let mut beginning = None;

@@ -26,6 +26,14 @@ struct Asked {
 }
 
 #[derive(Debug)]
+struct Cancelled {
+    id: ResponseId,
+    reason: ResponseStatus,
+    /// Something of it came later and was dropped.
+    lacks_pieces: bool,
+}
+
+#[derive(Debug)]
 struct Open {
     id: ResponseId,
     is_beside: bool,
@@ -46,7 +54,7 @@ pub(super) struct Responses {
     /// Oldest first, the order in which the provider begins them.
     asked: VecDeque<Asked>,
     open: VecDeque<Open>,
-    cancelled: VecDeque<(ResponseId, ResponseStatus)>,
+    cancelled: VecDeque<Cancelled>,
 }
 
 impl Responses {
@@ -110,7 +118,13 @@ impl Responses {
 
     /// Whether pieces of this answer still count.
     pub(super) fn wants(&self, id: &ResponseId) -> bool {
-        !self.cancelled.iter().any(|(cancelled, _)| cancelled == id)
+        !self.cancelled.iter().any(|cancelled| cancelled.id == *id)
+    }
+
+    /// Whether this piece of an answer, which has come now, is dropped.
+    pub(super) fn drops(&mut self, id: &ResponseId) -> bool {
+        let cancelled = self.cancelled.iter_mut().find(|cancelled| cancelled.id == *id);
+        cancelled.map(|cancelled| cancelled.lacks_pieces = true).is_some()
     }
 
     /// From now on pieces of this answer are dropped; it ends with the given status. False if that was so before, or
@@ -118,7 +132,8 @@ impl Responses {
     pub(super) fn cancel(&mut self, id: &ResponseId, status: ResponseStatus) -> bool {
         let is_news = self.open.iter().any(|open| open.id == *id) && self.wants(id);
         if is_news {
-            push(&mut self.cancelled, (id.clone(), status), MOST_CANCELLED);
+            let cancelled = Cancelled { id: id.clone(), reason: status, lacks_pieces: false };
+            push(&mut self.cancelled, cancelled, MOST_CANCELLED);
         }
         is_news
     }
@@ -131,14 +146,21 @@ impl Responses {
     }
 
     /// The provider finished an answer. Gives the status the client should see: the reason of a cancel is known
-    /// here, not at the provider.
+    /// here, not at the provider, and an answer is not complete for a client who did not get all of it, or from whom policy
+    /// took it back.
     pub(super) fn done(&mut self, id: &ResponseId, status: ResponseStatus) -> ResponseStatus {
         self.open.retain(|open| open.id != *id);
-        let is_cancel = matches!(status, ResponseStatus::CancelledByClient | ResponseStatus::CancelledByTurn);
-        match self.cancelled.iter().find(|(cancelled, _)| cancelled == id) {
-            Some((_, reason)) if is_cancel => reason.clone(),
-            _ => status,
-        }
+        let Some(cancelled) = self.cancelled.iter().find(|cancelled| cancelled.id == *id) else {
+            return status;
+        };
+        let is_cut = match status {
+            ResponseStatus::CancelledByClient | ResponseStatus::CancelledByTurn => true,
+            ResponseStatus::Completed => {
+                cancelled.lacks_pieces || cancelled.reason == ResponseStatus::IncompleteByFilter
+            }
+            _ => false,
+        };
+        if is_cut { cancelled.reason.clone() } else { status }
     }
 }
 

@@ -37,6 +37,7 @@ use crate::sealing::Sealing;
 use crate::webhook::Webhooks;
 
 mod check;
+mod mistakes;
 mod plans;
 mod revocation;
 mod sidebands;

@@ -64,3 +64,29 @@ fn a_caller_who_goes_on_makes_the_other_answer_needless() {
     stage.bridge(done("resp_1", ResponseStatus::CancelledByClient));
     assert_eq!(stage.count(is_sorry), 0);
 }
+
+/// What the client is told of an answer that its provider completed although it was to be cancelled.
+fn told_of(cancel: SessionCommand, came_too_late: Option<BridgeEvent>) -> ResponseStatus {
+    let mut stage = Stage::new(TurnOwner::Gateway);
+    stage.silence(400 * MS);
+    stage.answer(20);
+    stage.command(cancel);
+    if let Some(event) = came_too_late {
+        stage.bridge(event);
+    }
+    stage.bridge(done("resp_1", ResponseStatus::Completed));
+    let mut over = stage.events().into_iter().filter_map(|event| match event {
+        SessionEvent::ResponseDone { status, .. } => Some(status),
+        _ => None,
+    });
+    over.next().unwrap().clone()
+}
+
+#[test]
+fn an_answer_its_provider_completed_too_late_to_be_cancelled_is_complete_only_for_who_got_all_of_it() {
+    let cancel = || SessionCommand::CancelResponse { response_id: Some("resp_1".into()) };
+    assert_eq!(told_of(cancel(), None), ResponseStatus::Completed);
+    assert_eq!(told_of(cancel(), Some(audio("resp_1"))), ResponseStatus::CancelledByClient);
+    assert_eq!(told_of(withdraw(Some("resp_1")), Some(audio("resp_1"))), ResponseStatus::IncompleteByFilter);
+    assert_eq!(told_of(withdraw(Some("resp_1")), None), ResponseStatus::IncompleteByFilter, "it was cut off");
+}

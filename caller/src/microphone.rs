@@ -48,9 +48,11 @@ pub(crate) struct Microphone {
 }
 
 impl Microphone {
+    /// Its first frame begins at `opened`.
     pub(crate) fn open(
         track: Arc<dyn TrackLocal>,
         ssrc: u32,
+        opened: Instant,
         timings: TimingCard,
         samples: SampleLog,
     ) -> Result<Self, CallError> {
@@ -58,7 +60,7 @@ impl Microphone {
         encoder.set_bitrate(Bitrate::Bits(BITRATE))?;
         encoder.set_complexity(COMPLEXITY)?;
         let random = getrandom::u64().map_err(|_| CallError::Randomness)?;
-        let pacer = Pacer::new(Instant::now(), random as u32);
+        let pacer = Pacer::new(opened, random as u32);
         let sequence = (random >> 32) as u16;
         Ok(Self { track, ssrc, sequence, pacer, mouth: Mouth::new(), encoder, timings, samples })
     }

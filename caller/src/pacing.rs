@@ -67,6 +67,18 @@ impl Pacer {
     }
 }
 
+/// The first moment from `now` on that lies a multiple of a frame after `beat`, or before it; `now` without one.
+#[must_use]
+pub fn on_beat(now: Instant, beat: Option<Instant>) -> Instant {
+    let Some(beat) = beat else { return now };
+    let frame = FRAME.as_nanos();
+    let wait = match now.checked_duration_since(beat) {
+        Some(behind) => (frame - behind.as_nanos() % frame) % frame,
+        None => beat.saturating_duration_since(now).as_nanos() % frame,
+    };
+    now + Duration::from_nanos(wait as u64)
+}
+
 fn frames(count: u64) -> Duration {
     Duration::from_nanos(count * FRAME.as_nanos() as u64)
 }
@@ -74,6 +86,23 @@ fn frames(count: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn frames_on_a_beat_leave_at_multiples_of_a_frame_from_it() {
+        let beat = Instant::now() + Duration::from_secs(10);
+        let ms = Duration::from_millis;
+        for (now, wanted) in [
+            (beat, beat),
+            (beat + ms(40), beat + ms(40)),
+            (beat + ms(41), beat + ms(60)),
+            (beat - ms(20), beat - ms(20)),
+            (beat - ms(21), beat - ms(20)),
+            (beat - ms(19), beat),
+        ] {
+            assert_eq!(on_beat(now, Some(beat)), wanted);
+        }
+        assert_eq!(on_beat(beat, None), beat);
+    }
 
     #[test]
     fn a_frame_leaves_when_its_last_sample_was_captured() {

@@ -64,7 +64,7 @@ export class MockGateway {
     const session = id && this.fleet.sessions.get(decodeURIComponent(id));
     if (!session) return refuse(response, 404, "not_found", "There is no such session.");
     if (part === undefined) return reply(response, session.summary);
-    if (part === "record") return reply(response, session.record(0));
+    if (part === "record") return reply(response, session.record(Number(url.searchParams.get("since") ?? 0)));
     if (part === "live") return this.#liveRecord(session, request, response);
     if (part === "audio") return this.#audio(session, response);
     refuse(response, 404, "not_found", "There is nothing here.");

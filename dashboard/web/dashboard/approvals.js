@@ -3,6 +3,7 @@ import { sentenceOf } from "./api.js";
 import { aftermath, decisions, riskOf, urgentFirst, waiting } from "./approval.js";
 import { DecisionDialog } from "./decision-dialog.js";
 import { heldCard, showTime } from "./held-card.js";
+import { RecordBook } from "./record.js";
 import { keepFresh } from "./refresh.js";
 import { SettledCalls, pastTable } from "./settled-calls.js";
 import { failed, loading } from "./states.js";
@@ -139,7 +140,7 @@ class ApprovalsPage {
   }
 
   #settle(held, outcome) {
-    this.#settled.unshift({ held, ...outcome, at: Date.now(), events: [], isOver: false });
+    this.#settled.unshift({ held, ...outcome, at: Date.now(), book: new RecordBook(), events: [], isOver: false });
     this.#settled.length = Math.min(this.#settled.length, MOST_SETTLED);
     this.#drawSettled();
   }
@@ -160,12 +161,13 @@ class ApprovalsPage {
 
   async #followOne(settled) {
     try {
-      const { held } = settled;
-      const record = await this.context.api.get(`/admin/v1/sessions/${encodeURIComponent(held.session)}/record`);
+      const { held, book } = settled;
+      const path = `/admin/v1/sessions/${encodeURIComponent(held.session)}/record`;
+      book.heard(await this.context.api.get(`${path}?since=${book.revision}`));
       // A call is held a moment before it is asked about.
-      const sinceMs = held.asked_at_ms - 1000 * record.session.began_at - 1_000;
-      settled.events = aftermath(record.events, held, sinceMs);
-      settled.isOver = record.session.state === "ended";
+      const sinceMs = held.asked_at_ms - 1000 * book.session.began_at - 1_000;
+      settled.events = aftermath(book.events, held, sinceMs);
+      settled.isOver = book.session.state === "ended";
     } catch (failure) {
       if (failure?.status === 404) settled.isOver = true;
     }

@@ -34,13 +34,15 @@ impl Told {
 pub struct Caller(Call);
 
 impl Caller {
-    /// Dials; with `reports` it also opens the channel `voxgate`, reports every second and answers what it is asked.
+    /// Dials; its packets leave at `beat` and multiples of 20 ms from it. With `reports` it also opens the channel `voxgate`, reports
+    /// every second and answers what it is asked.
     ///
     /// # Errors
     /// The call cannot be connected.
-    pub async fn connect(base_url: &str, reports: bool) -> anyhow::Result<Self> {
+    pub async fn connect(base_url: &str, beat: Instant, reports: bool) -> anyhow::Result<Self> {
         let mut options = CallOptions::new(base_url, KEY);
         options.voxgate_channel = reports;
+        options.beat = Some(beat);
         // Under callgrind a handshake takes its time.
         options.timeout = Duration::from_mins(1);
         options.session = Some(json!({ "type": "realtime", "model": "measured" }));

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use futures_util::future::join_all;
 use tokio::task::{JoinSet, spawn_blocking};
 use voxgate_caller::Speech;
+use voxgate_caller::pacing::FRAME;
 
 use super::caller::{Caller, PERIOD, Told};
 use super::meter::{Unit, Watched};
@@ -159,8 +161,11 @@ fn check(round: &Round) -> anyhow::Result<()> {
 /// Both at the same time, and then once more with their sides changed. What else the machine does at a time hits both sides;
 /// and where a process happens to lie in memory, which makes it a little faster or slower for as long as it lives, does too.
 async fn beside(plan: &Plan, folder: &Path, first: Side) -> anyhow::Result<Round> {
-    let mut one = Stand::open(plan, first, folder).await?;
-    let mut other = Stand::open(plan, first.other(), folder).await?;
+    // Packets that come close together are taken together, which is cheaper. So those of all callers are spread evenly.
+    let beat = Instant::now();
+    let between = FRAME / u32::try_from(2 * plan.calls)?;
+    let mut one = Stand::open(plan, first, beat, folder).await?;
+    let mut other = Stand::open(plan, first.other(), beat + between, folder).await?;
     let before = Box::pin(both(plan, &mut one, &mut other)).await?;
     one.change_sides().await?;
     other.change_sides().await?;
@@ -181,7 +186,7 @@ async fn both(plan: &Plan, one: &mut Stand, other: &mut Stand) -> anyhow::Result
 async fn in_turn(plan: &Plan, folder: &Path, first: Side) -> anyhow::Result<Round> {
     let mut used = Vec::new();
     for side in [first, first.other()] {
-        let mut stand = Stand::open(plan, side, folder).await?;
+        let mut stand = Stand::open(plan, side, Instant::now(), folder).await?;
         stand.dial(plan).await?;
         used.push(stand.talk(plan, Instant::now() + Duration::from_millis(200)).await?);
     }
@@ -192,14 +197,16 @@ async fn in_turn(plan: &Plan, folder: &Path, first: Side) -> anyhow::Result<Roun
 /// A gateway and its callers.
 struct Stand {
     side: Side,
+    /// When its first caller's packets leave, and every 20 ms.
+    beat: Instant,
     gateway: Option<Watched>,
     callers: Vec<Caller>,
 }
 
 impl Stand {
-    async fn open(plan: &Plan, side: Side, folder: &Path) -> anyhow::Result<Self> {
+    async fn open(plan: &Plan, side: Side, beat: Instant, folder: &Path) -> anyhow::Result<Self> {
         let gateway = Watched::start(&plan.gateway, side, plan.unit, folder).await?;
-        Ok(Self { side, gateway: Some(gateway), callers: Vec::new() })
+        Ok(Self { side, beat, gateway: Some(gateway), callers: Vec::new() })
     }
 
     /// The same process goes on as one of the other side.
@@ -215,15 +222,13 @@ impl Stand {
     async fn dial(&mut self, plan: &Plan) -> anyhow::Result<()> {
         let gateway = self.watched()?;
         let (base_url, reports) = (gateway.base_url(), self.side == Side::On);
+        let calls = u32::try_from(plan.calls)?;
+        let beats: Vec<Instant> = (0..calls).map(|number| self.beat + FRAME * number / calls).collect();
         let mut callers = Vec::new();
-        while callers.len() < plan.calls {
-            let mut dialling = JoinSet::new();
-            for _ in 0..DIALLING.min(plan.calls - callers.len()) {
-                let base_url = base_url.clone();
-                dialling.spawn(async move { Box::pin(Caller::connect(&base_url, reports)).await });
-            }
-            while let Some(caller) = dialling.join_next().await {
-                callers.push(caller?.with_context(|| gateway.log())?);
+        for beats in beats.chunks(DIALLING) {
+            let dialling = beats.iter().map(|beat| Box::pin(Caller::connect(&base_url, *beat, reports)));
+            for caller in join_all(dialling).await {
+                callers.push(caller.with_context(|| gateway.log())?);
             }
         }
         self.callers = callers;

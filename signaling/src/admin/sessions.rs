@@ -91,6 +91,9 @@ pub(super) struct RecordQuery {
     /// `1`: as a file to keep. Default: `0`.
     #[param(nullable = false, minimum = 0, maximum = 1)]
     download: Option<u8>,
+    /// The `revision` of the record that is known already: only what is newer comes. Default: 0, all of it.
+    #[param(nullable = false)]
+    since: Option<u64>,
 }
 
 /// All that is kept of a session: its turns, its network, who spoke when, what was said as far as it may be kept, and events
@@ -113,7 +116,7 @@ pub(super) async fn look_at_record(
         Some(_) => return Err(AdminError::invalid("'download' is 0 or 1.").with_param("download")),
     };
     let record = record_of(&api, &administrator, &id)?;
-    let text = written(record.view_since(0)).await;
+    let text = written(record.view_since(query.since.unwrap_or(0))).await;
     let text = text.ok_or_else(|| AdminError::failed("The record could not be written."))?;
     let mut response = ([(header::CONTENT_TYPE, "application/json")], text).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

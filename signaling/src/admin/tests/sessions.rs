@@ -7,7 +7,7 @@ use voxgate_protocol::timeline::Hop;
 use voxgate_telemetry::latency::account::TurnAccount;
 use voxgate_telemetry::latency::budget::LatencyBudget;
 use voxgate_telemetry::latency::stamp::{Claim, Stamp};
-use voxgate_telemetry::session::facts::{Serving, TurnNote};
+use voxgate_telemetry::session::facts::{EventNote, Serving, TurnNote};
 
 use super::*;
 
@@ -83,6 +83,30 @@ async fn a_session_that_is_over_is_found_with_its_record_and_listed_where_it_is_
         let path = format!("/admin/v1/sessions/sess_over{path}");
         assert_eq!(world.ask("other/red/owner", "GET", &path, None).await.0, StatusCode::NOT_FOUND, "{path}");
     }
+}
+
+#[tokio::test]
+async fn of_a_record_that_is_known_up_to_a_revision_only_what_is_newer_comes() {
+    let world = World::new().await;
+    let runs = world.session("sess_1", "acme", "red");
+    let event = |text: &str| EventNote::warning(EventKind::Limit, text);
+    let told = async |since: u64| {
+        let path = format!("/admin/v1/sessions/sess_1/record?since={since}");
+        let (status, part) = world.ask("acme/red/owner", "GET", &path, None).await;
+        assert_eq!(status, StatusCode::OK, "{part}");
+        let texts =
+            part["events"].as_array().unwrap().iter().map(|event| event["text"].as_str().unwrap().to_owned());
+        (texts.collect::<Vec<_>>(), part["revision"].as_u64().unwrap())
+    };
+    runs.record().event(Duration::from_secs(1), event("one"));
+    let (texts, revision) = told(0).await;
+    assert_eq!(texts.last().unwrap(), "one");
+    assert_eq!(told(revision).await, (Vec::new(), revision));
+    runs.record().event(Duration::from_secs(2), event("two"));
+    assert_eq!(told(revision).await.0, ["two"]);
+    assert!(told(0).await.0.ends_with(&["one".to_owned(), "two".to_owned()]));
+    let path = "/admin/v1/sessions/sess_1/record?since=-1";
+    assert_eq!(world.ask("acme/red/owner", "GET", path, None).await.0, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]

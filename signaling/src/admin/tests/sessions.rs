@@ -8,6 +8,7 @@ use voxgate_telemetry::latency::account::TurnAccount;
 use voxgate_telemetry::latency::budget::LatencyBudget;
 use voxgate_telemetry::latency::stamp::{Claim, Stamp};
 use voxgate_telemetry::session::facts::{EventNote, Serving, TurnNote};
+use voxgate_telemetry::session::view::EventKind;
 
 use super::*;
 

@@ -27,7 +27,7 @@ struct Arguments {
     /// Count instructions under callgrind instead of processor time: free of the noise of other programs. One call, three rounds.
     #[arg(long)]
     instructions: bool,
-    /// Two short rounds: a minute and a half instead of eighteen.
+    /// Two short rounds: a minute instead of a quarter of an hour.
     #[arg(long)]
     quick: bool,
     /// Rounds.

@@ -561,38 +561,6 @@ fn the_longest_pause_a_client_may_set_ends_the_turn_of_a_caller_who_vanished() {
 }
 
 #[test]
-fn a_silent_caller_is_spoken_to_again_after_the_idle_timeout() {
-    let mut stage = Stage::new(TurnOwner::Gateway);
-    let idle_timeout = Some(Duration::from_secs(5));
-    stage.configure(Some(ServerVad { idle_timeout, ..ServerVad::default() }));
-    stage.answer(1);
-    stage.bridge(done("resp_1", ResponseStatus::Completed));
-    stage.silence(Duration::from_secs(5));
-    assert_eq!(stage.count(is_question), 0);
-    stage.silence(Duration::from_secs(2));
-    assert_eq!(stage.count(is_question), 1);
-    let events = stage.events();
-    let timed_out = events.iter().find_map(|event| match event {
-        SessionEvent::InputTimedOut { item_id, from, to } => Some((item_id.clone(), *from, *to)),
-        _ => None,
-    });
-    let (item_id, from, to) = timed_out.unwrap();
-    assert!(
-        to - from >= Duration::from_millis(4_900) && to - from <= Duration::from_millis(5_100),
-        "{from:?} {to:?}"
-    );
-    assert!(events.contains(&&SessionEvent::InputCommitted { item_id: item_id.clone() }));
-    let commands = stage.commands();
-    let commit = BridgeCommand::CommitInput { item_id, is_silence: true };
-    let at = commands.iter().position(|command| **command == commit).unwrap();
-    assert!(
-        matches!(commands[at - 1], BridgeCommand::Audio(pcm) if pcm.duration() >= Duration::from_millis(100)),
-        "a provider refuses to commit nothing"
-    );
-    assert!(is_question(commands[at + 1]));
-}
-
-#[test]
 fn nothing_follows_the_end_of_a_session() {
     let mut stage = Stage::new(TurnOwner::Gateway);
     stage.answer(2);
